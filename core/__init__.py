@@ -1,0 +1,1 @@
+"""Contracts and machinery of the hub; knows no plugin and no preset."""

@@ -1,0 +1,1 @@
+"""From files of music to batches of tokens."""

@@ -1,0 +1,1 @@
+"""Every hyper-parameter of the hub, as typed dataclasses; imports no torch."""

@@ -1,0 +1,32 @@
+"""The whole extension surface: each hook is called once at start with a `register` callable and returns nothing."""
+
+from collections.abc import Callable
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("swaptunes")
+
+
+@hookspec
+def register_backbones(register: Callable[..., None]) -> None:
+    """Call `register(name, hparams, build)`; `build(hparams)` returns a Backbone."""
+
+
+@hookspec
+def register_tokenizers(register: Callable[..., None]) -> None:
+    """Call `register(name, hparams, build)`; `build(hparams, folder=None)` returns a Tokenizer, `folder` has what `save` wrote."""
+
+
+@hookspec
+def register_datasets(register: Callable[..., None]) -> None:
+    """Call `register(name, hparams, build)`; `build(hparams)` returns a Dataset."""
+
+
+@hookspec
+def register_metrics(register: Callable[..., None]) -> None:
+    """Call `register(name, function, unit=..., higher_is_better=...)`; `function(generated, reference, ...)` returns a float or a dict."""
+
+
+@hookspec
+def register_presets(register: Callable[..., None]) -> None:
+    """Call `register(function)`; `function()` returns HParams, and its name is the preset's."""

@@ -1,0 +1,1 @@
+"""The owners of a run."""

@@ -1,0 +1,1 @@
+"""Laws, parity, golden files, plugins, documentation and packaging."""
