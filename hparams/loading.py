@@ -1,0 +1,162 @@
+"""From a preset or a file and `key=value` words to checked hyper-parameters, and back to YAML.
+
+Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `key=value`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from core.errors import HubError, did_you_mean
+from hparams.base import HParams
+from hparams.deepspeed_keys import TOP_LEVEL_KEYS
+
+SLOTS = ("backbone", "tokenizer", "dataset")
+Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
+
+
+def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams], section: Section) -> HParams:
+    """Reads `source`, a preset's name or a YAML file, and applies `words` of the form key=value.
+
+    Raises HubError for unknown names, unknown keys, values of a wrong type and values out of range.
+    """
+    if Path(source).suffix in (".yaml", ".yml"):
+        hparams = from_file(Path(source), section)
+    else:
+        hparams = preset(source)
+        hparams.name = hparams.name or source
+    return override(hparams, words, section=section)
+
+
+def from_file(path: Path, section: Section) -> HParams:
+    """Hyper-parameters dumped by `dump`; each slot's `name` says which plugin's section it holds."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise HubError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(tree, dict):
+        raise HubError(f"{path} holds {type(tree).__name__}; expected a mapping of hyper-parameters")
+    base = HParams(name=path.stem)
+    for slot in SLOTS:
+        chosen = tree.get(slot)
+        if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
+            raise HubError(f"{path} has no {slot}.name; expected the name of a {slot} plugin")
+        setattr(base, slot, section(slot, chosen["name"]))
+    return _merged(base, tree)
+
+
+def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HParams:
+    """Applies `key=value` words; `backbone=lstm` swaps a whole section for that plugin's defaults."""
+    swaps: dict[str, Any] = {}
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        if key in SLOTS or key.removesuffix(".name") in SLOTS:
+            slot = key.removesuffix(".name")
+            if not isinstance(value, str) or not value:
+                raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
+            swaps[slot] = section(slot, value)
+        else:
+            _put(tree, key.split("."), _number(value))
+    return _merged(hparams, tree, swaps)
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads 1e-3 as text for want of a dot.
+    if isinstance(value, str):
+        try:
+            return float(value) if "e" in value.lower() and value[:1] in "+-.0123456789" else value
+        except ValueError:
+            return value
+    return value
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise HubError(f"{'.'.join(path)} is set inside {part}, which is set to a plain value too")
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] | None = None) -> HParams:
+    base = OmegaConf.structured(hparams)
+    for slot, chosen in (swaps or {}).items():
+        base[slot] = OmegaConf.structured(chosen)
+        setattr(hparams, slot, chosen)
+    _check_keys(hparams, tree, "")
+    for key in tree.get("deepspeed") or {}:
+        if key not in TOP_LEVEL_KEYS:
+            raise HubError(f'DeepSpeed knows no key "{key}" (deepspeed.{key}).{did_you_mean(key, TOP_LEVEL_KEYS)}')
+    try:
+        result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
+    except OmegaConfBaseException as error:
+        raise HubError(f"{error.full_key or 'a value'}: {str(error).splitlines()[0]}") from error
+    except ValueError as error:  # from a __post_init__, already one line
+        raise HubError(str(error)) from error
+    assert isinstance(result, HParams)
+    return result
+
+
+def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
+    if not is_dataclass(section):
+        return  # a free mapping, such as deepspeed.*
+    known = {field.name for field in fields(section)}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if key not in known:
+            everywhere = [name for name in _dotted(section, prefix)]
+            raise HubError(f'there is no key "{dotted}".{did_you_mean(dotted, everywhere)}')
+        inner = getattr(section, str(key))
+        if isinstance(value, Mapping):
+            _check_keys(inner, value, f"{dotted}.")
+        elif is_dataclass(inner):
+            raise HubError(f"{dotted} is {value!r}; it has keys of its own, e.g. {dotted}.{fields(inner)[0].name}=...")
+
+
+def _dotted(section: Any, prefix: str = "") -> Iterator[str]:
+    for field in fields(section):
+        value = getattr(section, field.name)
+        if is_dataclass(value):
+            yield from _dotted(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def dump(hparams: HParams) -> str:
+    """The whole of `hparams` as YAML that `load` accepts."""
+    return OmegaConf.to_yaml(OmegaConf.structured(hparams))
+
+
+def changed(old: HParams, new: HParams) -> list[str]:
+    """Dotted names of the values that differ, sections of another plugin named as a whole."""
+    return sorted(_differences(_plain(old), _plain(new), ""))
+
+
+def _plain(hparams: HParams) -> Any:
+    return OmegaConf.to_container(OmegaConf.structured(hparams))
+
+
+def _differences(old: Any, new: Any, prefix: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("name") != new.get("name") and prefix:
+            yield prefix.rstrip(".")
+            return
+        for key in {*old, *new}:
+            yield from _differences(old.get(key), new.get(key), f"{prefix}{key}.")
+    elif old != new:
+        yield prefix.rstrip(".")
