@@ -14,7 +14,10 @@ def register_backbones(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_tokenizers(register: Callable[..., None]) -> None:
-    """Call `register(name, hparams, build)`; `build(hparams, folder=None)` returns a Tokenizer, `folder` has what `save` wrote."""
+    """Call `register(name, hparams, build)`; `build(hparams, folder=None)` returns a Tokenizer.
+
+    `folder` has what the tokenizer's `save` wrote.
+    """
 
 
 @hookspec
@@ -24,7 +27,11 @@ def register_datasets(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_metrics(register: Callable[..., None]) -> None:
-    """Call `register(name, function, unit=..., higher_is_better=...)`; `function(generated, reference, ...)` returns a float or a dict."""
+    """Call `register(name, function, unit=..., higher_is_better=...)`.
+
+    `function(generated, reference, ...)` returns a float or a dict; by keyword-only parameters it may ask for
+    `training` and `prompts`.
+    """
 
 
 @hookspec

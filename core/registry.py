@@ -1,0 +1,110 @@
+"""Names and what plugins brought under them: looked up with a helpful error, never overwritten, at last frozen."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import HubError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing and where it comes from; `build` makes backbones, tokenizers and datasets, `function` is a
+    metric or a preset."""
+
+    name: str
+    kind: str
+    plugin: str
+    distribution: str
+    version: str
+    file: str
+    line: int
+    hparams: type | None = None
+    build: Callable[..., Any] | None = None
+    function: Callable[..., Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """`file:line`, as editors understand it."""
+        return f"{self.file}:{self.line}"
+
+
+class BrokenPlugin(HubError):
+    """Why a plugin was skipped; `__cause__` is its own error.
+
+    `names` holds the (kind, name) of all that it had begun to register.
+    """
+
+    def __init__(self, message: str, *, plugin: str, distribution: str, version: str, file: str, line: int) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.distribution = distribution
+        self.version = version
+        self.file = file
+        self.line = line
+        self.names: set[tuple[str, str]] = set()
+
+    def bears(self, kind: str, name: str) -> bool:
+        """Whether somebody who asks for `name` may mean this plugin."""
+        plain = name.lower().replace("-", "_")
+        own = {self.plugin.lower().replace("-", "_"), self.distribution.lower().replace("-", "_")}
+        return (kind, name) in self.names or plain in own
+
+
+class Registry:
+    """Entries of one kind by name. `registry[name]` raises a HubError: a broken plugin's own, else "Did you mean"."""
+
+    def __init__(self, kind: str, broken: Mapping[str, BrokenPlugin]) -> None:
+        self.kind = kind
+        self._broken = broken
+        self._entries: dict[str, Entry] = {}
+        self._frozen = False
+
+    def add(self, entry: Entry) -> None:
+        """Takes an entry; HubError with both places when the name is taken, or after `freeze`."""
+        if self._frozen:
+            raise HubError(f'{self.kind} "{entry.name}" at {entry.where} came after loading; register it in a hook')
+        taken = self._entries.get(entry.name)
+        if taken is not None:
+            raise name_taken(taken, entry)
+        self._entries[entry.name] = entry
+
+    def freeze(self) -> None:
+        """Ends registration."""
+        self._frozen = True
+
+    def __getitem__(self, name: str) -> Entry:
+        if name in self._entries:
+            return self._entries[name]
+        for error in self._broken.values():
+            if error.bears(self.kind, name):
+                raise error
+        raise self.missing(name, self)
+
+    def missing(self, name: str, known: "Registry | list[str]") -> HubError:
+        """The error for a name that nobody bears; tells what was skipped, since that may be meant."""
+        skipped = ", ".join(sorted(self._broken))
+        error = unknown(self.kind, name, known)
+        return HubError(f"{error} Skipped because broken: {skipped}.") if skipped else error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def values(self) -> list[Entry]:
+        """Entries in the order of registration."""
+        return list(self._entries.values())
+
+
+def name_taken(old: Entry, new: Entry) -> HubError:
+    """The error for a second thing of the same kind and name."""
+    return HubError(
+        f'{new.kind} "{new.name}" of plugin "{new.plugin}" ({new.where}) is taken: plugin "{old.plugin}" '
+        f"({old.distribution} {old.version}) registered it at {old.where}; rename one of them"
+    )
