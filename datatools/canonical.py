@@ -1,0 +1,98 @@
+"""The canonical form of a score: what every reader returns, and what every score must satisfy to be used.
+
+Tracks keep the order of the file, empty ones left out; the notes of a track are sorted by (time, pitch, duration,
+velocity), everything else by time. A note of no length (struck and released in one tick) lasts one tick. A tempo of
+nought and a meter of nought beats mean nothing and are dropped; the log says so.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import symusic
+
+from core.log import logger
+
+# A longer span is a corrupt delta time, not music: it would also make tokenizers write bars for minutes.
+MOST_QUARTERS = 1_000_000
+MOST_SECONDS = 24 * 3600.0
+# Slowest tempo that counts towards MOST_SECONDS, in microseconds a quarter, where a file gives none.
+_DEFAULT_MSPQ = 500_000
+
+
+def canonical(score: symusic.Score, source: str = "") -> symusic.Score:
+    """A sorted copy of `score`; ValueError with a one-line reason when it holds no usable music."""
+    tpq = int(score.ticks_per_quarter)
+    if tpq < 1:
+        raise ValueError(f"it has {tpq} ticks a quarter; expected 1 or more")
+    result = symusic.Score(tpq)
+    for track in score.tracks:
+        if len(track.notes):
+            result.tracks.append(_track(track))
+    if not len(result.tracks):
+        raise ValueError("it has no notes")
+    result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), source, "tempos of nought"))
+    result.time_signatures = symusic.TimeSignature.from_numpy(
+        **_kept(score.time_signatures, ("numerator", "denominator"), source, "meters of nought")
+    )
+    if len(score.key_signatures):
+        result.key_signatures = symusic.KeySignature.from_numpy(**_by_time(score.key_signatures.numpy()))
+    _check_span(result)
+    return result
+
+
+def sorted_notes(notes: Any) -> dict[str, np.ndarray]:
+    """The notes of one track as columns in canonical order, none shorter than one tick."""
+    columns: dict[str, np.ndarray] = notes.numpy()
+    order = np.lexsort((columns["velocity"], columns["duration"], columns["pitch"], columns["time"]))
+    columns = {key: values[order] for key, values in columns.items()}
+    columns["duration"] = np.maximum(columns["duration"], 1)
+    return columns
+
+
+def _track(track: Any) -> Any:
+    try:
+        name = track.name
+    except UnicodeDecodeError:  # the name's bytes are no UTF-8; it plays no part in the music
+        name = ""
+    result = symusic.Track(name=name, program=int(track.program), is_drum=bool(track.is_drum))
+    columns = sorted_notes(track.notes)
+    if (columns["time"] < 0).any():
+        raise ValueError("it has notes before time 0")
+    result.notes = symusic.Note.from_numpy(**columns)
+    for kind, maker in (
+        ("controls", symusic.ControlChange),
+        ("pitch_bends", symusic.PitchBend),
+        ("pedals", symusic.Pedal),
+    ):
+        events = getattr(track, kind)
+        if len(events):
+            setattr(result, kind, maker.from_numpy(**_by_time(events.numpy())))
+    return result
+
+
+def _by_time(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    order = np.argsort(columns["time"], kind="stable")
+    return {key: values[order] for key, values in columns.items()}
+
+
+def _kept(events: Any, positive: Iterable[str], source: str, what: str) -> dict[str, np.ndarray]:
+    """Columns of the events in time order, without those whose `positive` columns are not all above nought."""
+    columns = _by_time(events.numpy())
+    keep = np.all([columns[key] > 0 for key in positive], axis=0)
+    if not keep.all():
+        logger.warning("%s: dropped %d %s", source or "a score", int((~keep).sum()), what)
+    return {key: values[keep] for key, values in columns.items()}
+
+
+def _check_span(score: symusic.Score) -> None:
+    end = max(int((c["time"].astype(np.int64) + c["duration"]).max()) for c in (t.notes.numpy() for t in score.tracks))
+    quarters = end / score.ticks_per_quarter
+    if quarters > MOST_QUARTERS:
+        raise ValueError(f"it spans {quarters:.0f} quarters; expected at most {MOST_QUARTERS} (a corrupt delta time?)")
+    columns = score.tempos.numpy()
+    times = np.concatenate(([0], columns["time"].astype(np.int64).clip(0, end), [end]))
+    mspq = np.concatenate(([_DEFAULT_MSPQ], columns["mspq"].astype(np.float64)))
+    seconds = float((np.diff(times) * mspq).sum()) / 1e6 / score.ticks_per_quarter
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"it lasts {seconds / 3600:.0f} hours; expected at most {MOST_SECONDS / 3600:.0f}")

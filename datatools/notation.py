@@ -1,0 +1,253 @@
+"""MusicXML, compressed MusicXML and Humdrum kern to a score, through music21.
+
+Repeats are played, ties joined, transposing instruments written at sounding pitch; a part is a track. A first bar
+shorter than its meter (a pick-up) is moved to the end of a whole bar, so that bar lines fall where a counting grid puts
+them. Grace notes take a twelfth of a quarter each, just before the note they lead to (at the very beginning: together
+with it). A note has the loudness that the file gives it, else 80. Ticks are 480 a quarter.
+"""
+
+import io
+import zipfile
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+
+import symusic
+
+from core.log import logger
+
+TICKS = 480
+VELOCITY = 80
+GRACE = Fraction(1, 12)
+# Most bytes that a compressed score may unpack to.
+MOST_BYTES = 64 * 2**20
+
+
+def score(data: bytes, extension: str, source: str = "") -> tuple[str, symusic.Score]:
+    """(title, score) of a file's bytes; ValueError with a one-line reason when it cannot be read."""
+    from music21 import converter
+
+    if extension == ".mxl" or data[:4] == b"PK\x03\x04":
+        data = unpacked(data)
+    if extension == ".krn":
+        kind = "humdrum"
+    else:
+        kind = "musicxml"
+        if b"<score-partwise" not in data and b"<score-timewise" not in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            raise ValueError("it is no MusicXML: there is no <score-partwise> in it")
+        if b"<!ENTITY" in data:
+            raise ValueError("it defines XML entities, which no score needs")
+    try:
+        stream = converter.parseData(_text(data) if kind == "humdrum" else data, format=kind)
+        stream = stream.scores[0] if "Opus" in stream.classes else stream
+        title = str(stream.metadata.bestTitle or "") if stream.metadata is not None else ""
+        return title, _score(stream, source)
+    except Exception as error:  # whatever a foreign parser may raise: the file is at fault and is named by the caller
+        raise ValueError(f"music21 cannot read it: {type(error).__name__}: {_one_line(error)}") from error
+
+
+def unpacked(data: bytes) -> bytes:
+    """The score inside a compressed MusicXML archive, read in memory; nothing is unpacked to disk."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            total = sum(info.file_size for info in infos)
+            if total > MOST_BYTES:
+                raise ValueError(f"its archive unpacks to {total / 2**20:.0f} MB; expected at most {MOST_BYTES // 2**20}")
+            for info in infos:
+                name = PurePosixPath(info.filename.replace("\\", "/"))
+                if name.is_absolute() or ".." in name.parts:
+                    raise ValueError(f'its archive holds the path "{info.filename}", which leads out of it')
+            return _member(archive, _root(archive))
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"it is no readable archive: {_one_line(error)}") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as file:
+        data = file.read(MOST_BYTES + 1)  # the sizes in an archive's index may lie
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"its archive unpacks to more than {MOST_BYTES // 2**20} MB")
+    return data
+
+
+def _root(archive: zipfile.ZipFile) -> str:
+    """Name of the score: what META-INF/container.xml says, else the first XML file."""
+    from xml.etree import ElementTree
+
+    names = archive.namelist()
+    if "META-INF/container.xml" in names:
+        try:
+            tree = ElementTree.fromstring(_member(archive, "META-INF/container.xml"))
+        except ElementTree.ParseError as error:
+            raise ValueError(f"its META-INF/container.xml is broken: {_one_line(error)}") from error
+        for element in tree.iter():
+            path = element.get("full-path", "")
+            if element.tag.rpartition("}")[2] == "rootfile" and path in names:
+                return path
+    for name in names:
+        if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF", "__MACOSX")):
+            return name
+    raise ValueError("its archive holds no MusicXML")
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _score(stream: Any, source: str) -> symusic.Score:
+    stream = _played(stream, source)
+    parts = list(stream.parts) or [stream]
+    pickup = _pickup(parts)
+    result = symusic.Score(TICKS)
+    for part in parts:
+        tracks = _tracks(part, pickup, source)
+        for track in tracks:
+            result.tracks.append(track)
+    _marks(result, parts, pickup)
+    return result
+
+
+def _played(stream: Any, source: str) -> Any:
+    """Repeats written out and instruments at sounding pitch; the written order where the repeats make no sense."""
+    from music21.exceptions21 import Music21Exception
+
+    try:
+        expanded = stream.expandRepeats()
+        lengths = {part.highestTime for part in expanded.parts}
+        if len(lengths) > 1 and len({part.highestTime for part in stream.parts}) == 1:
+            raise ValueError("the parts do not repeat alike")
+    except (Music21Exception, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        logger.warning("%s: repeats not written out: %s", source or "a score", _one_line(error))
+        expanded = stream
+    return expanded.toSoundingPitch()
+
+
+def _pickup(parts: list[Any]) -> Fraction:
+    """Quarters by which to delay the music so that a short first bar ends on a bar line."""
+    missing = set()
+    for part in parts:
+        measures = list(part.getElementsByClass("Measure"))
+        if len(measures) < 2:
+            return Fraction(0)
+        first = measures[0]
+        meter = next(iter(first.getElementsByClass("TimeSignature")), None)
+        if meter is None:
+            return Fraction(0)
+        missing.add(Fraction(meter.barDuration.quarterLength) - Fraction(measures[1].offset - first.offset))
+    return max(missing) if len(missing) == 1 and max(missing) > 0 else Fraction(0)
+
+
+def _tick(quarters: Fraction | float) -> int:
+    return round(Fraction(quarters) * TICKS)
+
+
+def _tracks(part: Any, pickup: Fraction, source: str) -> list[Any]:
+    instrument = part.getInstrument(returnDefault=False)
+    program = (getattr(instrument, "midiProgram", None) or 0) if instrument is not None else 0
+    name = str(part.partName or "")
+    pitched, drums = _notes(part, pickup, source)
+    result = []
+    for notes, is_drum in ((pitched, False), (drums, True)):
+        if notes:
+            track = symusic.Track(name=name, program=0 if is_drum else program, is_drum=is_drum)
+            for start, end, pitch, velocity in notes:
+                track.notes.append(symusic.Note(start, max(end - start, 1), pitch, velocity))
+            result.append(track)
+    return result
+
+
+def _notes(part: Any, pickup: Fraction, source: str) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int, int]]]:
+    """(pitched, unpitched) notes of a part as (start, end, pitch, velocity) in ticks, ties joined."""
+    pitched: list[list[Any]] = []
+    drums: list[list[Any]] = []
+    tied: dict[int, list[Any]] = {}  # pitch -> the note that a tie may lengthen
+    graces: list[Any] = []
+    dumb = 0
+    for element in part.flatten().notes:
+        start = Fraction(element.offset) + pickup
+        velocity = element.volume.velocity
+        velocity = VELOCITY if velocity is None else max(1, min(127, int(velocity)))
+        if element.duration.isGrace:
+            graces.append((start, element, velocity))
+            continue
+        for at, grace, loudness in _placed(graces, start):
+            pitched.extend([at, at + GRACE, pitch.midi, loudness] for pitch in getattr(grace, "pitches", ()))
+        graces = []
+        end = start + Fraction(element.quarterLength)
+        for note in getattr(element, "notes", (element,)):
+            if "Unpitched" in note.classes:
+                sound = getattr(note.storedInstrument, "percMapPitch", None)
+                if sound is None:
+                    dumb += 1
+                else:
+                    drums.append([start, end, int(sound), velocity])
+                continue
+            midi = note.pitch.midi
+            tie = note.tie.type if note.tie is not None else ""
+            earlier = tied.get(midi)
+            if tie in ("stop", "continue") and earlier is not None and earlier[1] == start:
+                earlier[1] = end
+            else:
+                earlier = [start, end, midi, velocity]
+                pitched.append(earlier)
+            if tie in ("start", "continue"):
+                tied[midi] = earlier
+            else:
+                tied.pop(midi, None)
+    for at, grace, loudness in _placed(graces, None):
+        pitched.extend([at, at + GRACE, pitch.midi, loudness] for pitch in getattr(grace, "pitches", ()))
+    if dumb:
+        logger.warning("%s: left out %d unpitched notes whose sound the file does not say", source or "a score", dumb)
+    return _ticks(pitched), _ticks(drums)
+
+
+def _placed(graces: list[Any], start: Fraction | None) -> Iterable[tuple[Fraction, Any, int]]:
+    """Onsets of the grace notes that lead to `start` (None: they end the part, and begin where they are written)."""
+    for index, (written, grace, velocity) in enumerate(graces):
+        at = written + index * GRACE if start is None else written - (len(graces) - index) * GRACE
+        yield max(Fraction(0), at), grace, velocity
+
+
+def _ticks(notes: list[list[Any]]) -> list[tuple[int, int, int, int]]:
+    return [(_tick(start), _tick(end), pitch, velocity) for start, end, pitch, velocity in notes if 0 <= pitch <= 127]
+
+
+def _marks(result: symusic.Score, parts: list[Any], pickup: Fraction) -> None:
+    """Tempos, meters and keys, each from all parts, one at a time and only where it changes."""
+    tempos: dict[int, float] = {}
+    meters: dict[int, tuple[int, int]] = {}
+    keys: dict[int, tuple[int, int]] = {}
+    for part in parts:
+        for element in part.flatten().getElementsByClass(("MetronomeMark", "TimeSignature", "KeySignature")):
+            tick = _tick(Fraction(element.offset) + pickup) if element.offset else 0
+            if "MetronomeMark" in element.classes:
+                speed = element.getQuarterBPM() if not element.numberImplicit else element.numberSounding
+                if speed:
+                    tempos.setdefault(tick, float(speed))
+            elif "TimeSignature" in element.classes:
+                meters.setdefault(tick, (int(element.numerator), int(element.denominator)))
+            else:
+                keys.setdefault(tick, (int(element.sharps), int(getattr(element, "mode", "major") == "minor")))
+    for tick, speed in _changes(tempos):
+        result.tempos.append(symusic.Tempo(tick, qpm=speed))
+    for tick, (beats, unit) in _changes(meters):
+        result.time_signatures.append(symusic.TimeSignature(tick, beats, unit))
+    for tick, (sharps, minor) in _changes(keys):
+        result.key_signatures.append(symusic.KeySignature(tick, sharps, minor))
+
+
+def _changes(marks: dict[int, Any]) -> list[tuple[int, Any]]:
+    result: list[tuple[int, Any]] = []
+    for tick in sorted(marks):
+        if not result or result[-1][1] != marks[tick]:
+            result.append((tick, marks[tick]))
+    return result
