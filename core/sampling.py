@@ -1,0 +1,126 @@
+"""One seedable sampler: repetition penalty, mask, temperature, top-k, top-p, min-p, in this order; then the draw.
+
+Each step works on what the one before left over. Definitions: repetition penalty of CTRL (arXiv 1909.05858, section
+4.1, with the sign kept in mind), top-k (arXiv 1805.04833), nucleus or top-p (arXiv 1904.09751), min-p (2407.01082).
+
+Shapes: b batch, v vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_TOP_P_SLACK = 1e-12  # rounding of a cumulative sum in float64 must not let one token more in
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose the next token; the defaults draw from the model's own distribution."""
+
+    temperature: float = 1.0  # divides the logits; 0: the likeliest token
+    top_k: int = 0  # keeps the k likeliest tokens; 0: all
+    top_p: float = 1.0  # keeps the fewest likeliest tokens whose probabilities reach this sum; 1: all
+    min_p: float = 0.0  # keeps tokens at least this share as likely as the likeliest; 0: all
+    seed: int = 0
+    repetition_penalty: float = 1.0  # weakens ids already in the piece; 1: none
+
+    def __post_init__(self) -> None:
+        for name, fits, expected in (
+            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            ("top_k", self.top_k >= 0, "0 (all) or more"),
+            ("top_p", 0 < self.top_p <= 1, "a share above 0 to 1"),
+            ("min_p", 0 <= self.min_p <= 1, "a share from 0 to 1"),
+            ("repetition_penalty", 1 <= self.repetition_penalty < math.inf, "1 (none) or more"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+
+
+def filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+    """Log-probabilities (b v), float64, of what is left to draw from; -inf for what is not.
+
+    `allowed` (b v) bool is a mask that nothing passes; `seen` (b v) bool says which ids the row holds already, for the
+    repetition penalty. Equal logits rank by id, so never more than k tokens survive top-k. ValueError when logits are
+    NaN or +inf, or when a row has nothing left to draw.
+    """
+    scores = logits.double()
+    broken = (scores.isnan() | (scores == math.inf)).any(-1)
+    if broken.any():
+        row = int(broken.nonzero()[0])
+        raise ValueError(f"logits of row {row} hold NaN or infinity; the model has diverged or its weights are damaged")
+    if sampling.repetition_penalty != 1 and seen is not None:
+        weaker = torch.where(scores > 0, scores / sampling.repetition_penalty, scores * sampling.repetition_penalty)
+        scores = torch.where(seen, weaker, scores)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -math.inf)
+    ordered, ids = scores.sort(dim=-1, descending=True, stable=True)
+    empty = ordered[:, 0] == -math.inf
+    if empty.any():
+        raise ValueError(f"row {int(empty.nonzero()[0])} has no token that it may draw: its mask allows none")
+    keep = ordered > -math.inf
+    if sampling.temperature == 0:
+        keep[:, 1:] = False
+    else:
+        ordered = (ordered - ordered[:, :1]) / sampling.temperature  # log of the ratio to the likeliest
+        if sampling.top_k:
+            keep[:, sampling.top_k :] = False
+        if sampling.top_p < 1:
+            reached = ordered.masked_fill(~keep, -math.inf).softmax(-1).cumsum(-1)
+            keep &= F.pad(reached[:, :-1], (1, 0)) < sampling.top_p - _TOP_P_SLACK
+            keep[:, 0] = True
+        if sampling.min_p > 0:
+            keep &= ordered >= math.log(sampling.min_p)
+    ordered = ordered.masked_fill(~keep, -math.inf).log_softmax(-1)
+    return torch.empty_like(ordered).scatter_(-1, ids, ordered)
+
+
+def draw(
+    logits: Tensor,
+    sampling: Sampling,
+    rows: Tensor,
+    step: int,
+    allowed: Tensor | None = None,
+    seen: Tensor | None = None,
+) -> Tensor:
+    """Draws one id a row (b,) from logits (b v); row i's number depends on (seed, rows[i], step) and nothing else.
+
+    So a row draws the same alone as in a batch, and whatever order the rows stand in. Errors as in `filtered`.
+    """
+    cumulative = filtered(logits, sampling, allowed, seen).exp().cumsum(-1)  # (b v)
+    total = cumulative[:, -1]
+    point = uniform(sampling.seed, rows.to(logits.device), step) * total
+    point = torch.minimum(point, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
+
+
+def uniform(seed: int, rows: Tensor, step: int) -> Tensor:
+    """Numbers (b,) in [0, 1), float64, 53 bits: a hash of (seed, row, step), the same on every device.
+
+    Counter-based, in the manner of splitmix64 (Steele, Lea, Flood, OOPSLA 2014), whose output function mixes in one
+    key after the other.
+    """
+    state = torch.full_like(rows, _signed(seed & _MASK64))
+    state = _mix(_mix(_mix(state) + rows) + step)
+    return _shift(state, 11).double() * 2.0**-53
+
+
+def _mix(x: Tensor) -> Tensor:
+    """One step of splitmix64 on int64 tensors, whose sums and products wrap around as unsigned ones do."""
+    x = x + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shifts right and fills with zeros, which int64's own shift does not."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(value: int) -> int:
+    """The int64 with the bits of an unsigned 64-bit number."""
+    return value - (1 << 64) if value >> 63 else value
