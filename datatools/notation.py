@@ -17,6 +17,8 @@ import symusic
 
 from core.log import logger
 
+Note = tuple[int, int, int, int]  # start and end in ticks, pitch, velocity
+
 TICKS = 480
 VELOCITY = 80
 GRACE = Fraction(1, 12)
@@ -30,16 +32,15 @@ def score(data: bytes, extension: str, source: str = "") -> tuple[str, symusic.S
 
     if extension == ".mxl" or data[:4] == b"PK\x03\x04":
         data = unpacked(data)
-    if extension == ".krn":
-        kind = "humdrum"
-    else:
-        kind = "musicxml"
-        if b"<score-partwise" not in data and b"<score-timewise" not in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    kind = "humdrum" if extension == ".krn" else "musicxml"
+    text = _text(data)
+    if kind == "musicxml":
+        if "<score-partwise" not in text and "<score-timewise" not in text:
             raise ValueError("it is no MusicXML: there is no <score-partwise> in it")
-        if b"<!ENTITY" in data:
+        if "<!ENTITY" in text:
             raise ValueError("it defines XML entities, which no score needs")
     try:
-        stream = converter.parseData(_text(data) if kind == "humdrum" else data, format=kind)
+        stream = converter.parseData(text, format=kind)
         stream = stream.scores[0] if "Opus" in stream.classes else stream
         title = str(stream.metadata.bestTitle or "") if stream.metadata is not None else ""
         return title, _score(stream, source)
@@ -54,7 +55,7 @@ def unpacked(data: bytes) -> bytes:
             infos = archive.infolist()
             total = sum(info.file_size for info in infos)
             if total > MOST_BYTES:
-                raise ValueError(f"its archive unpacks to {total / 2**20:.0f} MB; expected at most {MOST_BYTES // 2**20}")
+                raise ValueError(f"its archive unpacks to {total >> 20} MB; expected at most {MOST_BYTES >> 20}")
             for info in infos:
                 name = PurePosixPath(info.filename.replace("\\", "/"))
                 if name.is_absolute() or ".." in name.parts:
@@ -93,6 +94,8 @@ def _root(archive: zipfile.ZipFile) -> str:
 
 
 def _text(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -153,7 +156,7 @@ def _tick(quarters: Fraction | float) -> int:
 def _tracks(part: Any, pickup: Fraction, source: str) -> list[Any]:
     instrument = part.getInstrument(returnDefault=False)
     program = (getattr(instrument, "midiProgram", None) or 0) if instrument is not None else 0
-    name = str(part.partName or "")
+    name = str(getattr(part, "partName", None) or "")
     pitched, drums = _notes(part, pickup, source)
     result = []
     for notes, is_drum in ((pitched, False), (drums, True)):
@@ -165,7 +168,7 @@ def _tracks(part: Any, pickup: Fraction, source: str) -> list[Any]:
     return result
 
 
-def _notes(part: Any, pickup: Fraction, source: str) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int, int]]]:
+def _notes(part: Any, pickup: Fraction, source: str) -> tuple[list[Note], list[Note]]:
     """(pitched, unpitched) notes of a part as (start, end, pitch, velocity) in ticks, ties joined."""
     pitched: list[list[Any]] = []
     drums: list[list[Any]] = []
@@ -217,7 +220,7 @@ def _placed(graces: list[Any], start: Fraction | None) -> Iterable[tuple[Fractio
         yield max(Fraction(0), at), grace, velocity
 
 
-def _ticks(notes: list[list[Any]]) -> list[tuple[int, int, int, int]]:
+def _ticks(notes: list[list[Any]]) -> list[Note]:
     return [(_tick(start), _tick(end), pitch, velocity) for start, end, pitch, velocity in notes if 0 <= pitch <= 127]
 
 

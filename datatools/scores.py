@@ -36,9 +36,7 @@ def read(path: str | Path, index: int = 0) -> Piece:
         raise ValueError(f"tune {index} was asked for; only books of ABC hold more than one")
     data = _bytes(path)
     title, score = _convert(data, extension, str(path))
-    return piece_from_score(
-        score, source=str(path), title=title or path.stem, sha256=hashlib.sha256(data).hexdigest()
-    )
+    return piece_from_score(score, source=str(path), title=title or path.stem, sha256=hashlib.sha256(data).hexdigest())
 
 
 def count(path: str | Path) -> int:
@@ -107,7 +105,7 @@ def _bytes(path: Path) -> bytes:
         raise ValueError("it is empty")
     if start.startswith(b"version https://git-lfs"):
         raise ValueError('it is a git-LFS pointer, not the file itself; fetch it with "git lfs pull"')
-    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start and b"mxl" not in start:
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
         raise ValueError("it is a web page, not music; fetch the file itself")
     if start.startswith((b"404", b"not found")):
         raise ValueError("it holds the text of a failed download; fetch it again")
@@ -146,9 +144,10 @@ def _tune(path: Path, index: int) -> Piece:
 @lru_cache(maxsize=8)
 def _book(path: str, modified: int) -> tuple[str, ...]:
     """The tunes of a book, split once while the file stays as it is: tune i of n is not read n times."""
+    data = _bytes(Path(path))
     from datatools import abc_book
 
-    text = abc_book.decode_bytes(_bytes(Path(path)))
+    text = abc_book.decode_bytes(data)
     tunes = tuple(abc_book.tune(text, index) for index in range(abc_book.count_tunes(text)))
     if not tunes:
         raise ValueError("it holds no tune (a tune begins with X:)")

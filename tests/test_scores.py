@@ -1,0 +1,191 @@
+"""Readers of music files: known answers, the canonical form, and reasons for what cannot be read."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+import pytest
+import symusic
+
+from datatools import notation, scores
+from datatools.canonical import canonical
+
+MUSIC = Path(__file__).parent / "music"
+
+
+def notes(score: Any) -> list[list[tuple[int, int, int, int]]]:
+    return [[(n.time, n.duration, n.pitch, n.velocity) for n in track.notes] for track in score.tracks]
+
+
+def made(*tracks: list[tuple[int, int, int, int]], tpq: int = 480) -> Any:
+    score = symusic.Score(tpq)
+    for rows in tracks:
+        track = symusic.Track()
+        for row in rows:
+            track.notes.append(symusic.Note(*row))
+        score.tracks.append(track)
+    return score
+
+
+def test_musicxml_plays_what_is_written() -> None:
+    piece = scores.read(MUSIC / "repeats.musicxml")
+    clarinet, cello = notes(piece.score)
+    # a pick-up of one beat ends the first bar of three; the part is written a tone above what sounds; the repeat is
+    # played; the tie over two notes is one; triplets are exact; the grace note comes before its beat
+    once = [(0, 1440, 72), (1440, 160, 76), (1600, 160, 74), (1760, 160, 72), (1880, 40, 69), (1920, 960, 67)]
+    expected = [(960, 480, 67)] + [(t + 1440 + r, d, p) for r in (0, 2880) for t, d, p in once]
+    assert [row[:3] for row in clarinet] == expected
+    assert [row[:3] for row in cello[:3]] == [(1440, 1440, 48), (2880, 1440, 43), (2880, 1440, 55)]
+    assert piece.title == "Two voices"
+    assert piece.score.tracks[0].program == 71
+    assert [(m.time, m.numerator, m.denominator) for m in piece.score.time_signatures] == [(0, 3, 4)]
+    assert [round(t.qpm) for t in piece.score.tempos] == [90]
+    assert [(k.time, k.key) for k in piece.score.key_signatures] == [(0, 0)]
+
+
+def test_kern() -> None:
+    piece = scores.read(MUSIC / "two_spines.krn")
+    melody = [(0, 480, 60), (480, 480, 62), (960, 240, 64), (1200, 240, 65), (1440, 480, 67), (1920, 1920, 72)]
+    assert [row[:3] for row in notes(piece.score)[0]] == melody
+    assert [round(t.qpm) for t in piece.score.tempos] == [100]
+
+
+def test_midi_equals_mido() -> None:
+    piece = scores.read(MUSIC / "band.mid")
+    found = sorted((n.time, n.pitch) for track in piece.score.tracks for n in track.notes)
+    expected = []
+    for track in mido.MidiFile(MUSIC / "band.mid").tracks:
+        now = 0
+        for message in track:
+            now += message.time
+            if message.type == "note_on" and message.velocity:
+                expected.append((now, message.note))
+    assert found == sorted(expected)
+    assert [track.is_drum for track in piece.score.tracks] == [False, False, True]
+    assert piece.sha256 == hashlib.sha256((MUSIC / "band.mid").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["band.kar", "BAND.MID", "-rf $(echo) ملف.midi"])
+def test_names_do_not_matter(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes((MUSIC / "band.mid").read_bytes())
+    assert notes(scores.read(tmp_path / name).score) == notes(scores.read(MUSIC / "band.mid").score)
+
+
+def test_mxl_equals_its_content(tmp_path: Path) -> None:
+    xml = (MUSIC / "repeats.musicxml").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w") as archive:
+        archive.writestr("other.xml", "<nothing/>")
+        archive.writestr(
+            "META-INF/container.xml",
+            '<container><rootfiles><rootfile full-path="score.xml"/></rootfiles></container>',
+        )
+        archive.writestr("score.xml", xml)
+    (tmp_path / "b.xml").write_bytes(xml.decode().replace("UTF-8", "UTF-16").encode("utf-16"))
+    expected = notes(scores.read(MUSIC / "repeats.musicxml").score)
+    assert notes(scores.read(tmp_path / "a.mxl").score) == expected
+    assert notes(scores.read(tmp_path / "b.xml").score) == expected
+
+
+def test_archives_stay_in_memory_and_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def packed(name: str, data: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, data)
+        return buffer.getvalue()
+
+    assert notation.unpacked(packed("score.xml", b"abc")) == b"abc"
+    for name in ("../score.xml", "/score.xml", "a/../../score.xml"):
+        with pytest.raises(ValueError, match="leads out of it"):
+            notation.unpacked(packed(name, b"abc"))
+    monkeypatch.setattr(notation, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="unpacks to"):
+        notation.unpacked(packed("score.xml", b"a" * 1001))
+
+
+REASONS = {
+    "nothing.mid": (b"", "it is empty"),
+    "blank.xml": (b"  \n", "it is empty"),
+    "pointer.mid": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git-LFS pointer"),
+    "page.abc": (b"<!DOCTYPE html><html></html>", "web page"),
+    "page.mid": (b"\n<HTML><body>", "web page"),
+    "missing.abc": (b"404: Not Found", "failed download"),
+    "text.mid": (b"hello world, no music", "no valid MIDI file"),
+    "cut.mid": ((MUSIC / "band.mid").read_bytes()[:60], "no valid MIDI file"),
+    "other.xml": (b"<?xml version='1.0'?><svg/>", "no MusicXML"),
+    "bomb.xml": (b"<!DOCTYPE a [<!ENTITY b 'c'>]><score-partwise/>", "entities"),
+    "broken.xml": (b"<score-partwise><part>", "music21 cannot read it"),
+    "bare.xml": (b"<score-partwise></score-partwise>", "no notes"),
+    "no.mxl": (b"no archive", "no readable archive"),
+    "song.txt": (b"abc", "extension"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_bad_files_give_one_line(tmp_path: Path, name: str) -> None:
+    data, reason = REASONS[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=reason) as caught:
+        scores.read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.mid").mkdir()
+    with pytest.raises(ValueError, match="no such file"):
+        scores.read(tmp_path / "none.mid")
+    with pytest.raises(ValueError, match="no file"):
+        scores.read(tmp_path / "folder.mid")
+
+
+def test_canonical_order() -> None:
+    rng = np.random.default_rng(0)
+    rows = [tuple(int(x) for x in rng.integers((0, 1, 40, 1), (4, 4, 44, 4))) for _ in range(60)]
+    score = made([], rows, [(0, 0, 60, 1)])
+    for tick in (960, 0):
+        score.tempos.append(symusic.Tempo(tick, 120 + tick / 10))
+        score.time_signatures.append(symusic.TimeSignature(tick, 4, 4))
+    result = canonical(score)
+    assert notes(result)[0] == sorted(rows, key=lambda r: (r[0], r[2], r[1], r[3]))
+    assert notes(result)[1] == [(0, 1, 60, 1)]
+    assert [t.time for t in result.tempos] == [m.time for m in result.time_signatures] == [0, 960]
+    again = canonical(result)
+    assert notes(again) == notes(result) and again.tempos == result.tempos
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        (made([]), "no notes"),
+        (made([(2_000_000, 1, 60, 64)], tpq=1), "quarters"),
+        (made([(0, 2_000_000_000, 60, 64)], tpq=480), "quarters"),
+        (made([(0, 200_000, 60, 64)], tpq=1), "hours"),
+        (made([(0, 10, 60, 64)], tpq=0), "ticks a quarter"),
+    ],
+)
+def test_unusable_scores(score: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        scores.piece_from_score(score)
+
+
+def test_book_of_tunes(tmp_path: Path) -> None:
+    pytest.importorskip("datatools.abc_reader")
+    pytest.importorskip("datatools.abc_book")
+    tune = (MUSIC / "small.abc").read_text()
+    path = tmp_path / "book.abc"
+    path.write_text("\n".join(tune.replace("X:1", f"X:{i}").replace("Small", f"Small {i}") for i in range(3)))
+    assert scores.count(path) == 3 and scores.count(MUSIC / "band.mid") == 1
+    pieces = [scores.read(path, i) for i in range(3)]
+    assert [piece.title for piece in pieces] == [f"A Small {i} Tune" for i in range(3)]
+    assert len({piece.sha256 for piece in pieces}) == 3 and pieces[1].source == f"{path}#1"
+    assert notes(pieces[0].score) == notes(pieces[2].score)
+    pitches = [n.pitch for n in pieces[0].score.tracks[0].notes]
+    assert pitches == [69] + [74, 78, 76, 79, 78, 74, 69, 74] * 2
+    with pytest.raises(ValueError, match="holds 3"):
+        scores.read(path, 3)
+    path.write_text("nothing here")
+    with pytest.raises(ValueError, match="no tune"):
+        scores.read(path)
