@@ -155,6 +155,8 @@ class GenerateHParams:
     top_p: float = 0.98
     # Drop tokens less likely than this share of the likeliest one; 0: none.
     min_p: float = 0.0
+    # Weakens tokens that the piece already holds; 1: not.
+    repetition_penalty: float = 1.0
     # Seed of the draws.
     seed: int = 0
 
@@ -167,6 +169,9 @@ class GenerateHParams:
         require(self.top_k >= 0, "generate.top_k", self.top_k, "0 (all) or more")
         require(0 < self.top_p <= 1, "generate.top_p", self.top_p, "a share above 0 to 1")
         require(0 <= self.min_p <= 1, "generate.min_p", self.min_p, "a share from 0 to 1")
+        require(
+            self.repetition_penalty >= 1, "generate.repetition_penalty", self.repetition_penalty, "1 (none) or more"
+        )
 
 
 @dataclass(kw_only=True)

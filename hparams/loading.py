@@ -34,20 +34,27 @@ def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams],
 
 
 def from_file(path: Path, section: Section) -> HParams:
-    """Hyper-parameters dumped by `dump`; each slot's `name` says which plugin's section it holds."""
+    """Hyper-parameters from a YAML file; the run is called `<name>-2` so that it stands beside the one it replays."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise HubError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    hparams = from_tree(tree, str(path), section)
+    hparams.name = f"{hparams.name or path.stem}-2"
+    return hparams
+
+
+def from_tree(tree: Any, source: str, section: Section) -> HParams:
+    """Hyper-parameters from what `dump` or `plain` gave; each slot's `name` says which plugin's section it holds."""
     if not isinstance(tree, dict):
-        raise HubError(f"{path} holds {type(tree).__name__}; expected a mapping of hyper-parameters")
-    base = HParams(name=path.stem)
+        raise HubError(f"{source} holds {type(tree).__name__}; expected a mapping of hyper-parameters")
+    base = HParams()
     for slot in SLOTS:
         chosen = tree.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
-            raise HubError(f"{path} has no {slot}.name; expected the name of a {slot} plugin")
+            raise HubError(f"{source} has no {slot}.name; expected the name of a {slot} plugin")
         setattr(base, slot, section(slot, chosen["name"]))
     return _merged(base, tree)
 
@@ -144,10 +151,11 @@ def dump(hparams: HParams) -> str:
 
 def changed(old: HParams, new: HParams) -> list[str]:
     """Dotted names of the values that differ, sections of another plugin named as a whole."""
-    return sorted(_differences(_plain(old), _plain(new), ""))
+    return sorted(_differences(plain(old), plain(new), ""))
 
 
-def _plain(hparams: HParams) -> Any:
+def plain(hparams: HParams) -> Any:
+    """The whole of `hparams` as nested dicts, lists and scalars."""
     return OmegaConf.to_container(OmegaConf.structured(hparams))
 
 

@@ -1,1 +1,20 @@
-"""The owners of a run."""
+"""The owners of a run. The hub's packages have generic names, so each must be found beside this one, not elsewhere."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_HOME = Path(__file__).resolve().parents[1]
+
+
+def _check_siblings() -> None:
+    for name in ("core", "hparams", "datatools", "plugins"):
+        spec = find_spec(name)
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else None
+        if found != _HOME / name:
+            raise SystemExit(
+                f'swaptunes: the package "{name}" is found at {found}, expected {_HOME / name}; '
+                "start from another folder, or remove or rename the foreign one"
+            )
+
+
+_check_siblings()

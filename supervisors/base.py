@@ -1,0 +1,225 @@
+"""The owner of a run: its loop, its checkpoints and its log. What is learned, and how, is a subclass's business.
+
+Everything random is a function of (seed, step, replica), so going on from a checkpoint needs only the step.
+"""
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from core.checkpoint import publish_folder, save_weights, write_text
+from core.errors import HubError
+from core.log import logger
+from hparams.base import HParams
+from hparams.loading import dump
+from plugins.manager import Manager
+from supervisors import environment, ranks
+from supervisors.engine import Engine
+from supervisors.logbook import Logbook
+from supervisors.runfolder import RunFolder, seal
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end; it was saved first."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+        self.exit_code = 128 + number
+
+
+class Supervisor:
+    """Trains what a subclass builds; `build_model`, `train_step`, `evaluate` and `generate` are to be changed, `train`
+    is not."""
+
+    engine: Engine
+    batches_per_epoch: int
+
+    def __init__(self, hparams: HParams, manager: Manager, folder: Path) -> None:
+        self.hparams = hparams
+        self.manager = manager
+        self.folder = RunFolder(folder)
+        self.ranks = ranks.start()
+        self.step = 0
+        self.steps = hparams.train.steps
+        self.best: dict[str, float] = {}
+        self.stale = 0  # validations since the best one
+        self.logbook: Logbook | None = None
+        self._signal = 0
+
+    def finished(self) -> bool:
+        """Whether the run had come to its end and was concluded before."""
+        return self.folder.evaluation.exists() and (self.step >= self.steps or self.stopped_early())
+
+    def conclude(self) -> dict[str, Any]:
+        """Evaluates and generates after training, or reads what an earlier call found."""
+        samples = list(self.folder.samples.glob("step_*/*.mid"))
+        result: dict[str, Any]
+        if self.folder.evaluation.exists():
+            result = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+            if result["steps"] == self.step and samples:
+                return result
+        result = self.evaluate()
+        self.generate()
+        return result
+
+    # What a subclass brings.
+
+    def load_data(self) -> None:
+        """Prepares the data and the tokenizer; sets `self.steps` where the hyper-parameters leave it open."""
+        raise NotImplementedError
+
+    def build_model(self) -> None:
+        """Builds the model and `self.engine` around it."""
+        raise NotImplementedError
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """One optimizer step; returns loss, lr, grad_norm and the number of tokens."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[str, float]:
+        """The validation measures, `valid_loss` among them; lower is better."""
+        raise NotImplementedError
+
+    def evaluate(self) -> dict[str, Any]:
+        """All measures of the best model, written to evaluation.json."""
+        raise NotImplementedError
+
+    def generate(self) -> list[Path]:
+        """Writes generated pieces; returns their files."""
+        raise NotImplementedError
+
+    def save_model(self) -> None:
+        """Writes what people share, complete in itself, to model/."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, str]:
+        """Fingerprints of data and tokenizer that a checkpoint must agree with."""
+        raise NotImplementedError
+
+    # The run.
+
+    def train(self) -> None:
+        """Trains from where the run stands to its last step, or until validation stops getting better."""
+        self.load_data()
+        self.build_model()
+        self.restore()
+        self.open_log()
+        with self.signals():
+            while self.step < self.steps and not self.stopped_early():
+                began = time.perf_counter()
+                values = self.train_step(self.step)
+                self.step += 1
+                values["tokens_per_second"] = values.pop("tokens") / (time.perf_counter() - began)
+                self.log(values)
+                if self.due(self.validation_interval()):
+                    self.take(self.validate())
+                if self.due(self.hparams.checkpoint.every or self.validation_interval()):
+                    self.save()
+                if self.ranks.any(self._signal > 0):
+                    self.save()
+                    raise Interrupted(self.step, self._signal or signal.SIGTERM)
+        self.close_log()
+
+    def due(self, every: int) -> bool:
+        """Whether this step ends an interval, or the run."""
+        return self.step % every == 0 or self.step == self.steps
+
+    def validation_interval(self) -> int:
+        """Steps between validations: as asked, else a twentieth of the run but at least ten."""
+        return self.hparams.evaluate.every or min(self.steps, max(10, self.steps // 20))
+
+    def stopped_early(self) -> bool:
+        """Whether `train.patience` validations in a row were no better than the best."""
+        return 0 < self.hparams.train.patience <= self.stale
+
+    def take(self, measures: dict[str, float]) -> None:
+        """Logs a validation and keeps the model if it is the best so far."""
+        self.log(measures)
+        if not self.best or measures["valid_loss"] < self.best["valid_loss"]:
+            self.best = {**measures, "step": self.step}
+            self.stale = 0
+            self.save_model()
+        else:
+            self.stale += 1
+            if self.stopped_early() and self.logbook is not None:
+                self.logbook.say(f"no better validation in {self.stale} tries: stopping early at step {self.step}")
+
+    def save(self) -> None:
+        """Writes a checkpoint under a temporary name, seals it, renames it, and drops old ones."""
+        target = self.folder.checkpoint(self.step)
+        if target.exists():
+            return
+        temporary = self.folder.temporary(self.step)
+        weights = self.engine.state_dict()
+        try:
+            if self.ranks.first:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                save_weights(weights, temporary / "model.safetensors", None)
+            self.ranks.barrier()
+            self.engine.save_checkpoint(temporary, "engine")
+            self.ranks.barrier()
+            if self.ranks.first:
+                seal(temporary, {"step": self.step, "best": self.best, "stale": self.stale, **self.identity()})
+                publish_folder(temporary, target)
+                self.folder.drop_old(self.hparams.checkpoint.keep)
+        except OSError as error:
+            raise HubError(f"the checkpoint {target} cannot be written ({error.strerror or error})") from error
+        self.ranks.barrier()
+
+    def restore(self) -> None:
+        """Goes on from the newest intact checkpoint, if there is one."""
+        found = self.folder.newest_intact()
+        if found is None:
+            return
+        path, meta = found
+        for key, value in self.identity().items():
+            if meta.get(key) != value:
+                raise HubError(f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name=")
+        self.engine.load_checkpoint(path, "engine")
+        self.step, self.best, self.stale = meta["step"], meta["best"], meta["stale"]
+        if self.step < self.steps:
+            logger.info("going on from %s", path)
+
+    def open_log(self) -> None:
+        """Writes down what runs where, and opens the logbook at the current step."""
+        if self.ranks.first:
+            write_text(self.folder.hparams, dump(self.hparams))
+            environment.write(self.folder.environment, self.manager, self.hparams, self.ranks)
+        self.logbook = Logbook(self.folder.path, self.step, self.steps, write=self.ranks.first)
+
+    def log(self, values: dict[str, float]) -> None:
+        """Writes values under the current step."""
+        if self.logbook is not None:
+            self.logbook.log(self.step, values)
+
+    def close_log(self) -> None:
+        """Closes the logbook."""
+        if self.logbook is not None:
+            self.logbook.close()
+            self.logbook = None
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Lets SIGINT and SIGTERM end the run after the step at hand; a second one ends it at once."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self._signal:
+                raise KeyboardInterrupt
+            self._signal = number
+
+        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            if self.logbook is not None and self._signal:
+                self.close_log()

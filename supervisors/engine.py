@@ -1,0 +1,199 @@
+"""What turns gradients into weights: DeepSpeed, or plain torch with the same five methods where DeepSpeed cannot be.
+
+The five are `engine(batch)`, `backward(loss)`, `step()`, `save_checkpoint(folder, tag)` and `load_checkpoint(folder, tag)`.
+"""
+
+import importlib.util
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import HubError
+from core.log import logger
+from hparams.base import HParams
+from supervisors import ranks as process_group
+from supervisors.ranks import Ranks
+
+
+class Engine(Protocol):
+    """A module in training; `set_rate` and `gradient_norm` serve the schedule and the log."""
+
+    name: str
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor: ...
+    def backward(self, loss: Tensor) -> None: ...
+    def step(self) -> None: ...
+    def save_checkpoint(self, folder: Path, tag: str) -> None: ...
+    def load_checkpoint(self, folder: Path, tag: str) -> None: ...
+    def set_rate(self, rate: float) -> None: ...
+    def rate(self) -> float: ...
+    def gradient_norm(self) -> float: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+def build_engine(module: nn.Module, groups: list[dict[str, Any]], hparams: HParams, ranks: Ranks) -> Engine:
+    """The engine that `train.engine` asks for; `auto` takes DeepSpeed where it is installed and says so where not."""
+    asked = hparams.train.engine
+    present = importlib.util.find_spec("deepspeed") is not None
+    if asked == "deepspeed" and not present:
+        raise HubError("train.engine is deepspeed, which is not installed; pip install deepspeed or train.engine=torch")
+    if asked == "torch" or not present:
+        if ranks.world > 1:
+            raise HubError(f"train.engine torch runs one process, not {ranks.world}; install deepspeed")
+        if asked == "auto":
+            logger.warning("DeepSpeed is not installed: the plain torch engine trains this one process")
+        if hparams.deepspeed:
+            raise HubError("deepspeed.* is set but the engine is plain torch; install deepspeed or drop these keys")
+        return TorchEngine(module, groups, hparams)
+    return DeepSpeedEngine(module, groups, hparams, ranks)
+
+
+def _adamw(groups: list[dict[str, Any]], hparams: HParams) -> torch.optim.AdamW:
+    return torch.optim.AdamW(groups, lr=hparams.train.lr, betas=hparams.train.betas, eps=1e-8)
+
+
+def _norm(parameters: list[nn.Parameter]) -> float:
+    norms = [parameter.grad.float().norm() for parameter in parameters if parameter.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
+
+
+class TorchEngine:
+    """One process, AdamW, clipping and accumulation, and nothing else."""
+
+    name = "torch"
+
+    def __init__(self, module: nn.Module, groups: list[dict[str, Any]], hparams: HParams) -> None:
+        self.module = module
+        self.optimizer = _adamw(groups, hparams)
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.clip = hparams.train.clip
+        self.accumulate = hparams.train.accumulate
+        self._micro = 0
+        self._norm = 0.0
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+        loss: Tensor = self.module(batch)
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        (loss / self.accumulate).backward()
+        self._micro += 1
+
+    def step(self) -> None:
+        if self._micro % self.accumulate:
+            return
+        self._norm = _norm(self.parameters)
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def save_checkpoint(self, folder: Path, tag: str) -> None:
+        (folder / tag).mkdir(parents=True, exist_ok=True)
+        torch.save({"module": self.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / tag / "state.pt")
+
+    def load_checkpoint(self, folder: Path, tag: str) -> None:
+        state = torch.load(folder / tag / "state.pt", weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def gradient_norm(self) -> float:
+        return self._norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.module.state_dict()
+
+
+class DeepSpeedEngine:
+    """DeepSpeed on one process or many, ZeRO 0 to 3; the hub's keys fill DeepSpeed's, `deepspeed.*` wins over both."""
+
+    name = "deepspeed"
+
+    def __init__(self, module: nn.Module, groups: list[dict[str, Any]], hparams: HParams, ranks: Ranks) -> None:
+        os.environ.setdefault("DS_ACCELERATOR", ranks.device.type)
+        for name in ("DeepSpeed", "deepspeed"):  # its chatter about what it did not find
+            logging.getLogger(name).setLevel(logging.ERROR)
+        import deepspeed
+
+        if ranks.device.type == "cpu":
+            # Its shared-memory all-reduce is compiled at first use, and without a compiler it raises.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        if ranks.world == 1:
+            process_group.alone()
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False, auto_mpi_discovery=False)
+        own_optimizer = "optimizer" in hparams.deepspeed
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=module,
+            optimizer=None if own_optimizer else _adamw(groups, hparams),
+            model_parameters=groups if own_optimizer else None,
+            config=settings(hparams, ranks.world),
+            dist_init_required=False,
+        )
+        self.module = module
+        self.stage = self.engine.zero_optimization_stage()
+        self._norm = math.nan
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+        loss: Tensor = self.engine(batch)
+        return loss
+
+    def backward(self, loss: Tensor) -> None:
+        self.engine.backward(loss)
+
+    def step(self) -> None:
+        boundary = self.engine.is_gradient_accumulation_boundary()
+        if boundary and self.stage == 0:
+            self._norm = _norm(list(self.module.parameters()))
+        self.engine.step()
+        if boundary and self.stage > 0:
+            self._norm = float(self.engine.get_global_grad_norm() or 0.0)
+
+    def save_checkpoint(self, folder: Path, tag: str) -> None:
+        self.engine.save_checkpoint(str(folder), tag=tag)
+
+    def load_checkpoint(self, folder: Path, tag: str) -> None:
+        path, _ = self.engine.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise HubError(f"{folder / tag} holds no state that DeepSpeed can read with this number of processes")
+
+    def set_rate(self, rate: float) -> None:
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+
+    def rate(self) -> float:
+        return float(self.engine.optimizer.param_groups[0]["lr"])
+
+    def gradient_norm(self) -> float:
+        return self._norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        if self.stage < 3:
+            return self.module.state_dict()
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters(list(self.module.parameters())):
+            return {key: value.detach().clone() for key, value in self.module.state_dict().items()}
+
+
+def settings(hparams: HParams, world: int) -> dict[str, Any]:
+    """DeepSpeed's configuration, filled from the hub's keys and then overridden by `deepspeed.*`."""
+    return {
+        "train_batch_size": hparams.data.batch_size,
+        "gradient_accumulation_steps": hparams.train.accumulate,
+        "train_micro_batch_size_per_gpu": hparams.data.batch_size // (hparams.train.accumulate * world),
+        "gradient_clipping": hparams.train.clip,
+        "steps_per_print": 10**9,  # the hub has its own log
+        **hparams.deepspeed,
+    }

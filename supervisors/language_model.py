@@ -1,0 +1,187 @@
+"""The supervisor of next-token models: any backbone, any tokenizer, one loss."""
+
+import functools
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.checkpoint import load_weights, write_json
+from core.errors import HubError
+from core.log import logger
+from core.model import LanguageModel
+from core.optim import learning_rate, parameter_groups
+from core.seeds import derive
+from datatools import cache, ngram
+from datatools.batches import Batches, whole
+from hparams.loading import plain
+from supervisors import artefact, precision
+from supervisors.base import Supervisor
+from supervisors.engine import build_engine
+from supervisors.scoring import score
+from supervisors.writing import write_samples
+
+EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the data
+
+
+class SummedLoss(nn.Module):
+    """The module that an engine trains: a batch in, the sum of nats over its counted targets out."""
+
+    def __init__(self, model: LanguageModel, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self._autocast = functools.partial(precision.autocast, device, dtype)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Nats, a scalar; fields of the batch: ids, targets and starts, each (b l)."""
+        with self._autocast():
+            nats, _ = self.model.loss(batch["ids"], batch["targets"], batch["starts"])
+        return nats.sum()
+
+
+class LanguageModelSupervisor(Supervisor):
+    """Trains a LanguageModel on a token store."""
+
+    def load_data(self) -> None:
+        hparams = self.hparams
+        tokenizer_entry = self.manager.tokenizers[hparams.tokenizer.name]
+        dataset_entry = self.manager.datasets[hparams.dataset.name]
+        assert tokenizer_entry.build is not None and dataset_entry.build is not None
+        prepare = functools.partial(
+            cache.prepare,
+            dataset_entry.build(hparams.dataset),
+            functools.partial(tokenizer_entry.build, hparams.tokenizer),
+            json.dumps([tokenizer_entry.distribution, tokenizer_entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
+            hparams.data,
+        )
+        if self.ranks.first:
+            self.store = prepare()
+        self.ranks.barrier()
+        if not self.ranks.first:
+            self.store = prepare(progress=False)
+        self.tokenizer = artefact.build_tokenizer(self.manager, hparams, self.store.tokenizer_folder)
+        self.notes = {split: [piece.notes for piece in self.store.pieces(split)] for split in ("train", "valid", "test")}
+
+    def build_model(self) -> None:
+        hparams, device = self.hparams, self.ranks.device
+        torch.manual_seed(derive(hparams.seed, "weights"))
+        self.model = artefact.build_model(self.manager, hparams, self.tokenizer)
+        self._start_weights()
+        self.model.to(device)
+        self.dtype, reason = precision.choose(hparams.train.precision, device)
+        logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
+        self.batches = Batches(
+            self.store,
+            "train",
+            bos_id=self.tokenizer.bos_id,
+            eos_id=self.tokenizer.eos_id,
+            pad_id=self.tokenizer.pad_id,
+            length=hparams.data.length,
+            batch_size=hparams.data.batch_size,
+            seed=hparams.seed,
+            packs=self.model.backbone.packs,
+            augment=hparams.data.augment,
+            tokenizer=self.tokenizer,
+            accumulate=hparams.train.accumulate,
+        )
+        if not self.steps:
+            self.steps = min(MOST, max(FEWEST, round(EPOCHS * self.batches.steps_per_epoch)))
+        groups = parameter_groups(self.model, hparams.train.weight_decay)
+        self.engine = build_engine(SummedLoss(self.model, device, self.dtype), groups, hparams, self.ranks)
+
+    def _start_weights(self) -> None:
+        start = self.hparams.model.start
+        if not start:
+            return
+        old = artefact.read(Path(start), self.manager)
+        if old.tokenizer.fingerprint() != self.tokenizer.fingerprint():
+            raise HubError(f"model.start: {start} has another vocabulary; use its tokenizer settings to start from it")
+        artefact.load_into(self.model, old.weights, start)
+
+    def train_step(self, step: int) -> dict[str, float]:
+        hparams, ranks = self.hparams.train, self.ranks
+        self.engine.set_rate(
+            learning_rate(step, lr=hparams.lr, steps=self.steps, warmup=hparams.warmup, floor=hparams.lr_floor)
+        )
+        counted = self.batches.counted(step)
+        total = torch.zeros((), device=ranks.device)
+        self.model.train()
+        for micro in range(hparams.accumulate):
+            batch = self.batches.batch(step, micro, ranks.rank, ranks.world)
+            torch.manual_seed(derive(self.hparams.seed, "dropout", step, micro, ranks.rank))
+            nats = self.engine({key: value.to(ranks.device, non_blocking=True) for key, value in batch.items()})
+            # The engine averages over micro-batches and ranks; what is wanted is the sum over the step's tokens.
+            self.engine.backward(nats * (hparams.accumulate * ranks.world / counted))
+            self.engine.step()
+            total += nats.detach()
+        loss = float(ranks.sum(total)) / counted
+        return {"loss": loss, "lr": self.engine.rate(), "grad_norm": self.engine.gradient_norm(), "tokens": counted}
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The number format of the matrix products."""
+        return precision.autocast(self.ranks.device, self.dtype)
+
+    def measure(self, split: str, limit: int | None = None) -> dict[str, float]:
+        """Scores whole pieces of a split, all or about `limit` tokens of them."""
+        tokenizer = self.tokenizer
+        batches = whole(
+            self.store, split, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, limit_tokens=limit
+        )
+        return score(self.model, batches, self.notes[split], self.autocast())
+
+    def validate(self) -> dict[str, float]:
+        found = self.measure("valid", self.hparams.evaluate.tokens)
+        return {"valid_loss": found["nats_per_token"], "valid_nats_per_note": found["nats_per_note"]}
+
+    def save_model(self) -> None:
+        weights = {key.removeprefix("model."): value for key, value in self.engine.state_dict().items()}
+        if self.ranks.first:
+            facts = {
+                "best": self.best,
+                "data_license": self.store.manifest["license"],
+                "data_url": self.store.manifest["url"],
+                "data_fingerprint": self.identity()["data"],
+            }
+            artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
+        self.ranks.barrier()
+
+    def load_best(self) -> None:
+        """Puts the best weights, not the last, into the model."""
+        path = self.folder.model / "model.safetensors"
+        artefact.load_into(self.model, load_weights(path), path)
+
+    def identity(self) -> dict[str, str]:
+        return {"data": str(self.store.manifest["key"]), "tokenizer": self.tokenizer.fingerprint()}
+
+    def evaluate(self) -> dict[str, Any]:
+        self.load_best()
+        baselines = self._baselines()
+        result = {
+            "best": self.best,
+            "parameters": self.model.parameter_count(),
+            "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
+            "steps": self.step,
+            **{split: {**self.measure(split), "baselines": baselines[split]} for split in ("valid", "test")},
+        }
+        if self.ranks.first:
+            write_json(self.folder.evaluation, result)
+        return result
+
+    def _baselines(self) -> dict[str, Any]:
+        # They depend on the store alone, so they lie beside it.
+        path = self.store.folder / "baselines.json"
+        if not path.exists() and self.ranks.first:
+            write_json(path, ngram.baselines(self.store, self.tokenizer))
+        self.ranks.barrier()
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def generate(self) -> list[Path]:
+        self.load_best()
+        if not self.ranks.first:
+            return []
+        folder = self.folder.samples / f"step_{int(self.best['step']):06d}"
+        return write_samples(self.model, self.tokenizer, self.hparams, folder)

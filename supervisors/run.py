@@ -1,0 +1,108 @@
+"""The command: `python -m supervisors.run [VERB] ...`, also installed as `swaptunes`."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import HubError, did_you_mean
+from plugins.manager import own_version
+
+USAGE = """\
+swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
+
+  train      --hparams PRESET|FILE [key=value ...]   train, evaluate, generate; the default verb
+             --run FOLDER [train.steps=N]            go on with a run
+  prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
+  evaluate   --run FOLDER                            score the best model again
+  generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
+  list       [key=value ...]                         every plugin, and the broken ones with their error
+  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one verb; exits 2 with one line for what a person can mend, 130 when interrupted."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("swaptunes").setLevel(logging.INFO)
+    parser = argparse.ArgumentParser(prog="swaptunes", usage=USAGE, add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--hparams", default="")
+    parser.add_argument("--run", default="", type=str)
+    parser.add_argument("--local_rank", default="")  # DeepSpeed's launcher sets it; the environment says the same
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    try:
+        try:
+            options = _parse(parser, sys.argv[1:] if arguments is None else arguments)
+            status = _run(options)
+        except HubError as error:
+            _say(f"swaptunes: {error}")
+            status = 2
+        except KeyboardInterrupt:
+            _say("swaptunes: interrupted; the same command goes on from what was saved")
+            status = 130
+    finally:
+        _leave()
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    options, rest = parser.parse_known_intermixed_args(arguments)
+    flags = [word for word in rest if word.startswith("-")]
+    if flags:
+        flag = flags[0].partition("=")[0]
+        hint = f" Settings are key=value, e.g. {flag.lstrip('-')}=..." if flag not in ("--hparams", "--run") else ""
+        raise HubError(f'there is no flag "{flag}".{hint}')
+    options.words += rest
+    options.verb = "train"
+    if options.words and "=" not in options.words[0]:
+        options.verb = options.words.pop(0)
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.help or (not options.hparams and not options.run and not options.words and options.verb == "train"):
+        print(USAGE, end="")
+        return 0
+    if options.version:
+        print(f"swaptunes {own_version()}")
+        return 0
+    from supervisors import verbs
+
+    table: dict[str, Callable[[argparse.Namespace], int]] = {
+        "train": verbs.train,
+        "prepare": verbs.prepare,
+        "evaluate": verbs.evaluate,
+        "generate": verbs.generate,
+        "list": verbs.listing,
+        "check": verbs.check,
+    }
+    if options.verb not in table:
+        raise HubError(f'there is no verb "{options.verb}".{did_you_mean(options.verb, table)}')
+    return table[options.verb](options)
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr)
+
+
+def _leave() -> None:
+    ranks = sys.modules.get("supervisors.ranks")
+    if ranks is not None and sys.exc_info()[0] is None:
+        ranks.stop()
+
+
+def runs_folder() -> Path:
+    """Where runs lie: SWAPTUNES_RUNS, else `runs` in the current folder."""
+    return Path(os.environ.get("SWAPTUNES_RUNS", "runs"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Where a run lies on disk: its folder, its checkpoints, and the lock that keeps two processes from sharing it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any
+
+from core.checkpoint import checksum, write_json
+from core.errors import HubError
+from core.log import logger
+
+FORMAT = 1
+
+
+class RunFolder:
+    """`runs/NAME/` and the names within it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hparams = path / "hparams.yaml"
+        self.environment = path / "environment.json"
+        self.evaluation = path / "evaluation.json"
+        self.model = path / "model"
+        self.samples = path / "samples"
+        self._checkpoints = path / "checkpoints"
+        self._lock: IO[str] | None = None
+
+    def lock(self) -> None:
+        """Takes the folder for this process until it ends, however it ends; HubError when another has it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = (self.path / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise HubError(f"{self.path} cannot be written ({error.strerror}); give another place or name=") from error
+        try:
+            import fcntl
+        except ImportError:  # no advisory locks on this system
+            self._lock = handle
+            return
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise HubError(f"{self.path} is in use by process {owner}; wait for it, or give another name=") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Gives the folder back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of the checkpoint after `step` optimizer steps."""
+        return self._checkpoints / f"step_{step:06d}"
+
+    def checkpoints(self) -> list[Path]:
+        """All finished checkpoints, oldest first."""
+        return sorted(self._checkpoints.glob("step_*[0-9]"), key=lambda path: int(path.name.removeprefix("step_")))
+
+    def newest_intact(self) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint whose files all match their checksums, with its meta.json; damaged ones are named.
+
+        Raises HubError when there are checkpoints and none is intact: starting from zero would hide the loss.
+        """
+        damaged = []
+        for path in reversed(self.checkpoints()):
+            fault = _fault(path)
+            if not fault:
+                return path, json.loads((path / "meta.json").read_text(encoding="utf-8"))
+            logger.warning("%s is damaged (%s); an older checkpoint is used", path, fault)
+            damaged.append(path.name)
+        if damaged:
+            raise HubError(f"{self._checkpoints} holds no intact checkpoint ({', '.join(damaged)}); remove it to start anew")
+        return None
+
+    def drop_old(self, keep: int) -> None:
+        """Removes all but the newest `keep` checkpoints, and what killed processes left half written."""
+        for path in self.checkpoints()[:-keep]:
+            shutil.rmtree(path)
+        for path in self._checkpoints.glob(".*"):
+            shutil.rmtree(path)
+
+    def temporary(self, step: int) -> Path:
+        """Where a checkpoint is written before it gets its name."""
+        return self._checkpoints / f".step_{step:06d}"
+
+
+def seal(folder: Path, meta: dict[str, Any]) -> None:
+    """Writes meta.json with the checksum of every file in the folder."""
+    files = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    write_json(folder / "meta.json", {"format": FORMAT, **meta, "files": files})
+
+
+def _fault(folder: Path) -> str:
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if meta["format"] > FORMAT:
+            raise HubError(f"{folder} has format {meta['format']}, newer than {FORMAT}; update swaptunes to read it")
+        for name, digest in meta["files"].items():
+            if checksum(folder / name) != digest:
+                return f"{name} was changed"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, HubError):
+            raise
+        return f"meta.json: {error}"
+    return ""

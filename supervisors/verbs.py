@@ -1,0 +1,177 @@
+"""What each verb of the command does, from its words to its exit code."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from core.errors import HubError
+from hparams.base import HParams
+from hparams.loading import changed, from_file, load, override
+from plugins.manager import describe, load_manager
+from supervisors.artefact import section_of
+
+# What may change when a run goes on: how long, how often, and what to generate.
+FREE = ("train.steps", "evaluate.every", "checkpoint.every", "generate.")
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
+    hparams, folder = _asked(options)
+    from supervisors.base import Interrupted
+    from supervisors.language_model import LanguageModelSupervisor
+    from supervisors.summary import summary
+
+    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
+    if supervisor.ranks.first:
+        supervisor.folder.lock()
+    try:
+        supervisor.train()
+        if supervisor.finished() and supervisor.ranks.first:
+            print(f"{folder} is finished; give another name= to train again, or a larger train.steps to go on")
+        result = supervisor.conclude()
+        if supervisor.ranks.first:
+            samples = sorted(supervisor.folder.samples.glob("step_*/*.mid"))
+            print(summary(folder, result, samples, supervisor.store.manifest, supervisor.store.failures_path))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
+        print(f"\n{where}; go on with: python -m supervisors.run --run {folder}", file=sys.stderr)
+        return stop.exit_code if isinstance(stop, Interrupted) else 130
+    finally:
+        supervisor.folder.unlock()
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Reads and tokenizes, up to the token store."""
+    hparams, folder = _asked(options)
+    from supervisors.language_model import LanguageModelSupervisor
+
+    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
+    supervisor.load_data()
+    store = supervisor.store
+    for split, counts in store.manifest["splits"].items():
+        print(f"{split:<6} " + ", ".join(f"{value:,.0f} {key}" for key, value in counts.items()))
+    print(f"{len(store.manifest['failures'])} files not used, {len(store.manifest['left_out'])} near-duplicates left out: {store.failures_path}")
+    print(f"store  {store.folder}")
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Scores the best model of a run again and prints the summary."""
+    folder = _existing(options, "evaluate")
+    hparams = _of_run(folder, options.words)
+    from supervisors.language_model import LanguageModelSupervisor
+    from supervisors.summary import summary
+
+    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
+    supervisor.load_data()
+    supervisor.build_model()
+    supervisor.restore()
+    result = supervisor.evaluate()
+    print(summary(folder, result, [], supervisor.store.manifest, supervisor.store.failures_path))
+    return 0
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Generates from a run or an artefact alone; needs no training data."""
+    folder = _existing(options, "generate")
+    manager = load_manager()
+    from supervisors import artefact
+    from supervisors.writing import write_samples
+
+    found = artefact.read(folder, manager)
+    hparams = override(found.hparams, _only(options.words, "generate."), section=section_of(manager))
+    model = artefact.build_model(manager, hparams, found.tokenizer)
+    artefact.load_into(model, found.weights, folder)
+    out = Path(hparams.generate.out) if hparams.generate.out else _fresh(folder / "samples", "generated")
+    for path in write_samples(model, found.tokenizer, hparams, out):
+        print(path)
+    return 0
+
+
+def listing(options: argparse.Namespace) -> int:
+    """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
+    rows = [(row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error) for row in describe(load_manager())]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + (f"  {row[4]}" if row[4] else ""))
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Prints the table of laws over one plugin; 1 when one fails."""
+    words = [word for word in options.words if "=" not in word]
+    settings = dict(word.split("=", 1) for word in options.words if "=" in word)
+    if len(words) != 1 or settings.keys() - {"device", "dtype"}:
+        raise HubError("check takes one NAME and device= or dtype=, e.g. check mamba dtype=float32")
+    from plugins import checks
+
+    verdicts = checks.run(load_manager(), words[0], **settings)
+    print(checks.table(verdicts))
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
+
+
+def _asked(options: argparse.Namespace) -> tuple[HParams, Path]:
+    manager = load_manager()
+    if options.run:
+        if options.hparams:
+            raise HubError("--run goes on with what the folder says; leave --hparams away, or give --hparams alone")
+        folder = _existing(options, options.verb)
+        hparams = _of_run(folder, options.words)
+    else:
+        if not options.hparams:
+            raise HubError(f"{options.verb} needs --hparams PRESET|FILE or --run FOLDER")
+        hparams = load(options.hparams, options.words, preset=manager.preset, section=section_of(manager))
+        if not hparams.name or Path(hparams.name).name != hparams.name or hparams.name in (".", ".."):
+            raise HubError(f"name is {hparams.name!r}; expected a plain folder name")
+        from supervisors.run import runs_folder
+
+        folder = runs_folder() / hparams.name
+        if (folder / "hparams.yaml").exists():
+            _same(_of_run(folder, []), hparams, folder)
+    return hparams, folder
+
+
+def _existing(options: argparse.Namespace, verb: str) -> Path:
+    if not options.run:
+        raise HubError(f"{verb} needs --run FOLDER, a run or an artefact")
+    folder = Path(options.run)
+    if not folder.is_dir():
+        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        from core.errors import did_you_mean
+
+        raise HubError(f"{folder} is not a folder.{did_you_mean(folder.name, beside)}")
+    return folder
+
+
+def _of_run(folder: Path, words: list[str]) -> HParams:
+    path = folder / "hparams.yaml"
+    if not path.exists():
+        raise HubError(f"{folder} is not a run: it has no hparams.yaml")
+    section = section_of(load_manager())
+    old = from_file(path, section)
+    old.name = old.name.removesuffix("-2")
+    new = override(from_file(path, section), words, section=section)
+    new.name = old.name
+    _same(old, new, folder)
+    return new
+
+
+def _same(old: HParams, new: HParams, folder: Path) -> None:
+    differ = [key for key in changed(old, new) if not key.startswith(FREE)]
+    if differ:
+        raise HubError(f"{folder} was started with other values of {', '.join(differ)}; give another name= to train anew")
+
+
+def _only(words: list[str], prefix: str) -> list[str]:
+    for word in words:
+        if not word.startswith(prefix):
+            raise HubError(f'"{word}" cannot be changed here; only {prefix}* can')
+    return words
+
+
+def _fresh(folder: Path, stem: str) -> Path:
+    number = 1
+    while (folder / f"{stem}_{number:03d}").exists():
+        number += 1
+    return folder / f"{stem}_{number:03d}"
