@@ -1,0 +1,164 @@
+"""Mamba-1: pre-norm residual blocks around a selective state-space mixer.
+
+State-dict names are those of mamba_ssm's MambaLMHeadModel without the prefix `backbone.`.
+
+Shapes: b batch, l length, d model width, e inner width (expand * d), n state dimensions, k taps, r rank of the step size.
+Source: Gu & Dao, arXiv 2312.00752.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.backbone import State
+from hparams.backbones import MambaHParams
+from plugins import hookimpl
+from plugins.backbones.causal_conv import causal_conv, causal_conv_step
+from plugins.backbones.positions import check_room, positions
+from plugins.backbones.rmsnorm import RMSNorm
+from plugins.backbones.selective_scan import selective_scan, selective_step
+
+
+class Mixer(nn.Module):
+    """The selective state-space layer."""
+
+    def __init__(self, hparams: MambaHParams) -> None:
+        super().__init__()
+        self.inner = hparams.expand * hparams.dim
+        self.states = hparams.state
+        self.rank = hparams.dt_rank or math.ceil(hparams.dim / 16)
+        self.in_proj = nn.Linear(hparams.dim, 2 * self.inner, bias=False)
+        self.conv1d = nn.Conv1d(self.inner, self.inner, hparams.conv, groups=self.inner)
+        self.x_proj = nn.Linear(self.inner, self.rank + 2 * self.states, bias=False)
+        self.dt_proj = nn.Linear(self.rank, self.inner)
+        self.A_log = nn.Parameter(torch.arange(1.0, self.states + 1).log().repeat(self.inner, 1))  # (e n)
+        self.D = nn.Parameter(torch.ones(self.inner))
+        self.out_proj = nn.Linear(self.inner, hparams.dim, bias=False)
+        for parameter in (self.A_log, self.D, self.dt_proj.bias):
+            parameter._no_weight_decay = True  # type: ignore[attr-defined]
+        self._reset(hparams.layers)
+
+    def _reset(self, layers: int) -> None:
+        """Step sizes log-uniform from 1e-3 to 0.1; the way out scaled down so that the stream's variance does not grow."""
+        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
+        low, high = math.log(1e-3), math.log(0.1)
+        dt = torch.exp(low + (high - low) * torch.rand(self.inner)).clamp(min=1e-4)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
+            self.out_proj.weight.div_(math.sqrt(layers))
+
+    def forward(
+        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """x (b l d) -> (b l d); the state holds `conv` (b e k-1) and `ssm` (b e n)."""
+        if state is not None and starts is None and x.shape[1] == 1:
+            return self._step(x, state)
+        conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
+        marks = None if starts is None else starts.t()
+        u, z = self.in_proj(x.transpose(0, 1)).chunk(2, -1)  # (l b e)
+        u, conv = causal_conv(u, self._taps(), self.conv1d.bias, conv, marks)
+        dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
+        delta = F.linear(dt, self.dt_proj.weight)
+        y, ssm = selective_scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
+        return out, self._keep(state, conv, ssm)
+
+    def _step(self, x: Tensor, state: State) -> tuple[Tensor, State | None]:
+        u, z = self.in_proj(x[:, 0]).chunk(2, -1)  # (b e)
+        u, conv = causal_conv_step(u, self._taps(), self.conv1d.bias, state["conv"])
+        dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
+        delta = F.linear(dt, self.dt_proj.weight)
+        y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
+        return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
+
+    def _taps(self) -> Tensor:
+        return rearrange(self.conv1d.weight, "e 1 k -> e k")
+
+    def _rates(self) -> Tensor:
+        """A (e n), at least in float32 whatever the weights' precision."""
+        return -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        return x.to(self.out_proj.weight.dtype)
+
+    @staticmethod
+    def _keep(state: State | None, conv: Tensor, ssm: Tensor) -> State | None:
+        if state is None:
+            return None
+        return {"conv": conv.to(state["conv"].dtype), "ssm": ssm.to(state["ssm"].dtype)}
+
+    def init_state(self, batch: int) -> State:
+        """An empty state: convolution inputs in the weights' precision, the recurrent state in float32 at least."""
+        weight = self.conv1d.weight
+        conv = weight.new_zeros(batch, self.inner, weight.shape[2] - 1)
+        ssm = weight.new_zeros(batch, self.inner, self.states, dtype=torch.promote_types(weight.dtype, torch.float32))
+        return {"conv": conv, "ssm": ssm}
+
+
+class Block(nn.Module):
+    """x + dropout(mixer(norm(x)))."""
+
+    def __init__(self, hparams: MambaHParams) -> None:
+        super().__init__()
+        self.norm = RMSNorm(hparams.dim)
+        self.mixer = Mixer(hparams)
+        self.dropout = nn.Dropout(hparams.dropout)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """x (b l d), the residual stream, -> (b l d) in x's precision."""
+        y, state = self.mixer(self.norm(x), state, starts)
+        return x + self.dropout(y), state
+
+
+class Mamba(nn.Module):
+    """The backbone: a stack of blocks and a last norm."""
+
+    packs = True
+
+    def __init__(self, hparams: MambaHParams) -> None:
+        super().__init__()
+        self.dim = hparams.dim
+        self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
+        self.norm_f = RMSNorm(hparams.dim)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """x (b l d) -> hidden (b l d); the state holds `length`, `limit` (b,) and, per layer i, `conv.i` and `ssm.i`."""
+        after: State = {}
+        if state is not None:
+            place = positions(x.shape[0], x.shape[1], state["length"], starts, x.device)
+            check_room(place, state["limit"])
+            after = {"length": place[:, -1] + 1, "limit": state["limit"]}
+        stream = x.to(torch.promote_types(x.dtype, torch.float32))  # sums over layers do not fit in 8 bits of mantissa
+        for i, layer in enumerate(self.layers):
+            part = None if state is None else {"conv": state[f"conv.{i}"], "ssm": state[f"ssm.{i}"]}
+            stream, part = layer(stream, part, starts)
+            if part is not None:
+                after |= {f"{key}.{i}": value for key, value in part.items()}
+        return self.norm_f(stream), None if state is None else after
+
+    def init_state(self, batch: int, max_length: int) -> State:
+        """The state before the first of at most `max_length` tokens; its size does not depend on `max_length`."""
+        length = torch.zeros(batch, dtype=torch.int64, device=self.norm_f.weight.device)
+        state = {"length": length, "limit": torch.full_like(length, max_length)}
+        for i, layer in enumerate(self.layers):
+            state |= {f"{key}.{i}": value for key, value in layer.mixer.init_state(batch).items()}
+        return state
+
+
+def build(hparams: MambaHParams) -> Mamba:
+    """Makes the backbone with fresh weights from torch's current random state."""
+    return Mamba(hparams)
+
+
+@hookimpl
+def register_backbones(register: Callable[..., None]) -> None:
+    """Offers `mamba`."""
+    register("mamba", MambaHParams, build)
