@@ -1,0 +1,106 @@
+"""Decoder-only transformer: pre-norm, rotary positions, SwiGLU, no biases. State-dict names are those of LlamaModel.
+
+Shapes: b batch, l length, d model width, m slots of the cache, k heads of keys and values, c head width.
+Source: Touvron et al., arXiv 2302.13971.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.backbone import State
+from hparams.backbones import TransformerHParams
+from plugins import hookimpl
+from plugins.backbones.attention import Attention, Plan, plan_cached, plan_training
+from plugins.backbones.rmsnorm import RMSNorm
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv 2002.05202)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(dim, hidden, bias=False)
+        self.up_proj = nn.Linear(dim, hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b l d) -> (b l d)."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention, then the feed-forward part, each as x + dropout(part(norm(x)))."""
+
+    def __init__(self, hparams: TransformerHParams) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(hparams.dim)
+        self.self_attn = Attention(hparams)
+        self.post_attention_layernorm = RMSNorm(hparams.dim)
+        self.mlp = FeedForward(hparams.dim, hparams.hidden or 16 * math.ceil(8 * hparams.dim / 3 / 16))
+        self.dropout = nn.Dropout(hparams.dropout)
+
+    def forward(self, x: Tensor, plan: Plan, state: State | None = None) -> tuple[Tensor, State | None]:
+        """x (b l d), the residual stream, -> (b l d)."""
+        y, state = self.self_attn(self.input_layernorm(x), plan, state)
+        x = x + self.dropout(y)
+        return x + self.dropout(self.mlp(self.post_attention_layernorm(x))), state
+
+
+class Transformer(nn.Module):
+    """The backbone: a stack of blocks and a last norm."""
+
+    packs = True
+
+    def __init__(self, hparams: TransformerHParams) -> None:
+        super().__init__()
+        self.dim = hparams.dim
+        self.base = hparams.rope_base
+        self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
+        self.norm = RMSNorm(hparams.dim)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:  # both ends of a block's branches are smaller, so that the stream's variance stays
+                ends = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * hparams.layers) if ends else 0.02)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """x (b l d) -> hidden (b l d); the state holds `length` (b,) and, per layer i, `keys.i` and `values.i` (b m k c)."""
+        after: State = {}
+        width = self.layers[0].self_attn.width
+        if state is None:
+            plan = plan_training(x, starts, width, self.base)
+        else:
+            limit = state["keys.0"].shape[1]
+            plan, after["length"] = plan_cached(x, starts, state["length"], limit, width, self.base)
+        stream = x.to(torch.promote_types(x.dtype, torch.float32))
+        for i, layer in enumerate(self.layers):
+            part = None if state is None else {"keys": state[f"keys.{i}"], "values": state[f"values.{i}"]}
+            stream, part = layer(stream, plan, part)
+            if part is not None:
+                after |= {f"{key}.{i}": value for key, value in part.items()}
+        return self.norm(stream), None if state is None else after
+
+    def init_state(self, batch: int, max_length: int) -> State:
+        """Empty caches of `max_length` slots."""
+        weight = self.norm.weight
+        state = {"length": torch.zeros(batch, dtype=torch.int64, device=weight.device)}
+        for i, layer in enumerate(self.layers):
+            shape = (batch, max_length, layer.self_attn.kv_heads, layer.self_attn.width)
+            state |= {f"{key}.{i}": weight.new_zeros(shape) for key in ("keys", "values")}
+        return state
+
+
+def build(hparams: TransformerHParams) -> Transformer:
+    """Makes the backbone with fresh weights from torch's current random state."""
+    return Transformer(hparams)
+
+
+@hookimpl
+def register_backbones(register: Callable[..., None]) -> None:
+    """Offers `transformer`."""
+    register("transformer", TransformerHParams, build)
