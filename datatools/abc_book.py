@@ -1,0 +1,60 @@
+"""Books of tunes: one ABC file to the texts of its tunes.
+
+A tune begins at its `X:` line. Fields before the first `X:` hold for every tune. A blank line ends a tune, except where no
+music has come yet (some files leave one between header and music).
+"""
+
+import re
+
+_START = re.compile(r"^X:", re.MULTILINE)
+_FIELD = re.compile(r"[A-Za-z+]:(?![|:])")
+_SHARED = frozenset("MLQRKmUI")  # header fields of a book that a tune takes over
+
+
+def decode_bytes(data: bytes) -> str:
+    """Text of an ABC file: UTF-8, else Latin-1 (which reads anything)."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def count_tunes(text: str) -> int:
+    """Tunes in the text: its `X:` lines, or 1 when there is music without any."""
+    return len(_START.findall(text)) or int(bool(text.strip()))
+
+
+def tune(text: str, index: int) -> str:
+    """The text of one tune; IndexError beyond the last."""
+    starts = [match.start() for match in _START.finditer(text)]
+    if not starts:
+        if index or not text.strip():
+            raise IndexError(f"there is no tune {index}")
+        return _first_block(text)
+    if not 0 <= index < len(starts):
+        raise IndexError(f"there is no tune {index}; the file has {len(starts)}")
+    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+    shared = [line for line in text[: starts[0]].splitlines() if _FIELD.match(line) and line[0] in _SHARED]
+    head, _, rest = text[starts[index] : end].partition("\n")
+    return "\n".join([head, *shared, _first_block(rest)])
+
+
+def title(text: str) -> str:
+    """The first T: field of a tune's text, else nothing."""
+    match = re.search(r"^T:[ \t]*(.*?)[ \t]*$", text, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def _first_block(text: str) -> str:
+    """The lines up to the first blank one after music."""
+    lines: list[str] = []
+    music = False
+    for line in text.split("\n"):
+        if not line.strip():
+            if music:
+                break
+            continue
+        music = music or not (_FIELD.match(line) or line.startswith("%"))
+        lines.append(line)
+    return "\n".join(lines) + "\n"
