@@ -27,6 +27,7 @@ def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams],
     """
     if Path(source).suffix in (".yaml", ".yml"):
         hparams = from_file(Path(source), section)
+        hparams.name = f"{hparams.name or Path(source).stem}-2"  # a replay stands beside the run it replays
     else:
         hparams = preset(source)
         hparams.name = hparams.name or source
@@ -34,16 +35,14 @@ def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams],
 
 
 def from_file(path: Path, section: Section) -> HParams:
-    """Hyper-parameters from a YAML file; the run is called `<name>-2` so that it stands beside the one it replays."""
+    """Hyper-parameters from a YAML file that `dump` wrote."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise HubError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]})") from error
-    hparams = from_tree(tree, str(path), section)
-    hparams.name = f"{hparams.name or path.stem}-2"
-    return hparams
+    return from_tree(tree, str(path), section)
 
 
 def from_tree(tree: Any, source: str, section: Section) -> HParams:

@@ -150,9 +150,7 @@ def _of_run(folder: Path, words: list[str]) -> HParams:
         raise HubError(f"{folder} is not a run: it has no hparams.yaml")
     section = section_of(load_manager())
     old = from_file(path, section)
-    old.name = old.name.removesuffix("-2")
     new = override(from_file(path, section), words, section=section)
-    new.name = old.name
     _same(old, new, folder)
     return new
 

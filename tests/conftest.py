@@ -1,0 +1,40 @@
+"""What several tests share: a small folder of music made on the spot, and a cache of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import symusic
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SWAPTUNES_CACHE", str(folder))
+    patch.setenv("SWAPTUNES_LOAD_PLUGINS", "")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def music_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four MIDI files: random walks over a scale with a bass, each its own."""
+    folder = tmp_path_factory.mktemp("music")
+    for number in range(24):
+        random = np.random.default_rng(number)
+        score = symusic.Score(480)
+        score.time_signatures.append(symusic.TimeSignature(0, 4, 4))
+        melody, bass = symusic.Track("melody", 0, False), symusic.Track("bass", 0, False)
+        degree, time = 7, 0
+        while time < 480 * 4 * 8:
+            degree = int(np.clip(degree + random.integers(-2, 3), 0, 14))
+            length = int(random.choice([240, 480, 480, 960]))
+            pitch = 60 + 12 * (degree // 7) + [0, 2, 4, 5, 7, 9, 11][degree % 7]
+            melody.notes.append(symusic.Note(time, length, pitch, 80))
+            if time % 960 == 0:
+                bass.notes.append(symusic.Note(time, 960, pitch - 24, 70))
+            time += length
+        score.tracks.extend([melody, bass])
+        score.dump_midi(folder / f"walk_{number:02d}.mid")
+    return folder

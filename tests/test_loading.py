@@ -1,0 +1,96 @@
+"""Hyper-parameters: precedence, replay from the dump, and one clear line for every wrong word."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import HubError
+from hparams.base import HParams
+from hparams.loading import changed, dump, load
+from plugins.manager import load_manager
+from supervisors.artefact import section_of
+
+GRID = [f"{backbone}_{tokenizer}" for backbone in ("mamba", "transformer", "lstm") for tokenizer in ("remi", "tsd", "abc")]
+
+
+def read(source: str, *words: str) -> HParams:
+    manager = load_manager()
+    return load(source, words, preset=manager.preset, section=section_of(manager))
+
+
+@pytest.mark.parametrize("name", [*GRID, "tiny"])
+def test_every_preset_loads_and_its_dump_says_the_same(name: str, tmp_path: Path) -> None:
+    hparams = read(name)
+    assert hparams.name == name
+    path = tmp_path / "hparams.yaml"
+    path.write_text(dump(hparams))
+    again = read(str(path), f"name={name}")
+    assert changed(hparams, again) == []
+    assert dump(again) == dump(hparams)
+
+
+def test_words_win_over_the_preset_and_a_swap_brings_the_new_plugins_defaults() -> None:
+    hparams = read("mamba_remi", "backbone=lstm", "backbone.layers=5", "train.lr=1e-3", "data.augment.transpose=2", "seed=7")
+    assert hparams.backbone.name == "lstm" and hparams.backbone.layers == 5
+    assert hparams.backbone.dim == read("lstm_remi").backbone.dim
+    assert hparams.train.lr == 1e-3 and hparams.data.augment.transpose == 2 and hparams.seed == 7
+
+
+def test_a_replay_stands_beside_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "hparams.yaml"
+    path.write_text(dump(read("tiny")))
+    assert read(str(path)).name == "tiny-2"
+
+
+def test_a_dump_is_safe_yaml_without_python_tags() -> None:
+    assert "!!python" not in dump(read("mamba_abc", "model.start=somewhere"))
+
+
+def test_changed_names_dotted_keys_and_swapped_sections() -> None:
+    old, new = read("mamba_remi"), read("mamba_remi", "backbone=lstm", "train.lr=0.5", "data.augment.transpose=1")
+    assert changed(old, new) == ["backbone", "data.augment.transpose", "train.lr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["backbone.layer=3"], 'no key "backbone.layer". Did you mean "backbone.layers"?'),
+        (["trian.lr=3"], 'no key "trian".'),
+        (["train.lr=fast"], "train.lr"),
+        (["train.lr=-1"], "train.lr is -1"),
+        (["seed"], "not of the form key=value"),
+        (["seed="], "seed"),
+        (["train=3"], "train is 3; it has keys of its own"),
+        (["backbone=mambo"], 'Did you mean "mamba"?'),
+        (["backbone=3"], "expected the name of a backbone plugin"),
+        (["data.batch_size=6", "train.accumulate=4"], "data.batch_size is 6; expected a multiple of train.accumulate"),
+        (["deepspeed.zero_optimisation.stage=1"], 'Did you mean "zero_optimization"?'),
+        (["train.precision=fp8"], "train.precision"),
+        (["backbone.dim=1.5"], "backbone.dim"),
+        (["seed=1", "seed.x=2"], "seed"),
+    ],
+)
+def test_wrong_words_are_one_line(words: list[str], expected: str) -> None:
+    with pytest.raises(HubError) as caught:
+        read("mamba_remi", *words)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_deepspeed_keys_are_free_below_the_top() -> None:
+    assert read("tiny", "deepspeed.zero_optimization.stage=1").deepspeed == {"zero_optimization": {"stage": 1}}
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "backbone: {dim: 3}", "a: b: c", "backbone: {name: mamba}"])
+def test_files_that_are_no_hyper_parameters(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(HubError, match=r"bad\.yaml"):
+        read(str(path))
+
+
+def test_unknown_presets_name_the_nearest() -> None:
+    with pytest.raises(HubError, match='Did you mean "mamba_remi"'):
+        read("mamba_rimi")
+    with pytest.raises(HubError, match="does not exist"):
+        read("nowhere.yaml")

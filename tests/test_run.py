@@ -1,0 +1,191 @@
+"""A run from the command line: its files, its log, what it says, and every wrong word as one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mido
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.length=96", "train.engine=torch"]
+
+
+def command(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, runs below `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "supervisors.run", *words],
+        cwd=ROOT,
+        env={**os.environ, "SWAPTUNES_RUNS": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, music_folder: Path) -> Path:
+    """A folder in which `tiny` has been trained on the small music, by DeepSpeed."""
+    folder = tmp_path_factory.mktemp("runs")
+    words = ["dataset=folder", f"dataset.path={music_folder}", *TINY[:-1]]
+    result = command("--hparams", "tiny", *words, folder=folder)
+    assert result.returncode == 0, result.stderr
+    (folder / "stdout").write_text(result.stdout)
+    return folder
+
+
+def lines(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_leaves_everything_that_it_promises(runs: Path) -> None:
+    run = runs / "tiny"
+    for name in ("hparams.yaml", "environment.json", "metrics.jsonl", "evaluation.json", "tensorboard"):
+        assert (run / name).exists(), name
+    assert {path.name for path in (run / "model").iterdir()} == {"model.safetensors", "config.json", "tokenizer", "README.md"}
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step_000008", "step_000012"]
+    assert not [path for path in run.rglob("*") if path.suffix in (".pkl", ".pickle")]
+    for part in ("config.json", "hparams.yaml"):
+        text = (run / "model" / part if part == "config.json" else run / part).read_text()
+        assert not re.search(r"\b(core|plugins|hparams|supervisors|datatools)\.\w+", text), part
+
+
+def test_metrics_have_one_object_a_step_and_validations(runs: Path) -> None:
+    entries = lines(runs / "tiny" / "metrics.jsonl")
+    steps = [entry for entry in entries if "loss" in entry]
+    assert [entry["step"] for entry in steps] == list(range(1, 13))
+    assert all({"loss", "lr", "grad_norm", "tokens_per_second"} <= entry.keys() for entry in steps)
+    assert [entry["step"] for entry in entries if "valid_loss" in entry] == [4, 8, 12]
+    assert steps[-1]["loss"] < steps[0]["loss"]
+
+
+def test_the_summary_compares_with_baselines_and_names_the_samples(runs: Path) -> None:
+    text = (runs / "stdout").read_text()
+    assert "nats per note" in text and "unigram" in text and "-gram" in text
+    files = re.findall(r"\S+\.mid", text)
+    assert len(files) == 2
+    for file in files:
+        messages = [message for track in mido.MidiFile(file).tracks for message in track]
+        assert any(message.type == "note_on" and message.velocity for message in messages)
+        facts = json.loads(Path(file).with_suffix(".json").read_text())
+        assert facts["notes"] > 0 and len(facts["names"]) == len(facts["tokens"]) and facts["settings"]["seed"] == 0
+        assert Path(file).with_suffix(".png").stat().st_size > 1000
+
+
+def test_a_finished_run_says_so(runs: Path, music_folder: Path) -> None:
+    before = (runs / "tiny" / "metrics.jsonl").read_bytes()
+    result = command("--hparams", "tiny", "dataset=folder", f"dataset.path={music_folder}", *TINY[:-1], folder=runs)
+    assert result.returncode == 0 and "is finished" in result.stdout
+    assert (runs / "tiny" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_replay_learns_the_same(runs: Path) -> None:
+    result = command("--hparams", str(runs / "tiny" / "hparams.yaml"), folder=runs)
+    assert result.returncode == 0, result.stderr
+    old, new = (
+        [(entry["step"], entry["loss"]) for entry in lines(runs / name / "metrics.jsonl") if "loss" in entry]
+        for name in ("tiny", "tiny-2")
+    )
+    assert old == new
+    weights = [(runs / name / "model" / "model.safetensors").read_bytes() for name in ("tiny", "tiny-2")]
+    assert weights[0] == weights[1]
+
+
+def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_folder: Path) -> None:
+    artefact = tmp_path / "shared"
+    (runs / "tiny" / "model").rename(artefact)
+    try:
+        prompt = music_folder / "walk_00.mid"
+        words = ["generate.count=2", "generate.seed=3", f"generate.prompt={prompt}", "generate.prompt_beats=8"]
+        outs = []
+        for name in ("a", "b"):
+            out = tmp_path / name
+            result = command("generate", "--run", str(artefact), *words, f"generate.out={out}", folder=tmp_path)
+            assert result.returncode == 0, result.stderr
+            outs.append([json.loads((out / f"{row}.json").read_text())["tokens"] for row in range(2)])
+        assert outs[0] == outs[1] and outs[0][0] != outs[0][1]
+    finally:
+        artefact.rename(runs / "tiny" / "model")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--hparams", "mamba_rimi"], 'Did you mean "mamba_remi"'),
+        (["--hparams", "tiny", "backbone=mambo"], 'Did you mean "mamba"'),
+        (["--hparams", "tiny", "train.step=3"], 'Did you mean "train.steps"'),
+        (["--hparams", "tiny", "train.steps=many"], "train.steps"),
+        (["--hparams", "tiny", "dataset=folder"], "dataset.path"),
+        (["--hparams", "tiny", "dataset=folder", "dataset.path=EMPTY"], "EMPTY"),
+        (["--hparams", "tiny", "dataset=folder", "dataset.path=nowhere"], "nowhere"),
+        (["--hparams", "tiny", "dataset=folder", "dataset.path=BAD"], "BAD"),
+        (["trian", "--hparams", "tiny"], 'Did you mean "train"'),
+        (["--hparam", "tiny"], 'no flag "--hparam"'),
+        (["--seed", "3", "--hparams", "tiny"], "key=value"),
+        (["generate"], "--run FOLDER"),
+        (["generate", "--run", "nowhere"], "not a folder"),
+        (["generate", "--run", "EMPTY"], "neither a run nor an artefact"),
+        (["generate", "--run", "RUNS/tiny", "generate.prompt=BAD/bad.mid"], "bad.mid"),
+        (["generate", "--run", "RUNS/tiny", "generate.temprature=2"], 'Did you mean "generate.temperature"'),
+        (["generate", "--run", "RUNS/tiny", "train.lr=2"], "cannot be changed here"),
+        (["--run", "RUNS/tiny", "backbone.layers=3"], "backbone.layers"),
+        (["--run", "RUNS/tiny", "--hparams", "tiny"], "--run"),
+        (["--hparams", "tiny", "name=../escape"], "name is"),
+        (["check", "mambo"], 'Did you mean "mamba"'),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(
+    words: list[str], expected: str, tmp_path: Path, runs: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from supervisors.run import main
+
+    (tmp_path / "EMPTY").mkdir()
+    (tmp_path / "BAD").mkdir()
+    (tmp_path / "BAD" / "bad.mid").write_bytes(b"MThd\0\0")
+    filled = [
+        word.replace("RUNS", str(runs)).replace("EMPTY", str(tmp_path / "EMPTY")).replace("BAD", str(tmp_path / "BAD"))
+        for word in words
+    ]
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SWAPTUNES_RUNS", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        main(filled)
+    patch.undo()
+    error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("swaptunes:")]
+    assert caught.value.code == 2
+    assert len(error) == 1 and expected.replace("EMPTY", str(tmp_path / "EMPTY")).replace("BAD", str(tmp_path / "BAD")) in error[0]
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(runs: Path, tmp_path: Path) -> None:
+    config = runs / "tiny" / "model" / "config.json"
+    text = config.read_text()
+    try:
+        config.write_text(re.sub(r'("tokenizer_fingerprint": ")[^"]+', r"\g<1>0123", text))
+        result = command("generate", "--run", str(runs / "tiny"), folder=tmp_path)
+    finally:
+        config.write_text(text)
+    assert result.returncode == 2 and "is not the tokenizer" in result.stderr
+
+
+def test_a_run_of_a_missing_plugin_is_refused(runs: Path, tmp_path: Path) -> None:
+    config = runs / "tiny" / "model" / "config.json"
+    text = config.read_text()
+    try:
+        config.write_text(text.replace('"name": "mamba"', '"name": "mamba9"'))
+        result = command("generate", "--run", str(runs / "tiny"), folder=tmp_path)
+    finally:
+        config.write_text(text)
+    assert result.returncode == 2 and 'no backbone "mamba9"' in result.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["--version"], ["--hparams", "nope"]])
+def test_short_answers_come_quickly(words: list[str], tmp_path: Path) -> None:
+    began = time.perf_counter()
+    result = command(*words, folder=tmp_path)
+    assert result.returncode in (0, 2) and (result.stdout or result.stderr)
+    assert time.perf_counter() - began < 30  # a hang or a heavy import, not a benchmark
