@@ -1,0 +1,99 @@
+"""Finds the music in a folder: recursively, in an order of its own, through links but never twice, and naming what it skips."""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datatools.storage import atomic
+
+
+@dataclass
+class Found:
+    """Files below `root` in the order of their relative paths with slashes, and (path, reason) of what is none."""
+
+    root: Path
+    files: list[Path] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    hidden: int = 0
+
+
+def search(root: Path, extensions: Collection[str]) -> Found:
+    """All files below `root` whose extension, in lower case, is among `extensions`; hidden ones are only counted.
+
+    A folder that links lead back to is entered once. What bears such an extension and is no file that can be opened is
+    skipped with its reason.
+    """
+    found = Found(root)
+    entered: set[tuple[int, int]] = set()
+    waiting = [root]
+    links: list[Path] = []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)  # real folders first: a link never takes their place
+        name = folder.relative_to(root).as_posix()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            found.skipped.append((name, f"a folder that cannot be opened ({error.strerror})"))
+            continue
+        for entry in entries:
+            path, wanted = Path(entry.path), os.path.splitext(entry.name)[1].lower() in extensions
+            if entry.name.startswith("."):
+                found.hidden += wanted
+            elif entry.is_dir():
+                (links if entry.is_symlink() else waiting).append(path)
+                if wanted:
+                    found.skipped.append((path.relative_to(root).as_posix(), "a folder, not a file (what is in it is read)"))
+            elif wanted and not entry.is_file():
+                why = "a link to nothing" if entry.is_symlink() else "no regular file"
+                found.skipped.append((path.relative_to(root).as_posix(), why))
+            elif wanted:
+                found.files.append(path)
+    found.files.sort(key=lambda path: path.relative_to(root).as_posix())
+    found.skipped.sort()
+    return found
+
+
+def fingerprint(found: Found, memory: Path) -> str:
+    """A sha256 over relative paths, sizes and contents.
+
+    `memory` is a file that keeps the contents' checksums by size and time of change, so that only new and changed files
+    are read again.
+    """
+    old: dict[str, list[Any]] = _remembered(memory)
+    new: dict[str, list[Any]] = {}
+    whole = hashlib.sha256()
+    for path in found.files:
+        name = path.relative_to(found.root).as_posix()
+        try:
+            status = path.stat()
+            stamp = [status.st_size, status.st_mtime_ns]
+            known = old.get(name)
+            new[name] = known if known is not None and known[:2] == stamp else [*stamp, checksum(path)]
+        except OSError as error:  # it will be named when it is read
+            new[name] = [-1, -1, f"unreadable {error.errno}"]
+        whole.update(f"{name}\0{new[name][0]}\0{new[name][2]}\n".encode("utf-8", "surrogateescape"))
+    if new != old:
+        with atomic(memory) as temporary:
+            temporary.write_text(json.dumps(new))
+    return whole.hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remembered(memory: Path) -> dict[str, list[Any]]:
+    try:
+        return dict(json.loads(memory.read_text()))
+    except (OSError, ValueError):  # nothing is lost: the files are read again
+        return {}

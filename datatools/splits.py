@@ -1,0 +1,188 @@
+"""Which pieces train, validate and test: fixed by the music itself, so that no piece leaks and none ever moves.
+
+An exact key is hashed to a side (80/10/10). Near-duplicates follow their elder, variants of one work stay together, a
+published split is kept, and a piece that is near to elders on two sides is left out and named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.dataset import SPLITS, Split
+from core.errors import HubError
+from core.seeds import derive
+from datatools.duplicates import NearIndex, Sketch
+from datatools.ledger import Entry, Ledger, Side
+
+FEW = 40  # works below which hashing alone may leave a side empty or far from its share
+LEAST = 3  # works: one for each side
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One piece that wants a side. `name` is what people know it by; `group` holds the variants of one work."""
+
+    name: str
+    key: str
+    sketch: Sketch
+    group: str = ""
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Elder:
+    """A piece that was there before and sounds alike; similarity 1 for the same music or the same group."""
+
+    name: str
+    side: Side
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The side of one piece and the elders that decided it, the nearest first."""
+
+    side: Side
+    elders: tuple[Elder, ...] = ()
+
+
+def position(key: str) -> float:
+    """Where a key's hash falls in [0, 1)."""
+    return derive("split", key) / 2**63
+
+
+def by_hash(key: str) -> Split:
+    """The side that a key's hash alone gives: train below 0.8, valid below 0.9, else test."""
+    place = position(key)
+    return "train" if place < 0.8 else "valid" if place < 0.9 else "test"
+
+
+def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdict], Ledger]:
+    """A verdict for each candidate, and the ledger with the new ones added.
+
+    Published pieces come first, then those that the ledger knows, then new ones in the order of their keys, so that neither
+    names nor the order of files matter. HubError when no split with three sides can be made.
+    """
+    known = {entry.key for entry in ledger.entries}
+    order = sorted(
+        range(len(candidates)),
+        key=lambda i: (
+            candidates[i].split is None,
+            candidates[i].key not in known,
+            candidates[i].key,
+            candidates[i].name,
+        ),
+    )
+    ordered = [candidates[i] for i in order]
+    verdicts = _one_by_one(ordered, ledger)
+    works = sum(not verdict.elders for verdict in verdicts)
+    published = any(candidate.split for candidate in candidates)
+    lacking = any(all(verdict.side != side for verdict in verdicts) for side in SPLITS)
+    if not ledger.entries and not published and (works < FEW or lacking):
+        verdicts = _by_rank(ordered)
+    elif lacking and all(verdict.side != "valid" for verdict in verdicts):
+        raise HubError(f"none of {len(candidates)} pieces is for validation; the dataset must give some, or add pieces")
+    back = dict(zip(order, verdicts, strict=True))
+    return [back[i] for i in range(len(candidates))], _grown(ledger, ordered, verdicts)
+
+
+class _Elders:
+    """The pieces that have been placed so far, found by key, by group and by likeness."""
+
+    def __init__(self) -> None:
+        self.index = NearIndex()
+        self.names: list[str] = []
+        self.sides: list[Side] = []
+        self.keys: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+
+    def add(self, key: str, name: str, group: str, sketch: Sketch, side: Side) -> None:
+        number = len(self.names)
+        self.names.append(name)
+        self.sides.append(side)
+        self.keys.setdefault(key, number)
+        if group:
+            self.groups.setdefault(group, number)
+        self.index.add(number, sketch)
+
+    def of(self, candidate: Candidate) -> list[tuple[int, float]]:
+        """(number, similarity) of all elders: the same music, else the same group and what is near."""
+        if candidate.key in self.keys:
+            return [(self.keys[candidate.key], 1.0)]
+        found = self.index.near(candidate.sketch)
+        if candidate.group in self.groups:
+            found.insert(0, (self.groups[candidate.group], 1.0))
+        return found
+
+    def elder(self, number: int, similarity: float) -> Elder:
+        return Elder(self.names[number], self.sides[number], round(similarity, 3))
+
+
+def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
+    """Each piece takes the side of its elders, of the ledger, or of its hash."""
+    elders = _Elders()
+    for entry in ledger.entries:
+        if entry.side != "out":
+            elders.add(entry.key, entry.name, entry.group, entry.sketch, entry.side)
+    out = {entry.key for entry in ledger.entries if entry.side == "out"}
+    unclaimed = {entry.key for entry in ledger.entries}  # a piece that was moved or retitled is no duplicate of itself
+    verdicts = []
+    for candidate in ordered:
+        found = [elders.elder(*pair) for pair in elders.of(candidate)]
+        sides: set[Side] = {elder.side for elder in found}
+        if candidate.key in unclaimed:
+            unclaimed.remove(candidate.key)
+            if candidate.key not in out:
+                found = []
+        if candidate.split is not None:
+            verdict = Verdict(candidate.split, tuple(found))
+        elif candidate.key in out or len(sides) > 1:
+            verdict = Verdict("out", tuple(found))
+        else:
+            verdict = Verdict(sides.pop() if sides else by_hash(candidate.key), tuple(found))
+        if verdict.side != "out":
+            elders.add(candidate.key, candidate.name, candidate.group, candidate.sketch, verdict.side)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
+    """For few works: whole families of like pieces, ranked by their hash, so that each side gets its share."""
+    elders = _Elders()
+    family: list[int] = []  # of each piece: the first piece that it descends from
+    found: list[list[tuple[int, float]]] = []
+    for number, candidate in enumerate(ordered):
+        mine = elders.of(candidate)
+        roots = sorted({family[elder] for elder, _ in mine})
+        family.append(roots[0] if roots else number)
+        family = [family[number] if root in roots else root for root in family]
+        found.append(mine)
+        elders.add(candidate.key, candidate.name, candidate.group, candidate.sketch, "train")
+    ranked = sorted(set(family), key=lambda root: (position(ordered[root].key), root))
+    if len(ranked) < LEAST:
+        raise HubError(
+            f"{len(ordered)} readable piece{'s' * (len(ordered) != 1)}, of which {len(ranked)} sound{'s' * (len(ranked) == 1)}"
+            f" different; expected at least {LEAST}, one each to train, validate and test: add more music"
+        )
+    share = max(1, round(len(ranked) / 10))
+    side: dict[int, Split] = dict.fromkeys(ranked, "train")
+    side.update(dict.fromkeys(ranked[-2 * share : -share], "valid"))
+    side.update(dict.fromkeys(ranked[-share:], "test"))
+    elders.sides = [side[root] for root in family]
+    return [
+        Verdict(side[root], tuple(elders.elder(*pair) for pair in mine))
+        for root, mine in zip(family, found, strict=True)
+    ]
+
+
+def _grown(ledger: Ledger, ordered: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Ledger:
+    """The ledger with every music that is new to it; what a dataset publishes replaces what was decided without it."""
+    places = {entry.key: place for place, entry in enumerate(ledger.entries)}
+    entries = list(ledger.entries)
+    for candidate, verdict in zip(ordered, verdicts, strict=True):
+        place = places.get(candidate.key)
+        if place is None:
+            places[candidate.key] = len(entries)
+            entries.append(Entry(candidate.key, verdict.side, candidate.sketch, candidate.name, candidate.group))
+        elif candidate.split is not None:
+            entries[place] = replace(entries[place], side=verdict.side)
+    return Ledger(entries)

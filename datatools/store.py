@@ -1,0 +1,93 @@
+"""Tokens of a dataset on disk, once: a memory-mapped array, where each piece lies in it, and what it is.
+
+Folder: manifest.json, tokens.bin, offsets.npy (n + 1 int64), pieces.jsonl, failures.txt, left_out.jsonl, duplicates.jsonl,
+tokenizer/. Pieces lie in the order train, valid, test.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.dataset import SPLITS, Split
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PieceInfo:
+    """One piece of the store. `path` and `index` lead back to the file, `source` is its short name."""
+
+    source: str
+    title: str
+    notes: int
+    seconds: float
+    tokens: int
+    split: Split
+    sha256: str
+    path: str
+    index: int
+
+
+class TokenStore:
+    """Reads a prepared store; opening it maps the tokens and loads little else."""
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        self.root = root if root is not None else Path(self.manifest["dataset"]["root"])
+        dtype = np.dtype(self.manifest["dtype"])
+        path = self.folder / "tokens.bin"
+        size = path.stat().st_size
+        self._tokens: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r") if size else np.zeros(0, dtype)
+        self._offsets: NDArray[np.int64] = np.load(self.folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
+        first = 0
+        self._first: dict[str, int] = {}
+        for split in SPLITS:
+            self._first[split] = first
+            first += self.count(split)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """What the tokenizer saved; `build(hparams, folder)` makes it again."""
+        return self.folder / "tokenizer"
+
+    @property
+    def failures_path(self) -> Path:
+        """The list of what could not be used, `file: reason` a line."""
+        return self.folder / "failures.txt"
+
+    def count(self, split: Split) -> int:
+        """Pieces in a split."""
+        return int(self.manifest["counts"][split]["pieces"])
+
+    def pieces(self, split: Split) -> list[PieceInfo]:
+        """What the pieces of a split are, in the order of `ids`."""
+        return self._pieces[self._first[split] : self._first[split] + self.count(split)]
+
+    def ids(self, split: Split, k: int) -> NDArray[Any]:
+        """The tokens of piece `k` of a split, without begin and end: a read-only view (n,) of uint16 or uint32."""
+        if not 0 <= k < self.count(split):
+            raise IndexError(f"{split} has {self.count(split)} pieces; piece {k} was asked for")
+        row = self._first[split] + k
+        return self._tokens[self._offsets[row] : self._offsets[row + 1]]
+
+    def lengths(self, split: Split) -> NDArray[np.int64]:
+        """Tokens of each piece of a split: (pieces,)."""
+        first = self._first[split]
+        return np.diff(self._offsets[first : first + self.count(split) + 1])
+
+    @cached_property
+    def _pieces(self) -> list[PieceInfo]:
+        with (self.folder / "pieces.jsonl").open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        return [piece_from(row, self.root) for row in rows]
+
+
+def piece_from(row: dict[str, Any], root: Path) -> PieceInfo:
+    """A line of pieces.jsonl; its path is relative to the dataset's root where it lies below it."""
+    return PieceInfo(**{field.name: row[field.name] for field in fields(PieceInfo)} | {"path": str(root / row["path"])})

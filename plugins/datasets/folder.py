@@ -1,0 +1,77 @@
+"""A person's own folder of music, searched recursively for every format that the hub reads."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+
+from core.dataset import Item
+from core.errors import HubError
+from core.log import logger
+from datatools import search
+from hparams.datasets import FolderHParams
+from plugins import hookimpl
+
+
+class Folder:
+    """A file is an item; a book of ABC has one for each tune."""
+
+    license = "unknown: the folder's own"
+    url = ""
+
+    def __init__(self, path: str) -> None:
+        if not path:
+            raise HubError("dataset.path is empty; expected the folder of your music: dataset.path=PATH")
+        self.root = Path(path).expanduser().resolve()
+        self.identity = f"folder {self.root}"
+
+    @cached_property
+    def found(self) -> search.Found:
+        from datatools.scores import EXTENSIONS
+
+        if not self.root.exists():
+            raise HubError(f"dataset.path is {self.root}, which does not exist; expected a folder of music")
+        if not self.root.is_dir():
+            raise HubError(f"dataset.path is {self.root}, a file; expected the folder that holds it")
+        found = search.search(self.root, EXTENSIONS)
+        if not found.files:
+            looked = " ".join(sorted(EXTENSIONS))
+            but = f"; {len(found.skipped)} so named are no files: {found.skipped[0][0]}, {found.skipped[0][1]}" * bool(found.skipped)
+            raise HubError(f"dataset.path is {self.root}, and no file in or below it ends in one of {looked}{but}")
+        if found.hidden:
+            logger.info("%d hidden files of music in %s are not read", found.hidden, self.root)
+        return found
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing is to be fetched; the folder is looked through, so that a wrong path is said at once."""
+        assert self.found.files
+
+    def fingerprint(self) -> str:
+        from datatools.cache import cache_folder
+
+        name = hashlib.sha256(str(self.root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
+
+    def items(self) -> Iterable[Item]:
+        from datatools.scores import count
+
+        for path in self.found.files:
+            try:
+                tunes = count(path)
+            except (ValueError, OSError):
+                tunes = 1  # a worker reads it, fails alike and names it
+            for index in range(max(1, tunes)):
+                yield Item(str(path), index)
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """(path, reason) of what bears an extension of music and is no file."""
+        return self.found.skipped
+
+
+def build(hparams: FolderHParams) -> Folder:
+    return Folder(hparams.path)
+
+
+@hookimpl
+def register_datasets(register: Callable[..., None]) -> None:
+    register("folder", FolderHParams, build)
