@@ -99,7 +99,7 @@ def _specimen(
     score.time_signatures.append(symusic.TimeSignature(0, *meter))
     score.tempos.append(symusic.Tempo(0, tempo))
     for number, rows in enumerate(tracks):
-        track = symusic.Track(name=f"voice {number}", program=0, is_drum=False)
+        track = symusic.Track(name=f"voice {number}", program=33 * number, is_drum=False)
         for count, (start, length, pitch) in enumerate(rows):
             velocity = 64 + 16 * (count % 3)
             track.notes.append(symusic.Note(round(start * TICKS), round(length * TICKS), pitch, velocity))

@@ -83,14 +83,14 @@ class Law:
             for finding in self.measure(case):
                 deviation = math.inf if math.isnan(finding.deviation) else finding.deviation
                 if deviation > self.tolerance:
-                    return f"{case}: {finding.what}", deviation
+                    return _on(case, finding.what), deviation
                 worst = max(worst, deviation)
         except Skipped:
             raise
         except LawBroken as error:
-            return f"{case}: {error}", math.inf
+            return _on(case, str(error)), math.inf
         except Exception as error:
-            return f"{case}: {_raised(error)}", math.inf
+            return _on(case, _raised(error)), math.inf
         return "", worst
 
     def _shrink(self, case: Any, fault: str, deviation: float) -> tuple[str, float]:
@@ -102,6 +102,10 @@ class Law:
             if found:
                 return found, by
         return fault, deviation
+
+
+def _on(case: Any, fault: str) -> str:
+    return f"{case}: {fault}" if str(case) else fault
 
 
 def _raised(error: Exception) -> str:
