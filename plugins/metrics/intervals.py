@@ -14,7 +14,7 @@ from core.seeds import generator
 from plugins.metrics.notes import Floats, Integers
 
 DRAWS = 1000
-HALVES = 200
+HALVES = 100
 LEVEL = 0.95
 Result = dict[str, Any]
 
@@ -61,7 +61,8 @@ def by_halves(
 
     A half drawn without replacement varies around the whole as the whole does around the truth (Politis & Romano
     1994), and unlike a bootstrap sample holds no piece twice, which would put false zeros among pairwise distances.
-    `statistic` takes one array of positions for each set.
+    `statistic` takes one array of positions for each set. Fewer than 4 pieces support no interval: the bounds are then
+    `least` and `most` where these are finite, else the value.
     """
     if min(sizes, default=0) < 4:
         return least if math.isfinite(least) else value, most if math.isfinite(most) else value
