@@ -12,7 +12,8 @@ class MidiTokHParams:
 
     # Lowest and highest pitch, as MIDI note numbers; other notes are left out.
     pitch_range: tuple[int, int] = (21, 109)
-    # Positions in a beat, for stretches "from_to" in beats: the first sets the grid of onsets, all set that of durations.
+    # Positions in a beat, for stretches "from_to" in beats; the first, the finest, is the grid of onsets, all together
+    # give the durations.
     beat_res: dict[str, int] = field(default_factory=lambda: {"0_4": 12, "4_12": 4})
     # Whether notes bear their loudness; without, it is lost and every note is decoded alike (chorales and folk tunes
     # have none to tell).
@@ -58,7 +59,7 @@ class MidiTokHParams:
         ends.sort()
         joined = all(ends[i][1] == ends[i + 1][0] for i in range(len(ends) - 1)) and ends[0][0] == 0
         require(joined, "tokenizer.beat_res", dict(self.beat_res), "stretches that follow one another from beat 0")
-        most = max(self.beat_res.values())
+        most = self.beat_res[f"{ends[0][0]}_{ends[0][1]}"]
         for stretch, positions in self.beat_res.items():
             require(
                 most % positions == 0, f"tokenizer.beat_res.{stretch}", positions, f"a divisor of the finest ({most})"
@@ -100,3 +101,10 @@ class TsdHParams(MidiTokHParams):
     """TSD (Fradet et al., arXiv 2301.11975) of MidiTok: time shifts and notes."""
 
     name: Literal["tsd"] = "tsd"
+
+
+@dataclass(kw_only=True)
+class AbcHParams:
+    """Folk-RNN-style tokens over ABC text (arXiv 1604.08723)."""
+
+    name: Literal["abc"] = "abc"

@@ -1,0 +1,18 @@
+"""TSD, time shift and duration (Fradet et al., arXiv 2301.11975), through MidiTok."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hparams.tokenizers import TsdHParams
+from plugins import hookimpl
+from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
+
+
+def build(hparams: TsdHParams, folder: Path | None = None) -> MidiTokTokenizer:
+    """The tokenizer, as `save` left it in `folder` if one is given."""
+    return MidiTokTokenizer("TSD", hparams, folder)
+
+
+@hookimpl
+def register_tokenizers(register: Callable[..., None]) -> None:
+    register("tsd", TsdHParams, build)
