@@ -16,6 +16,7 @@ from typing import Any
 import symusic
 
 from core.log import logger
+from datatools import measures
 
 Note = tuple[int, int, int, int]  # start and end in ticks, pitch, velocity
 
@@ -109,43 +110,55 @@ def _one_line(error: BaseException) -> str:
 def _score(stream: Any, source: str) -> symusic.Score:
     stream = _played(stream, source)
     parts = list(stream.parts) or [stream]
+    orders = _orders(parts) if measures.plain(stream) else [None] * len(parts)
     pickup = _pickup(parts)
     result = symusic.Score(TICKS)
-    for part in parts:
-        tracks = _tracks(part, pickup, source)
-        for track in tracks:
+    for part, played in zip(parts, orders, strict=True):
+        for track in _tracks(part, played, pickup, source):
             result.tracks.append(track)
-    _marks(result, parts, pickup)
+    _marks(result, parts, orders, pickup)
     return result
 
 
+def _orders(parts: list[Any]) -> list[list[int] | None]:
+    """The order of measures of each part; the written one where the parts do not repeat alike."""
+    bars = [list(part.getElementsByClass("Measure")) for part in parts]
+    orders = [measures.order(part) for part in bars]
+    if not all(bars) or any(played != orders[0] for played in orders):
+        return [None] * len(parts)
+    return list(orders)
+
+
 def _played(stream: Any, source: str) -> Any:
-    """Repeats written out and instruments at sounding pitch; the written order where the repeats make no sense."""
+    """Repeats other than |: and :| written out, where they make sense, and instruments at sounding pitch."""
     from music21.exceptions21 import Music21Exception
 
-    try:
-        expanded = stream.expandRepeats()
-        lengths = {part.highestTime for part in expanded.parts}
-        if len(lengths) > 1 and len({part.highestTime for part in stream.parts}) == 1:
-            raise ValueError("the parts do not repeat alike")
-    except (Music21Exception, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        logger.warning("%s: repeats not written out: %s", source or "a score", _one_line(error))
-        expanded = stream
-    return expanded.toSoundingPitch()
+    if not measures.plain(stream):
+        try:
+            expanded = stream.expandRepeats()
+            lengths = {part.highestTime for part in expanded.parts}
+            if len(lengths) > 1 and len({part.highestTime for part in stream.parts}) == 1:
+                raise ValueError("the parts do not repeat alike")
+            stream = expanded
+        except (Music21Exception, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+            logger.warning("%s: repeats not written out: %s", source or "a score", _one_line(error))
+    instruments = stream.recurse().getElementsByClass("Instrument")
+    transposing = any(instrument.transposition is not None for instrument in instruments)
+    return stream.toSoundingPitch() if transposing else stream
 
 
 def _pickup(parts: list[Any]) -> Fraction:
     """Quarters by which to delay the music so that a short first bar ends on a bar line."""
     missing = set()
     for part in parts:
-        measures = list(part.getElementsByClass("Measure"))
-        if len(measures) < 2:
+        bars = list(part.getElementsByClass("Measure"))
+        if len(bars) < 2:
             return Fraction(0)
-        first = measures[0]
+        first = bars[0]
         meter = next(iter(first.getElementsByClass("TimeSignature")), None)
         if meter is None:
             return Fraction(0)
-        missing.add(Fraction(meter.barDuration.quarterLength) - Fraction(measures[1].offset - first.offset))
+        missing.add(Fraction(meter.barDuration.quarterLength) - Fraction(bars[1].offset - first.offset))
     return max(missing) if len(missing) == 1 and max(missing) > 0 else Fraction(0)
 
 
@@ -153,11 +166,11 @@ def _tick(quarters: Fraction | float) -> int:
     return round(Fraction(quarters) * TICKS)
 
 
-def _tracks(part: Any, pickup: Fraction, source: str) -> list[Any]:
+def _tracks(part: Any, played: list[int] | None, pickup: Fraction, source: str) -> list[Any]:
     instrument = part.getInstrument(returnDefault=False)
     program = (getattr(instrument, "midiProgram", None) or 0) if instrument is not None else 0
     name = str(getattr(part, "partName", None) or "")
-    pitched, drums = _notes(part, pickup, source)
+    pitched, drums = _notes(part, played, pickup, source)
     result = []
     for notes, is_drum in ((pitched, False), (drums, True)):
         if notes:
@@ -168,15 +181,19 @@ def _tracks(part: Any, pickup: Fraction, source: str) -> list[Any]:
     return result
 
 
-def _notes(part: Any, pickup: Fraction, source: str) -> tuple[list[Note], list[Note]]:
+def _notes(
+    part: Any, played: list[int] | None, pickup: Fraction, source: str
+) -> tuple[list[Note], list[Note]]:
     """(pitched, unpitched) notes of a part as (start, end, pitch, velocity) in ticks, ties joined."""
     pitched: list[list[Any]] = []
     drums: list[list[Any]] = []
     tied: dict[int, list[Any]] = {}  # pitch -> the note that a tie may lengthen
     graces: list[Any] = []
     dumb = 0
-    for element in part.flatten().notes:
-        start = Fraction(element.offset) + pickup
+    for offset, element in measures.elements(part, played, ("NotRest",)):
+        if "Harmony" in element.classes:  # a chord symbol, which is read and not played
+            continue
+        start = offset + pickup
         velocity = element.volume.velocity
         velocity = VELOCITY if velocity is None else max(1, min(127, int(velocity)))
         if element.duration.isGrace:
@@ -224,14 +241,16 @@ def _ticks(notes: list[list[Any]]) -> list[Note]:
     return [(_tick(start), _tick(end), pitch, velocity) for start, end, pitch, velocity in notes if 0 <= pitch <= 127]
 
 
-def _marks(result: symusic.Score, parts: list[Any], pickup: Fraction) -> None:
+def _marks(
+    result: symusic.Score, parts: list[Any], orders: list[list[int] | None], pickup: Fraction
+) -> None:
     """Tempos, meters and keys, each from all parts, one at a time and only where it changes."""
     tempos: dict[int, float] = {}
     meters: dict[int, tuple[int, int]] = {}
     keys: dict[int, tuple[int, int]] = {}
-    for part in parts:
-        for element in part.flatten().getElementsByClass(("MetronomeMark", "TimeSignature", "KeySignature")):
-            tick = _tick(Fraction(element.offset) + pickup) if element.offset else 0
+    for part, played in zip(parts, orders, strict=True):
+        for offset, element in measures.elements(part, played, ("MetronomeMark", "TimeSignature", "KeySignature")):
+            tick = _tick(offset + pickup) if offset else 0
             if "MetronomeMark" in element.classes:
                 speed = element.getQuarterBPM() if not element.numberImplicit else element.numberSounding
                 if speed:
