@@ -65,7 +65,12 @@ class TransformerHParams:
         require(self.heads >= 1, "backbone.heads", self.heads, "at least 1")
         require(self.hidden >= 0, "backbone.hidden", self.hidden, "0 (8/3 of dim) or more")
         require(self.rope_base > 1, "backbone.rope_base", self.rope_base, "more than 1")
-        require(self.dim % (2 * self.heads) == 0, "backbone.dim", self.dim, f"a multiple of twice backbone.heads ({self.heads})")
+        require(
+            self.dim % (2 * self.heads) == 0,
+            "backbone.dim",
+            self.dim,
+            f"a multiple of twice backbone.heads ({self.heads})",
+        )
         kv_heads = self.kv_heads or self.heads
         require(
             0 < kv_heads <= self.heads and self.heads % kv_heads == 0,

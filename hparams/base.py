@@ -61,7 +61,9 @@ class DataHParams:
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1 row")
         require(self.workers >= 0, "data.workers", self.workers, "0 (one per processor) or more")
         require(self.seconds_per_file > 0, "data.seconds_per_file", self.seconds_per_file, "more than 0 seconds")
-        require(self.megabytes_per_worker >= 512, "data.megabytes_per_worker", self.megabytes_per_worker, "at least 512")
+        require(
+            self.megabytes_per_worker >= 512, "data.megabytes_per_worker", self.megabytes_per_worker, "at least 512"
+        )
 
 
 @dataclass(kw_only=True)

@@ -125,7 +125,7 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if key not in known:
-            everywhere = [name for name in _dotted(section, prefix)]
+            everywhere = list(_dotted(section, prefix))
             raise HubError(f'there is no key "{dotted}".{did_you_mean(dotted, everywhere)}')
         inner = getattr(section, str(key))
         if isinstance(value, Mapping):

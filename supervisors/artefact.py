@@ -38,7 +38,7 @@ def write(
     manager: Manager,
     facts: dict[str, Any],
 ) -> None:
-    """Writes the folder under a temporary name and renames it; `facts` are the run's measures and its data's licence."""
+    """Writes the folder under a temporary name, then renames it; `facts` are the run's measures and data's licence."""
     temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "tokenizer").mkdir(parents=True)
@@ -61,10 +61,13 @@ def write(
 
 def _card(config: dict[str, Any]) -> str:
     hparams, plugins = config["hparams"], config["plugins"]
-    parts = ", ".join(f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})" for slot, plugin in plugins.items())
+    parts = ", ".join(
+        f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})" for slot, plugin in plugins.items()
+    )
     measures = "\n".join(f"- {key}: {value:.6g}" for key, value in sorted(config["best"].items()))
     return (
-        f"# {hparams['name']}\n\nA music model of swaptunes {config['swaptunes']} with {config['parameters']:,} parameters: {parts}.\n\n"
+        f"# {hparams['name']}\n\nA music model of swaptunes {config['swaptunes']} "
+        f"with {config['parameters']:,} parameters: {parts}.\n\n"
         f"Trained on: {config['data_license']} {config['data_url']}\n\nAt its best validation:\n{measures}\n\n"
         "```\npython -m supervisors.run generate --run THIS_FOLDER generate.count=4\n```\n"
     )
@@ -94,7 +97,8 @@ def read(folder: Path, manager: Manager) -> Artefact:
     if tokenizer.fingerprint() != fingerprint:
         raise HubError(
             f"{place / 'tokenizer'} is not the tokenizer that {place / 'model.safetensors'} was trained with "
-            f"(fingerprint {tokenizer.fingerprint()[:12]}, expected {fingerprint[:12]}); restore it, or the library version in its folder"
+            f"(fingerprint {tokenizer.fingerprint()[:12]}, expected {fingerprint[:12]}); restore it, "
+            "or install the version of its library that config.json names"
         )
     return Artefact(hparams, tokenizer, load_weights(place / "model.safetensors"), config)
 

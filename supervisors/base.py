@@ -182,7 +182,9 @@ class Supervisor:
         path, meta = found
         for key, value in self.identity().items():
             if meta.get(key) != value:
-                raise HubError(f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name=")
+                raise HubError(
+                    f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name="
+                )
         self.engine.load_checkpoint(path, "engine")
         self.step, self.best, self.stale = meta["step"], meta["best"], meta["stale"]
         if self.step < self.steps:

@@ -1,6 +1,7 @@
 """What turns gradients into weights: DeepSpeed, or plain torch with the same five methods where DeepSpeed cannot be.
 
-The five are `engine(batch)`, `backward(loss)`, `step()`, `save_checkpoint(folder, tag)` and `load_checkpoint(folder, tag)`.
+The five are `engine(batch)`, `backward(loss)`, `step()`, `save_checkpoint(folder, tag)` and
+`load_checkpoint(folder, tag)`.
 """
 
 import importlib.util
@@ -132,7 +133,9 @@ class DeepSpeedEngine:
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         if ranks.world == 1:
             process_group.alone()
-        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False, auto_mpi_discovery=False)
+        deepspeed.init_distributed(
+            dist_backend=torch.distributed.get_backend(), verbose=False, auto_mpi_discovery=False
+        )
         own_optimizer = "optimizer" in hparams.deepspeed
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=module,

@@ -30,7 +30,7 @@ def plugins_of(manager: Manager, hparams: HParams) -> dict[str, dict[str, str]]:
 
 def write(path: Path, manager: Manager, hparams: HParams, ranks: Ranks) -> None:
     """Writes versions, hardware and plugins."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
             versions[name] = metadata.version(name)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import load_weights, write_json
+from core.dataset import SPLITS, Split
 from core.errors import HubError
 from core.log import logger
 from core.model import LanguageModel
@@ -54,7 +55,9 @@ class LanguageModelSupervisor(Supervisor):
             cache.prepare,
             dataset_entry.build(hparams.dataset),
             functools.partial(tokenizer_entry.build, hparams.tokenizer),
-            json.dumps([tokenizer_entry.distribution, tokenizer_entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
+            json.dumps(
+                [tokenizer_entry.distribution, tokenizer_entry.version, plain(hparams)["tokenizer"]], sort_keys=True
+            ),
             hparams.data,
         )
         if self.ranks.first:
@@ -63,7 +66,7 @@ class LanguageModelSupervisor(Supervisor):
         if not self.ranks.first:
             self.store = prepare(progress=False)
         self.tokenizer = artefact.build_tokenizer(self.manager, hparams, self.store.tokenizer_folder)
-        self.notes = {split: [piece.notes for piece in self.store.pieces(split)] for split in ("train", "valid", "test")}
+        self.notes = {split: [piece.notes for piece in self.store.pieces(split)] for split in SPLITS}
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
@@ -124,11 +127,16 @@ class LanguageModelSupervisor(Supervisor):
         """The number format of the matrix products."""
         return precision.autocast(self.ranks.device, self.dtype)
 
-    def measure(self, split: str, limit: int | None = None) -> dict[str, float]:
+    def measure(self, split: Split, limit: int | None = None) -> dict[str, float]:
         """Scores whole pieces of a split, all or about `limit` tokens of them."""
         tokenizer = self.tokenizer
         batches = whole(
-            self.store, split, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id, limit_tokens=limit
+            self.store,
+            split,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
+            limit_tokens=limit,
         )
         return score(self.model, batches, self.notes[split], self.autocast())
 
@@ -141,8 +149,8 @@ class LanguageModelSupervisor(Supervisor):
         if self.ranks.first:
             facts = {
                 "best": self.best,
-                "data_license": self.store.manifest["license"],
-                "data_url": self.store.manifest["url"],
+                "data_license": self.store.manifest["dataset"]["license"],
+                "data_url": self.store.manifest["dataset"]["url"],
                 "data_fingerprint": self.identity()["data"],
             }
             artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
@@ -154,7 +162,7 @@ class LanguageModelSupervisor(Supervisor):
         artefact.load_into(self.model, load_weights(path), path)
 
     def identity(self) -> dict[str, str]:
-        return {"data": str(self.store.manifest["key"]), "tokenizer": self.tokenizer.fingerprint()}
+        return {"data": self.store.folder.name, "tokenizer": self.tokenizer.fingerprint()}
 
     def evaluate(self) -> dict[str, Any]:
         self.load_best()
@@ -164,7 +172,8 @@ class LanguageModelSupervisor(Supervisor):
             "parameters": self.model.parameter_count(),
             "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
             "steps": self.step,
-            **{split: {**self.measure(split), "baselines": baselines[split]} for split in ("valid", "test")},
+            "valid": {**self.measure("valid"), "baselines": baselines["valid"]},
+            "test": {**self.measure("test"), "baselines": baselines["test"]},
         }
         if self.ranks.first:
             write_json(self.folder.evaluation, result)

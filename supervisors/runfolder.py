@@ -77,7 +77,9 @@ class RunFolder:
             logger.warning("%s is damaged (%s); an older checkpoint is used", path, fault)
             damaged.append(path.name)
         if damaged:
-            raise HubError(f"{self._checkpoints} holds no intact checkpoint ({', '.join(damaged)}); remove it to start anew")
+            raise HubError(
+                f"{self._checkpoints} holds no intact checkpoint ({', '.join(damaged)}); remove it to start anew"
+            )
         return None
 
     def drop_old(self, keep: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.backbone import State
 from core.model import LanguageModel
 
 CHUNK = 512  # tokens at a time, the state carried on: memory stays flat however long a piece is
@@ -17,8 +18,8 @@ CHUNK = 512  # tokens at a time, the state carried on: memory stays flat however
 
 @torch.inference_mode()
 def piece_nats(model: LanguageModel, ids: Tensor, targets: Tensor, autocast: AbstractContextManager[None]) -> Tensor:
-    """Nats of each row's whole piece (b,) in float64, given all that came before in it; targets of -100 do not count."""
-    state = model.init_state(ids.shape[0], ids.shape[1])
+    """Nats of each row's whole piece (b,), float64, given all that came before in it; targets of -100 do not count."""
+    state: State | None = model.init_state(ids.shape[0], ids.shape[1])
     total = torch.zeros(ids.shape[0], dtype=torch.float64, device=ids.device)
     with autocast:
         for start in range(0, ids.shape[1], CHUNK):

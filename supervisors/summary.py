@@ -7,17 +7,19 @@ from typing import Any
 def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest: dict[str, Any], failures: Path) -> str:
     """Test and validation loss beside the baselines of the same split, and the generated files."""
     lines = [f"run          {folder}", f"model        {folder / 'model'} ({result['parameters']:,} parameters)"]
-    lines.append(f"trained      {result['steps']} steps, {result['tokens_seen']:,} tokens; best at step {result['best']['step']:.0f}")
+    best = result["best"]["step"]
+    lines.append(f"trained      {result['steps']} steps, {result['tokens_seen']:,} tokens; best at step {best:.0f}")
     for split in ("valid", "test"):
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
         better = min(unigram["nats_per_note"], ngram["nats_per_note"])
+        gain = 100 * (1 - found["nats_per_note"] / better)
         lines.append(
             f"{split:<13}{found['nats_per_note']:.3f} nats per note, {found['nats_per_token']:.4f} per token "
             f"(n = {found['pieces']} pieces, {found['notes']:,} notes); unigram {unigram['nats_per_note']:.3f}, "
-            f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {100 * (1 - found['nats_per_note'] / better):+.1f} % better"
+            f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {gain:+.1f} % better"
         )
-    bad, out = len(manifest["failures"]), len(manifest["left_out"])
+    bad, out = manifest["failures"], manifest["left_out"]
     if bad or out:
         lines.append(f"not used     {bad} files that could not be read or told, {out} near-duplicates: see {failures}")
     lines += [f"samples      {path}" for path in samples]

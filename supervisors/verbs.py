@@ -49,9 +49,10 @@ def prepare(options: argparse.Namespace) -> int:
     supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
     supervisor.load_data()
     store = supervisor.store
-    for split, counts in store.manifest["splits"].items():
+    for split, counts in store.manifest["counts"].items():
         print(f"{split:<6} " + ", ".join(f"{value:,.0f} {key}" for key, value in counts.items()))
-    print(f"{len(store.manifest['failures'])} files not used, {len(store.manifest['left_out'])} near-duplicates left out: {store.failures_path}")
+    bad, out = store.manifest["failures"], store.manifest["left_out"]
+    print(f"{bad} files not used, {out} near-duplicates left out: {store.failures_path}")
     print(f"store  {store.folder}")
     return 0
 
@@ -91,10 +92,16 @@ def generate(options: argparse.Namespace) -> int:
 
 def listing(options: argparse.Namespace) -> int:
     """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
-    rows = [(row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error) for row in describe(load_manager())]
+    rows = [
+        (row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error)
+        for row in describe(load_manager())
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + (f"  {row[4]}" if row[4] else ""))
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            + (f"  {row[4]}" if row[4] else "")
+        )
     return 0
 
 
@@ -158,7 +165,9 @@ def _of_run(folder: Path, words: list[str]) -> HParams:
 def _same(old: HParams, new: HParams, folder: Path) -> None:
     differ = [key for key in changed(old, new) if not key.startswith(FREE)]
     if differ:
-        raise HubError(f"{folder} was started with other values of {', '.join(differ)}; give another name= to train anew")
+        raise HubError(
+            f"{folder} was started with other values of {', '.join(differ)}; give another name= to train anew"
+        )
 
 
 def _only(words: list[str], prefix: str) -> list[str]:

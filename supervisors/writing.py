@@ -36,20 +36,21 @@ def write_samples(model: LanguageModel, tokenizer: Tokenizer, hparams: HParams, 
         for attempt in range(TRIES):
             # Rows that are still missing keep their identity: row i of try t draws from (seed, i + t * count, step).
             for row in [row for row, piece in enumerate(made) if piece is None] if attempt else [None]:
-                for position, piece in _draw(model, tokenizer, asked, prompt, row, attempt, bar.update):
+                for position, drawn_piece in _draw(model, tokenizer, asked, prompt, row, attempt, bar.update):
                     attempts[position] = attempt
-                    if _notes(tokenizer, piece):
-                        made[position] = piece
+                    if _notes(tokenizer, drawn_piece):
+                        made[position] = drawn_piece
             if all(made):
                 break
     empty = sum(piece is None for piece in made)
     if empty:
-        raise HubError(f"{empty} of {asked.count} pieces had no note in {TRIES} tries; train longer or raise generate.length")
+        raise HubError(
+            f"{empty} of {asked.count} pieces had no note in {TRIES} tries; train longer or raise generate.length"
+        )
     seconds = time.perf_counter() - began
     drawn = sum(len(piece.ids) - piece.prompt_length for piece in made if piece)
     files = []
-    for row, piece in enumerate(made):
-        assert piece is not None
+    for row, piece in enumerate(piece for piece in made if piece is not None):
         facts = {"row": row + attempts[row] * asked.count, "seconds": seconds, "tokens_per_second": drawn / seconds}
         files.append(_write(tokenizer, hparams, piece, folder / str(row), facts))
     return files
@@ -126,7 +127,9 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
     with atomic(midi) as temporary:
         decoded.score.dump_midi(temporary)
     with atomic(stem.with_suffix(".png")) as temporary:
-        pianoroll.plot(decoded.score, temporary, title=f"{hparams.name}, seed {hparams.generate.seed}, row {facts['row']}")
+        pianoroll.plot(
+            decoded.score, temporary, title=f"{hparams.name}, seed {hparams.generate.seed}, row {facts['row']}"
+        )
     if hparams.tokenizer.name == "abc":
         write_text(stem.with_suffix(".abc"), decoded.abc)
     settings = {key: getattr(hparams.generate, key) for key in vars(hparams.generate)}

@@ -10,7 +10,9 @@ from hparams.loading import changed, dump, load
 from plugins.manager import load_manager
 from supervisors.artefact import section_of
 
-GRID = [f"{backbone}_{tokenizer}" for backbone in ("mamba", "transformer", "lstm") for tokenizer in ("remi", "tsd", "abc")]
+GRID = [
+    f"{backbone}_{tokenizer}" for backbone in ("mamba", "transformer", "lstm") for tokenizer in ("remi", "tsd", "abc")
+]
 
 
 def read(source: str, *words: str) -> HParams:
@@ -30,7 +32,9 @@ def test_every_preset_loads_and_its_dump_says_the_same(name: str, tmp_path: Path
 
 
 def test_words_win_over_the_preset_and_a_swap_brings_the_new_plugins_defaults() -> None:
-    hparams = read("mamba_remi", "backbone=lstm", "backbone.layers=5", "train.lr=1e-3", "data.augment.transpose=2", "seed=7")
+    hparams = read(
+        "mamba_remi", "backbone=lstm", "backbone.layers=5", "train.lr=1e-3", "data.augment.transpose=2", "seed=7"
+    )
     assert hparams.backbone.name == "lstm" and hparams.backbone.layers == 5
     assert hparams.backbone.dim == read("lstm_remi").backbone.dim
     assert hparams.train.lr == 1e-3 and hparams.data.augment.transpose == 2 and hparams.seed == 7

@@ -1,4 +1,4 @@
-"""Two processes on gloo, ZeRO 0 to 3, train as one process does: same rows, same losses, the rate that was asked for."""
+"""Two processes on gloo, ZeRO 0 to 3, train as one process does: same rows, losses and rate."""
 
 import json
 import os
@@ -42,7 +42,8 @@ def test_two_ranks_learn_what_one_learns(stage: int, alone: tuple[list[str], Pat
     result = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1",
-            f"--master_port={29510 + stage}", "-m", "supervisors.run", *words, f"deepspeed.zero_optimization.stage={stage}",
+            f"--master_port={29510 + stage}", "-m", "supervisors.run", *words,
+            f"deepspeed.zero_optimization.stage={stage}",
         ],
         cwd=ROOT,
         env={**os.environ, "SWAPTUNES_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},

@@ -93,7 +93,9 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert fingerprint(run) == fingerprint(reference)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(undisturbed: tuple[list[str], Path], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    undisturbed: tuple[list[str], Path], tmp_path: Path
+) -> None:
     words, reference = undisturbed
     run = tmp_path / "tiny"
     shutil.copytree(reference, run)

@@ -47,7 +47,12 @@ def test_a_run_leaves_everything_that_it_promises(runs: Path) -> None:
     run = runs / "tiny"
     for name in ("hparams.yaml", "environment.json", "metrics.jsonl", "evaluation.json", "tensorboard"):
         assert (run / name).exists(), name
-    assert {path.name for path in (run / "model").iterdir()} == {"model.safetensors", "config.json", "tokenizer", "README.md"}
+    assert {path.name for path in (run / "model").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "tokenizer",
+        "README.md",
+    }
     assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step_000008", "step_000012"]
     assert not [path for path in run.rglob("*") if path.suffix in (".pkl", ".pickle")]
     for part in ("config.json", "hparams.yaml"):
@@ -158,7 +163,10 @@ def test_wrong_input_is_one_line_and_exit_2(
     patch.undo()
     error = [line for line in capfd.readouterr().err.splitlines() if line.startswith("swaptunes:")]
     assert caught.value.code == 2
-    assert len(error) == 1 and expected.replace("EMPTY", str(tmp_path / "EMPTY")).replace("BAD", str(tmp_path / "BAD")) in error[0]
+    assert (
+        len(error) == 1
+        and expected.replace("EMPTY", str(tmp_path / "EMPTY")).replace("BAD", str(tmp_path / "BAD")) in error[0]
+    )
 
 
 def test_a_checkpoint_of_another_tokenizer_is_refused(runs: Path, tmp_path: Path) -> None:
