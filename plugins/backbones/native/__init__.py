@@ -1,0 +1,1 @@
+"""Fused operators of a Mamba block for CPUs, in C++ that is compiled at first use."""

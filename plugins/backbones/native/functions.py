@@ -1,0 +1,181 @@
+"""The fused operators with their gradients.
+
+Under autocast, and for bfloat16 input, products and what lies between operators are bfloat16; sums and states are float32.
+
+Shapes: b batch, l length, d model width, e inner width, n states, k taps, r rank of the step size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plugins.backbones.native.matmul import product
+
+
+def _ops() -> Any:
+    return torch.ops.swaptunes_native
+
+
+def _dense(grad: Tensor, like: Tensor) -> Tensor:
+    """A gradient as the operators read it: in the type of `like`, its last dimension dense."""
+    grad = grad.to(like.dtype)
+    return grad if grad.stride(-1) == 1 else grad.contiguous()
+
+
+class _Inner(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        xz: Tensor,
+        conv_weight: Tensor,
+        conv_bias: Tensor,
+        x_weight: Tensor,
+        dt_weight: Tensor,
+        dt_bias: Tensor,
+        A: Tensor,
+        D: Tensor,
+        conv: Tensor | None,
+        ssm: Tensor | None,
+        starts: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast("cpu", enabled=False):
+            (e, n), r = A.shape, dt_weight.shape[1]
+            x, z = xz.split(e, -1)
+            x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.to(xz.dtype)
+            u = _ops().conv_forward(x, conv_weight, conv_bias, conv, starts)  # (b l e)
+            xd = product(u.flatten(0, 1), x_narrow)  # (bl r+2n)
+            delta = product(xd[:, :r], dt_narrow).view_as(u)
+            B, C = xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
+            y, last, borders = _ops().scan_forward(
+                u, delta, A, B, C, D, z, dt_bias, ssm, starts, any(ctx.needs_input_grad)
+            )
+            ctx.save_for_backward(
+                xz, conv_weight, conv_bias, x_narrow, dt_narrow, dt_bias, A, D, conv, starts, u, xd, delta, borders
+            )
+            ctx.with_state = ssm is not None
+            ctx.set_materialize_grads(False)
+            return y, last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        saved = ctx.saved_tensors
+        xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, starts, u, xd, delta, borders = saved
+        with torch.autocast("cpu", enabled=False):
+            (e, n), r = A.shape, dt_weight.shape[1]
+            grad_y = torch.zeros_like(u) if grad_y is None else _dense(grad_y, u)
+            x, z = xz.split(e, -1)
+            grad_xz, grad_xd = torch.empty_like(xz), torch.empty_like(xd)
+            grad_x, grad_z = grad_xz.split(e, -1)
+            B, C = xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
+            grad_B, grad_C = grad_xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
+            grad_u, grad_delta, grad_A, grad_D, grad_bias, grad_ssm = _ops().scan_backward(
+                grad_y, grad_last, u, delta, A, B, C, D, z, dt_bias, starts, borders, grad_z, grad_B, grad_C
+            )
+            grad_delta = grad_delta.flatten(0, 1)  # (bl e)
+            grad_xd[:, :r] = product(grad_delta, dt_weight.t())
+            grad_dt_weight = product(grad_delta.t(), xd[:, :r].t())
+            grad_x_weight = product(grad_xd.t(), u.flatten(0, 1).t())
+            through_xd = product(grad_xd, x_weight.t()).view_as(u)
+            grad_weight, grad_conv_bias, grad_conv = _ops().conv_backward(
+                grad_u, through_xd, x, conv_weight, conv_bias, conv, starts, grad_x
+            )
+        wide = A.dtype
+        return (
+            grad_xz,
+            grad_weight,
+            grad_conv_bias,
+            grad_x_weight.to(wide),
+            grad_dt_weight.to(wide),
+            grad_bias,
+            grad_A,
+            grad_D,
+            None if conv is None else grad_conv.to(conv.dtype),
+            grad_ssm if ctx.with_state else None,
+            None,
+        )
+
+
+def inner(
+    xz: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor,
+    x_weight: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    conv: Tensor | None = None,
+    ssm: Tensor | None = None,
+    starts: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What lies between a block's two projections: convolution, step size, B and C, scan and gate.
+
+    xz (b l 2e), conv_weight (e k), conv_bias (e), x_weight (r+2n e), dt_weight (e r), dt_bias (e), A (e n), D (e); the state
+    before: conv (b e k-1) inputs, oldest first, and ssm (b e n); `starts` (b l) bool. Returns y (b l e) in xz's type, the last
+    ssm and, if `conv` was given, the inputs that the next call needs.
+    """
+    wide = torch.promote_types(xz.dtype, torch.float32)
+    taps = conv_weight.t().to(wide).contiguous()  # (k e)
+    rest = (conv_bias, x_weight, dt_weight, dt_bias, A, D)
+    bias, x_weight, dt_weight, dt_bias, A, D = (each.to(wide).contiguous() for each in rest)
+    starts = None if starts is None else starts.contiguous()
+    before = None if conv is None else conv.transpose(1, 2).to(xz.dtype).contiguous()  # (b k-1 e)
+    ssm = None if ssm is None else ssm.to(wide)
+    xz = xz if xz.stride(-1) == 1 else xz.contiguous()
+    y, last = _Inner.apply(xz, taps, bias, x_weight, dt_weight, dt_bias, A, D, before, ssm, starts)  # type: ignore[no-untyped-call]
+    return y, last, None if before is None else _window(xz[..., : len(A)], before, starts)
+
+
+def _window(x: Tensor, before: Tensor, starts: Tensor | None) -> Tensor:
+    """The last k-1 inputs of before (b k-1 e) and x (b l e), zero where they belong to an ended piece, as (b e k-1)."""
+    past, length = before.shape[1], x.shape[1]
+    after = torch.cat([before, x[:, max(0, length - past) :]], 1)
+    after = after[:, after.shape[1] - past :]
+    if starts is not None:
+        marks = torch.cat([starts.new_zeros(len(x), past), starts], 1)[:, length:].flip(1).long()
+        later = (marks.cumsum(1) - marks).flip(1)  # starts after each of the last inputs
+        after = after * (later == 0)[..., None]
+    return after.transpose(1, 2)
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, stream: Tensor, branch: Tensor | None, weight: Tensor, eps: float, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        added, y, scale = _ops().norm_forward(stream, branch, weight, eps, stream.new_empty(0, dtype=dtype))
+        ctx.save_for_backward(stream if branch is None else added, weight, scale)
+        ctx.branch_dtype = None if branch is None else branch.dtype
+        ctx.dtype = dtype
+        ctx.set_materialize_grads(False)
+        return (stream.view_as(stream) if branch is None else added), y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_sum: Tensor | None, grad_y: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        added, weight, scale = ctx.saved_tensors
+        if grad_y is None:
+            grad_y = torch.zeros_like(added, dtype=ctx.dtype)
+        grad_sum = None if grad_sum is None else grad_sum.contiguous()
+        grad, grad_branch, grad_weight = _ops().norm_backward(
+            grad_sum, grad_y.contiguous(), added, weight, scale, ctx.branch_dtype is not None
+        )
+        if ctx.branch_dtype is not None and ctx.branch_dtype == added.dtype:
+            grad_branch = grad
+        return grad, None if ctx.branch_dtype is None else grad_branch, grad_weight, None, None
+
+
+def add_norm(
+    stream: Tensor, branch: Tensor | None, weight: Tensor, eps: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """stream (b l d) + branch (b l d), and the norm of that times weight (d) in `dtype`; no branch: nothing is added."""
+    branch = None if branch is None else branch.to(dtype).contiguous()
+    return _Norm.apply(stream.contiguous(), branch, weight.to(stream.dtype), eps, dtype)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def decode(x: Tensor, weights: list[Tensor], states: list[Tensor], last_norm: Tensor, eps: float) -> Tensor:
+    """One token x (b d) through all blocks; the states are written in place. Returns the hidden state (b d)."""
+    return _ops().decode(x, weights, states, last_norm, eps)  # type: ignore[no-any-return]

@@ -1,0 +1,63 @@
+"""Products of float32 matrices by the faster of the two libraries that PyTorch for CPUs carries.
+
+PyTorch gives float32 products to MKL, which keeps a CPU that is not Intel's to the instructions of AVX2. oneDNN asks the CPU what
+it can do; with AVX-512 it is more than twice as fast there. The choice hangs on the CPU alone, so that a run can be repeated.
+
+Shapes: ... any, i inputs, o outputs.
+"""
+
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+_FEW_ROWS = 32  # below, a call costs more than its arithmetic
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Whether this CPU has AVX-512, is not Intel's, and this PyTorch offers oneDNN's float32 product."""
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        one, two = torch.ones(3, 2), torch.full((4, 2), 2.0)
+        same = bool(torch.ops.mkldnn._linear_pointwise(one, two, None, "none", [], "").eq(4).all())
+    except (OSError, AttributeError, RuntimeError):
+        return False
+    return same and platform.machine() in ("x86_64", "AMD64") and "GenuineIntel" not in about and "avx512f" in about
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
+    if x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= _FEW_ROWS and onednn_is_faster():
+        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+    return x @ weight.t()
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        return product(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight = ctx.needs_input_grad
+        with torch.autocast("cpu", enabled=False):
+            of_x = product(grad, weight.t()) if needs_x else None
+            return of_x, product(grad.t(), x.t()) if needs_weight else None
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """`F.linear(x, weight)` without bias for x (... i) and weight (o i), autocast included."""
+    plain = x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
+    if plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or not onednn_is_faster():
+        return F.linear(x, weight)
+    y: Tensor = _Linear.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
+    return y.unflatten(0, x.shape[:-1])

@@ -1,0 +1,304 @@
+// The selective scan, fused with softplus, skip and gate:
+//
+//   h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(delta + bias)
+//
+// One task is one row of the batch and one group of channels. It walks time in chunks and inside a chunk takes one block of
+// channels (one vector) at a time, a tile of its states in registers. Forward keeps the states at chunk borders only; backward
+// makes the others again, chunk by chunk from the end. Sums over channels (for B and C) and over rows (for A, D, bias) are left
+// as one part a task; the caller adds the parts in their order, so that the result does not depend on the threads.
+//
+// Shapes: b batch, l length, e channels, n states, t steps of a chunk, w lanes of a vector.
+// Source: Gu & Dao, arXiv 2312.00752, section 3.3.
+#pragma once
+
+#include <algorithm>
+
+#include "simd.h"
+
+namespace native {
+
+constexpr int CHUNK = 16;  // steps; their states and decays of a tile (2 x 16 KiB) stay near the core
+constexpr int TILE = 16, SMALL_TILE = 4;  // states in registers
+
+// A (b l x) view whose last dimension is dense.
+template <class S>
+struct View {
+  S* data = nullptr;
+  int64_t row = 0, step = 0;
+  S* at(int64_t b, int64_t t) const { return data + b * row + t * step; }
+};
+
+struct Shape {
+  int64_t batch, length, channels, states;
+  int64_t blocks(int width) const { return (channels + width - 1) / width; }
+  int64_t chunks() const { return (length + CHUNK - 1) / CHUNK; }
+  // States rounded up to whole small tiles; those beyond `states` are 0 throughout.
+  int64_t padded() const { return (states + SMALL_TILE - 1) / SMALL_TILE * SMALL_TILE; }
+  // Blocks of one task: some 16 tasks, whatever the number of threads.
+  int64_t group(int width) const {
+    const int64_t groups = std::min((16 + batch - 1) / batch, (blocks(width) + 3) / 4);
+    return (blocks(width) + groups - 1) / groups;
+  }
+  int64_t groups(int width) const { return (blocks(width) + group(width) - 1) / group(width); }
+};
+
+template <class T, class S>
+struct Scan {
+  Shape shape;
+  View<const S> u, delta, z, B, C;
+  const T* rates;  // A log2(e), (blocks padded-n w)
+  const T *D, *bias;  // (e)
+  const bool* starts;  // (b l) or null
+  T* borders;  // states before each chunk (b chunks blocks padded-n w); null: not kept
+  // forward
+  View<S> y;
+  const T* before;  // (b blocks padded-n w) or null
+  T* last;  // the same
+  // backward
+  View<const S> grad_y;
+  const T* grad_last;  // (b blocks padded-n w) or null
+  View<S> grad_u, grad_delta, grad_z;
+  T *part_B, *part_C;  // (groups b l n)
+  T *part_A;  // (b blocks padded-n w)
+  T *part_D, *part_bias;  // (b blocks w)
+  T* grad_before;  // (b blocks padded-n w)
+};
+
+// The states of one tile over a chunk: y += C . h. `RECORD` keeps every state and decay (t NT).
+template <class T, int NT, bool RECORD>
+inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const T* B, const T* C, const Vec<T>* rates,
+                    const bool* starts, Vec<T>* state, Vec<T>* y, Vec<T>* states, Vec<T>* decays) {
+  Vec<T> h[NT];
+#pragma GCC unroll 16
+  for (int n = 0; n < NT; ++n) h[n] = state[n];
+  for (int t = 0; t < steps; ++t) {
+    const bool start = starts && starts[t];
+    const Vec<T> step = dt[t], in = drive[t];
+    const T *b = B + t * stride, *c = C + t * stride;
+    Vec<T> even{}, odd{};
+    if (start)
+      for (int n = 0; n < NT; ++n) h[n] = Vec<T>{};
+#pragma GCC unroll 16
+    for (int n = 0; n < NT; ++n) {
+      const Vec<T> decay = exp2<T>(step * rates[n]);
+      h[n] = decay * h[n] + in * b[n];
+      (n % 2 ? odd : even) += h[n] * c[n];
+      if constexpr (RECORD) {
+        states[t * NT + n] = h[n];
+        decays[t * NT + n] = start ? Vec<T>{} : decay;
+      }
+    }
+    y[t] += even + odd;
+  }
+#pragma GCC unroll 16
+  for (int n = 0; n < NT; ++n) state[n] = h[n];
+}
+
+// Backward over the same: `grad` is the gradient of the state after the chunk and becomes that of the state before it.
+template <class T, int NT>
+inline void retreat(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const Vec<T>* grad_y, const T* B, const T* C,
+                    const Vec<T>* rates, const Vec<T>* before, const Vec<T>* states, const Vec<T>* decays, Vec<T>* grad,
+                    Vec<T>* grad_rates, Vec<T>* grad_drive, Vec<T>* grad_step, Vec<T>* sum_B, Vec<T>* sum_C) {
+  Vec<T> g[NT];
+#pragma GCC unroll 16
+  for (int n = 0; n < NT; ++n) g[n] = grad[n];
+  for (int t = steps - 1; t >= 0; --t) {
+    const Vec<T> step = dt[t], in = drive[t], gy = grad_y[t];
+    const T *b = B + t * stride, *c = C + t * stride;
+    const Vec<T>*h = states + t * NT, *old = t ? h - NT : before;
+    Vec<T>*to_B = sum_B + t * stride, *to_C = sum_C + t * stride;
+    Vec<T> of_drive{}, of_step{};
+#pragma GCC unroll 16
+    for (int n = 0; n < NT; ++n) {
+      const Vec<T> now = g[n] + gy * c[n];
+      to_C[n] += gy * h[n];
+      to_B[n] += now * in;
+      of_drive += now * b[n];
+      g[n] = now * decays[t * NT + n];
+      const Vec<T> of_power = g[n] * old[n];  // the gradient of dt A
+      of_step += of_power * rates[n];
+      grad_rates[n] += of_power * step;
+    }
+    grad_drive[t] += of_drive;
+    grad_step[t] += of_step;
+  }
+#pragma GCC unroll 16
+  for (int n = 0; n < NT; ++n) grad[n] = g[n];
+}
+
+// Calls with the first state of each tile and the tile's size as a constant.
+template <class F>
+inline void tiles(int64_t padded, F&& call) {
+  int64_t n = 0;
+  for (; n + TILE <= padded; n += TILE) call(n, std::integral_constant<int, TILE>{});
+  for (; n < padded; n += SMALL_TILE) call(n, std::integral_constant<int, SMALL_TILE>{});
+}
+
+// What both directions need of one chunk: B and C widened, (t padded-n), and where a block's numbers lie.
+template <class T, class S>
+class Chunk {
+ public:
+  static constexpr int W = Simd<T>::W;
+
+  explicit Chunk(const Scan<T, S>& scan)
+      : scan_(scan), padded_(scan.shape.padded()), wide_(2 * CHUNK * padded_ / W + 2), dt(CHUNK), drive(CHUNK), y(CHUNK) {}
+
+  void open(int64_t row, int64_t chunk) {
+    b_ = row, begin_ = chunk * CHUNK;
+    steps = std::min<int64_t>(CHUNK, scan_.shape.length - begin_);
+    starts = scan_.starts ? scan_.starts + row * scan_.shape.length + begin_ : nullptr;
+    B = reinterpret_cast<T*>(static_cast<Vec<T>*>(wide_)), C = B + CHUNK * padded_;
+    for (int t = 0; t < steps; ++t) {
+      widen(scan_.B, t, B + t * padded_);
+      widen(scan_.C, t, C + t * padded_);
+    }
+  }
+
+  // dt and dt u of the block's channels.
+  void block(int64_t index) {
+    channel = index * W;
+    lanes = std::min<int64_t>(W, scan_.shape.channels - channel);
+    const Vec<T> bias = load<T>(scan_.bias + channel, lanes);
+    for (int t = 0; t < steps; ++t) {
+      dt[t] = softplus<T>(get(scan_.delta, t) + bias);
+      drive[t] = dt[t] * get(scan_.u, t);
+      y[t] = Vec<T>{};
+    }
+  }
+
+  template <class X>
+  Vec<T> get(const View<const X>& from, int t) const {
+    return load<T>(from.at(b_, begin_ + t) + channel, lanes);
+  }
+  template <class X>
+  void put(const View<X>& to, int t, Vec<T> value) const {
+    store<T>(to.at(b_, begin_ + t) + channel, value, lanes);
+  }
+
+  int steps, lanes;
+  int64_t channel;
+  const bool* starts;
+  T *B, *C;
+
+ private:
+  void widen(const View<const S>& from, int t, T* to) const {
+    const S* source = from.at(b_, begin_ + t);
+    const int64_t n = scan_.shape.states;
+    int64_t i = 0;
+    for (; i + W <= n; i += W) store(to + i, load(source + i));
+    if (i < n) store<T>(to + i, load<T>(source + i, n - i), std::min<int64_t>(W, padded_ - i));
+  }
+
+  const Scan<T, S>& scan_;
+  int64_t padded_, b_, begin_;
+  Scratch<T> wide_;
+
+ public:
+  Scratch<T> dt, drive, y;  // (t), one vector a step
+};
+
+template <class T, class S>
+void scan_forward(const Scan<T, S>& scan, int64_t task) {
+  constexpr int W = Simd<T>::W;
+  const FlushTiny guard;
+  const Shape& shape = scan.shape;
+  const int64_t padded = shape.padded(), blocks = shape.blocks(W), group = shape.group(W);
+  const int64_t row = task / shape.groups(W), first = task % shape.groups(W) * group;
+  const int64_t last = std::min(blocks, first + group), size = padded * W;
+  Chunk<T, S> chunk(scan);
+  Scratch<T> state((last - first) * padded);
+  if (scan.before)
+    std::memcpy(state, scan.before + (row * blocks + first) * size, (last - first) * size * sizeof(T));
+  else
+    std::memset(state, 0, (last - first) * size * sizeof(T));
+  for (int64_t k = 0; k < shape.chunks(); ++k) {
+    chunk.open(row, k);
+    if (scan.borders)
+      std::memcpy(scan.borders + ((row * shape.chunks() + k) * blocks + first) * size, state, (last - first) * size * sizeof(T));
+    for (int64_t block = first; block < last; ++block) {
+      chunk.block(block);
+      Vec<T>* h = state + (block - first) * padded;
+      const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
+      tiles(padded, [&](int64_t n, auto nt) {
+        advance<T, nt, false>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n, chunk.starts, h + n,
+                              chunk.y, nullptr, nullptr);
+      });
+      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes);
+      for (int t = 0; t < chunk.steps; ++t) {
+        const Vec<T> z = chunk.get(scan.z, t);
+        chunk.put(scan.y, t, (chunk.y[t] + D * chunk.get(scan.u, t)) * z * sigmoid<T>(z));
+      }
+    }
+  }
+  std::memcpy(scan.last + (row * blocks + first) * size, state, (last - first) * size * sizeof(T));
+}
+
+template <class T, class S>
+void scan_backward(const Scan<T, S>& scan, int64_t task) {
+  constexpr int W = Simd<T>::W;
+  const FlushTiny guard;
+  const Shape& shape = scan.shape;
+  const int64_t padded = shape.padded(), blocks = shape.blocks(W), group = shape.group(W), part = task % shape.groups(W);
+  const int64_t row = task / shape.groups(W), first = part * group, last = std::min(blocks, first + group), size = padded * W;
+  Chunk<T, S> chunk(scan);
+  Scratch<T> states(CHUNK * TILE), decays(CHUNK * TILE), sum_B(CHUNK * padded), sum_C(CHUNK * padded), h(TILE);
+  Scratch<T> grad_y(CHUNK), grad_drive(CHUNK), grad_step(CHUNK);
+  Vec<T>* grad = reinterpret_cast<Vec<T>*>(scan.grad_before) + (row * blocks + first) * padded;
+  Vec<T>* grad_rates = reinterpret_cast<Vec<T>*>(scan.part_A) + (row * blocks + first) * padded;
+  Vec<T>* grad_D = reinterpret_cast<Vec<T>*>(scan.part_D) + row * blocks;
+  Vec<T>* grad_bias = reinterpret_cast<Vec<T>*>(scan.part_bias) + row * blocks;
+  std::memset(grad_rates, 0, (last - first) * size * sizeof(T));
+  std::memset(grad_D + first, 0, (last - first) * VECTOR_BYTES);
+  std::memset(grad_bias + first, 0, (last - first) * VECTOR_BYTES);
+  if (scan.grad_last)
+    std::memcpy(grad, scan.grad_last + (row * blocks + first) * size, (last - first) * size * sizeof(T));
+  else
+    std::memset(grad, 0, (last - first) * size * sizeof(T));
+  for (int64_t k = shape.chunks() - 1; k >= 0; --k) {
+    chunk.open(row, k);
+    std::memset(sum_B, 0, CHUNK * padded * VECTOR_BYTES);
+    std::memset(sum_C, 0, CHUNK * padded * VECTOR_BYTES);
+    for (int64_t block = first; block < last; ++block) {
+      chunk.block(block);
+      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes), bias = load<T>(scan.bias + chunk.channel, chunk.lanes);
+      for (int t = 0; t < chunk.steps; ++t) {
+        const Vec<T> z = chunk.get(scan.z, t);
+        grad_y[t] = chunk.get(scan.grad_y, t) * z * sigmoid<T>(z);
+        grad_drive[t] = grad_step[t] = Vec<T>{};
+      }
+      const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
+      const Vec<T>* border =
+          reinterpret_cast<const Vec<T>*>(scan.borders) + ((row * shape.chunks() + k) * blocks + block) * padded;
+      tiles(padded, [&](int64_t n, auto nt) {
+        std::memcpy(h, border + n, nt * VECTOR_BYTES);
+        const int64_t at = (block - first) * padded + n;
+        advance<T, nt, true>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n, chunk.starts, h,
+                             chunk.y, states, decays);
+        retreat<T, nt>(chunk.steps, padded, chunk.dt, chunk.drive, grad_y, chunk.B + n, chunk.C + n, rates + n, border + n, states,
+                       decays, grad + at, grad_rates + at, grad_drive, grad_step, sum_B + n, sum_C + n);
+      });
+      Vec<T> to_D{}, to_bias{};
+      for (int t = 0; t < chunk.steps; ++t) {
+        const Vec<T> u = chunk.get(scan.u, t), z = chunk.get(scan.z, t), gate = sigmoid<T>(z);
+        chunk.put(scan.grad_z, t, chunk.get(scan.grad_y, t) * (chunk.y[t] + D * u) * gate * (T(1) + z * (T(1) - gate)));
+        chunk.put(scan.grad_u, t, grad_y[t] * D + grad_drive[t] * chunk.dt[t]);
+        const Vec<T> slope = sigmoid<T>(chunk.get(scan.delta, t) + bias);
+        const Vec<T> of_delta = (grad_step[t] * T(LN2) + grad_drive[t] * u) * slope;
+        chunk.put(scan.grad_delta, t, of_delta);
+        to_D += grad_y[t] * u;
+        to_bias += of_delta;
+      }
+      grad_D[block] += to_D;
+      grad_bias[block] += to_bias;
+    }
+    for (int t = 0; t < chunk.steps; ++t) {
+      const int64_t at = ((part * shape.batch + row) * shape.length + k * CHUNK + t) * shape.states;
+      for (int64_t n = 0; n < shape.states; ++n) {
+        scan.part_B[at + n] = sum<T>(sum_B[t * padded + n]);
+        scan.part_C[at + n] = sum<T>(sum_C[t * padded + n]);
+      }
+    }
+  }
+}
+
+}  // namespace native

@@ -1,0 +1,220 @@
+// Vectors of the machine's width, and the few functions of them that a Mamba block needs.
+//
+// They are GCC's vector extensions (clang has them too): one source for AVX-512, AVX2, SSE and NEON. No flag of the
+// -ffast-math family is needed, so that not-a-number stays not-a-number.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+namespace native {
+
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX__)
+constexpr int VECTOR_BYTES = 32;
+#else
+constexpr int VECTOR_BYTES = 16;
+#endif
+
+struct bf16 {
+  uint16_t bits;
+};
+
+template <class T>
+struct Simd;
+
+template <>
+struct Simd<float> {
+  static constexpr int W = VECTOR_BYTES / sizeof(float);
+  typedef float V __attribute__((vector_size(VECTOR_BYTES)));
+  typedef int32_t I __attribute__((vector_size(VECTOR_BYTES)));
+  typedef uint32_t U __attribute__((vector_size(VECTOR_BYTES)));
+  typedef uint16_t H __attribute__((vector_size(VECTOR_BYTES / 2)));
+  static constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  static constexpr int MANTISSA = 23;
+  static constexpr float LOWEST = -126.0f, HIGHEST = 127.0f;
+  // Minimax polynomial of 2^x on [-1/2, 1/2] whose relative error is 2e-9; the first is 1, so that 2^0 is 1.
+  static constexpr int DEGREE = 6;
+  static constexpr float EXP2[DEGREE + 1] = {1.0f,           0.6931472057372666f,   0.24022646890628313f, 0.05550328776967535f,
+                                             0.009618488957718885f, 0.001339993121859763f, 0.00015345811846013795f};
+  static constexpr int ATANH = 8;  // terms of the series of log1p
+};
+
+template <>
+struct Simd<double> {
+  static constexpr int W = VECTOR_BYTES / sizeof(double);
+  typedef double V __attribute__((vector_size(VECTOR_BYTES)));
+  typedef int64_t I __attribute__((vector_size(VECTOR_BYTES)));
+  static constexpr double MAGIC = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr int MANTISSA = 52;
+  static constexpr double LOWEST = -1022.0, HIGHEST = 1023.0;
+  static constexpr int DEGREE = 13;  // Taylor: ln(2)^k / k!
+  static constexpr double EXP2[DEGREE + 1] = {1.0,
+                                              0.6931471805599453,
+                                              0.24022650695910072,
+                                              0.05550410866482158,
+                                              0.009618129107628477,
+                                              0.0013333558146428443,
+                                              0.00015403530393381608,
+                                              1.5252733804059841e-05,
+                                              1.321548679014431e-06,
+                                              1.01780860092397e-07,
+                                              7.054911620801123e-09,
+                                              4.4455382718708116e-10,
+                                              2.5678435993488206e-11,
+                                              1.3691488853904128e-12};
+  static constexpr int ATANH = 17;
+};
+
+template <class T>
+using Vec = typename Simd<T>::V;
+
+constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453;
+
+template <class T>
+inline Vec<T> splat(T x) {
+  return Vec<T>{} + x;
+}
+
+// ---- memory ----
+
+inline Vec<float> load(const float* p) {
+  Vec<float> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline Vec<double> load(const double* p) {
+  Vec<double> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+inline Vec<float> load(const bf16* p) {
+  Simd<float>::H half;
+  std::memcpy(&half, p, sizeof half);
+  return (Vec<float>)(__builtin_convertvector(half, Simd<float>::U) << 16);
+}
+
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+// To the nearest, ties to even.
+inline void store(bf16* p, Vec<float> v) {
+  auto bits = (Simd<float>::U)v;
+  auto rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  auto quiet = Simd<float>::U{} + 0x7fc0;
+  auto half = __builtin_convertvector((v == v) ? rounded : quiet, Simd<float>::H);
+  std::memcpy(p, &half, sizeof half);
+}
+
+// The first `lanes` numbers, zeros behind them.
+template <class T, class S>
+inline Vec<T> load(const S* p, int lanes) {
+  if (lanes == Simd<T>::W) return load(p);
+  S padded[Simd<T>::W] = {};
+  std::memcpy(padded, p, lanes * sizeof(S));
+  return load(padded);
+}
+
+template <class T, class S>
+inline void store(S* p, Vec<T> v, int lanes) {
+  if (lanes == Simd<T>::W) return store(p, v);
+  S padded[Simd<T>::W];
+  store(padded, v);
+  std::memcpy(p, padded, lanes * sizeof(S));
+}
+
+// Room for `size` vectors, aligned, of unknown content.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(int64_t size) : data_(static_cast<Vec<T>*>(::operator new(size * VECTOR_BYTES + 1, ALIGN))) {}
+  ~Scratch() { ::operator delete(data_, ALIGN); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  operator Vec<T>*() { return data_; }
+
+ private:
+  static constexpr std::align_val_t ALIGN{64};
+  Vec<T>* data_;
+};
+
+// While it lives, this thread takes numbers below the smallest normal one for 0: a state that dies away would be slow.
+class FlushTiny {
+#if defined(__SSE__)
+ public:
+  FlushTiny() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushTiny() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#else
+ public:
+  FlushTiny() {}
+#endif
+};
+
+// ---- functions ----
+
+template <class T>
+inline T sum(Vec<T> v) {
+  T lanes[Simd<T>::W];
+  std::memcpy(lanes, &v, sizeof v);
+  for (int width = Simd<T>::W / 2; width; width /= 2)
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+
+// 2^x; what lies below the smallest normal number is that number, what lies above the largest power is that power.
+template <class T>
+inline Vec<T> exp2(Vec<T> x) {
+  using K = Simd<T>;
+  const Vec<T> low = splat<T>(K::LOWEST), high = splat<T>(K::HIGHEST);
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  const Vec<T> shifted = x + K::MAGIC;
+  const Vec<T> rest = x - (shifted - K::MAGIC);
+  Vec<T> p = splat<T>(K::EXP2[K::DEGREE]);
+#pragma GCC unroll 16
+  for (int k = K::DEGREE - 1; k >= 0; --k) p = p * rest + K::EXP2[k];
+  using I = typename K::I;
+  return (Vec<T>)((I)p + ((I)shifted << K::MANTISSA));
+}
+
+template <class T>
+inline Vec<T> exp(Vec<T> x) {
+  return exp2<T>(x * T(LOG2E));
+}
+
+template <class T>
+inline Vec<T> sigmoid(Vec<T> x) {
+  return T(1) / (T(1) + exp<T>(-x));
+}
+
+// log(1 + y) for y in [0, 1], by 2 artanh(y / (2 + y)).
+template <class T>
+inline Vec<T> log1p_unit(Vec<T> y) {
+  const Vec<T> s = y / (T(2) + y), square = s * s;
+  Vec<T> p = splat<T>(T(1) / (2 * Simd<T>::ATANH + 1));
+#pragma GCC unroll 32
+  for (int k = Simd<T>::ATANH - 1; k >= 0; --k) p = p * square + T(1) / (2 * k + 1);
+  return T(2) * s * p;
+}
+
+template <class T>
+inline Vec<T> softplus(Vec<T> x) {
+  const Vec<T> zero{};
+  return (x < zero ? zero : x) + log1p_unit<T>(exp<T>(x < zero ? x : -x));
+}
+
+}  // namespace native
