@@ -99,6 +99,8 @@ def plan(positions: Ints, bars: Sequence[Ints | None], length: int, rng: np.rand
         end.extend([*begins[1:], count])
     pieces, begins_, ends = np.array(piece), np.array(begin), np.array(end)
     order = rng.permutation(len(piece))
+    if packs:
+        order = order[np.argsort((begins_ - ends)[order], kind="stable")]  # the longest first waste least
     pieces, begins_, ends = pieces[order], begins_[order], ends[order]
     if packs:
         row = np.array(best_fit((ends - begins_).tolist(), length))
