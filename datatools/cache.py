@@ -23,24 +23,16 @@ from core.errors import HubError
 from core.log import logger
 from core.piece import Piece
 from core.tokenizer import Tokenizer
-from datatools import ledger, splits, survey
-from datatools.storage import atomic, locked, storage, write_json
+from datatools import ledger, readings, splits, survey
+from datatools.storage import atomic, cache_folder, locked, storage, write_json
 from datatools.store import FORMAT, TokenStore
 from datatools.workers import Failure, map_pieces
 from hparams.base import DataHParams
 
 Build = Callable[[Path | None], Tokenizer]
-READERS = ("symusic", "music21")  # other versions may read other notes
-TOKENIZERS = ("symusic", "miditok", "tokenizers")
+LIBRARIES = ("miditok", "music21", "symusic", "tokenizers")  # other versions may give other notes and other tokens
 
-
-def cache_folder() -> Path:
-    """Where prepared data lies: SWAPTUNES_CACHE, else swaptunes below XDG_CACHE_HOME or ~/.cache."""
-    chosen = os.environ.get("SWAPTUNES_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "swaptunes"
+__all__ = ["cache_folder", "prepare", "TokenStore"]
 
 
 def identity(dataset: Dataset) -> str:
@@ -61,8 +53,8 @@ def prepare(
         name = identity(dataset)
         slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
         dataset.prepare(home / "datasets" / slug)
-        fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, *_versions(READERS).items())
-        key = _digest(fingerprint, tokenizer_key, FORMAT, *_versions(TOKENIZERS).items())
+        fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+        key = _digest(fingerprint, tokenizer_key, FORMAT, *_versions(LIBRARIES).items())
         folder = home / "stores" / f"{slug}-{key}"
         root = _root(dataset)
         if (folder / "manifest.json").exists():
@@ -277,7 +269,7 @@ class _Job:
                 "vocab_size": tokenizer.vocab_size,
                 "streams": tokenizer.streams,
             },
-            "versions": _versions(sorted({*READERS, *TOKENIZERS})),
+            "versions": _versions(LIBRARIES),
         }
         for split in ("train", "valid"):
             if not counts[split]["pieces"]:

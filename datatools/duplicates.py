@@ -1,12 +1,13 @@
 """When two pieces are the same music: an exact key, and a sketch that survives transposition, tempo and small changes.
 
-The sketch is a MinHash (Broder 1997) over shingles of the melodic skyline, the highest note of each onset; candidates
-are found by banding (locality-sensitive hashing) and confirmed by the estimated Jaccard similarity.
+The sketch is a MinHash (Broder 1997) over shingles of each track's skyline, the highest note of each onset; candidates are
+found by banding (locality-sensitive hashing) and confirmed by the estimated Jaccard similarity.
 Shapes: n notes, h hash functions (HASHES).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import symusic
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from core.seeds import derive, generator
 
 HASHES = 128
-BANDS = 32  # of 4 hashes each: a pair of similarity s is a candidate with 1 - (1 - s^4)^32, 0.87 at s = 0.5
+BANDS = 64  # of 2 hashes each: a pair of similarity s is a candidate with 1 - (1 - s^2)^64, 0.984 at s = 0.25
 SHINGLE = 4  # steps (interval, ratio of inter-onset times) in a row
-NEAR = 0.5  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.044
+NEAR = 0.25  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.04
 Sketch = NDArray[np.uint32]
 
 _MULTIPLIERS = generator("sketch", "multipliers").integers(1, 2**63, HASHES, dtype=np.uint64) | np.uint64(1)
@@ -30,7 +31,9 @@ def exact_key(score: symusic.Score) -> str:
     Onsets and durations count in 48ths of a quarter; all tracks are taken together; drums are not transposed; program,
     velocity, tempo, meter and text do not matter.
     """
-    pitched, drums = (_notes(score, is_drum) for is_drum in (False, True))
+    pitched, drums = (
+        _columns([track for track in score.tracks if bool(track.is_drum) == is_drum], score) for is_drum in (False, True)
+    )
     pitched[:, 2] -= pitched[:, 2].min(initial=127)
     drums[:, 2] += 1000  # never the pitch of another instrument
     notes = np.concatenate([pitched, drums])
@@ -40,15 +43,21 @@ def exact_key(score: symusic.Score) -> str:
 
 
 def sketch(score: symusic.Score) -> Sketch:
-    """The MinHash (h,) of a score's melody; drums count only where there is nothing else."""
+    """The MinHash (h,) of a score's melodies; drums count only where there is nothing else."""
     return minhash(shingles(score))
 
 
 def shingles(score: symusic.Score) -> NDArray[np.uint64]:
-    """The set of the melody's shingles, as hashes: SHINGLE steps (interval, log-ratio of inter-onset times) each."""
-    notes = _notes(score, False)
-    if not len(notes):
-        notes = _notes(score, True)
+    """The set of the shingles of all tracks' skylines, as hashes: (n,).
+
+    Track by track, because arrangements of one song share their melody and not what sounds above it.
+    """
+    tracks = [track for track in score.tracks if len(track.notes) and not track.is_drum]
+    return np.unique(np.concatenate([_steps(_columns([track], score)) for track in tracks or score.tracks]))
+
+
+def _steps(notes: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hashes of SHINGLE steps in a row, a step being (interval, log-ratio of inter-onset times): (n 3) -> (m,)."""
     order = np.lexsort((-notes[:, 2], notes[:, 0]))
     onset, first = np.unique(notes[order, 0], return_index=True)
     pitch = notes[order, 2][first]
@@ -56,13 +65,13 @@ def shingles(score: symusic.Score) -> NDArray[np.uint64]:
     # In half octaves of time: a doubled or performed tempo leaves the ratios as they are, or nearly.
     ratio = np.rint(2 * np.log2(gap[1:] / gap[:-1])).astype(np.int64)
     steps = (np.diff(pitch)[1:] + 256) * 128 + np.clip(ratio, -60, 60) + 64
-    if not len(steps):  # fewer than three onsets: only the like of it is near
-        return np.array([derive("short", *(pitch - pitch[:1]).tolist())], dtype=np.uint64)
-    width = min(SHINGLE, len(steps))
-    hashes = np.zeros(len(steps) - width + 1, dtype=np.uint64)
-    for offset in range(width):
-        hashes = _mix(hashes ^ steps[offset : len(steps) - width + 1 + offset].astype(np.uint64))
-    return np.unique(hashes)
+    if len(steps) < SHINGLE:  # too short for a shingle: only the like of it is near
+        return np.array([derive("short", *(pitch - pitch[:1]).tolist(), *steps.tolist())], dtype=np.uint64)
+    count = len(steps) - SHINGLE + 1
+    hashes = np.zeros(count, dtype=np.uint64)
+    for offset in range(SHINGLE):
+        hashes = _mix(hashes ^ steps[offset : offset + count].astype(np.uint64))
+    return hashes
 
 
 def minhash(hashes: NDArray[np.uint64]) -> Sketch:
@@ -87,9 +96,9 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def _notes(score: symusic.Score, drums: bool) -> NDArray[np.int64]:
-    """Onset and duration in 48ths of a quarter, and pitch: (n 3)."""
-    columns = [track.notes.numpy() for track in score.tracks if bool(track.is_drum) == drums and len(track.notes)]
+def _columns(tracks: Iterable[Any], score: symusic.Score) -> NDArray[np.int64]:
+    """Onset and duration in 48ths of a quarter, and pitch, of all notes of some tracks: (n 3)."""
+    columns = [track.notes.numpy() for track in tracks if len(track.notes)]
     if not columns:
         return np.zeros((0, 3), dtype=np.int64)
     ticks = int(score.ticks_per_quarter)
@@ -104,32 +113,35 @@ class NearIndex:
 
     def __init__(self, least: float = NEAR) -> None:
         self.least = least
-        self._sketches: list[Sketch] = []
+        self._sketches = np.zeros((64, HASHES), dtype=np.uint32)
         self._names: list[int] = []
-        self._same: dict[bytes, int] = {}
+        self._known: set[bytes] = set()
         self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
 
     def add(self, name: int, sketch: Sketch) -> None:
         """Adds a sketch under a number; of equal sketches the first is kept, since it finds whatever the others would."""
-        if sketch.tobytes() in self._same:
+        if sketch.tobytes() in self._known:
             return
-        self._same[sketch.tobytes()] = len(self._sketches)
-        for band, key in zip(self._bands, self._keys(sketch), strict=True):
-            band.setdefault(key, []).append(len(self._sketches))
-        self._sketches.append(sketch)
+        self._known.add(sketch.tobytes())
+        place = len(self._names)
+        if place == len(self._sketches):
+            self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
+        self._sketches[place] = sketch
         self._names.append(name)
+        for band, key in zip(self._bands, _bands(sketch), strict=True):
+            band.setdefault(key, []).append(place)
 
     def near(self, sketch: Sketch) -> list[tuple[int, float]]:
         """(number, similarity) of all near ones, the nearest first and of equals the first added."""
         found: set[int] = set()
-        for band, key in zip(self._bands, self._keys(sketch), strict=True):
+        for band, key in zip(self._bands, _bands(sketch), strict=True):
             found.update(band.get(key, ()))
-        rated = [(similarity(sketch, self._sketches[place]), place) for place in sorted(found)]
-        rated = [pair for pair in rated if pair[0] >= self.least]
-        rated.sort(key=lambda pair: (-pair[0], pair[1]))
-        return [(self._names[place], rate) for rate, place in rated]
+        places = np.array(sorted(found), dtype=np.int64)
+        rates = (self._sketches[places] == sketch).mean(axis=1)  # (candidates,)
+        order = [i for i in np.argsort(-rates, kind="stable").tolist() if rates[i] >= self.least]
+        return [(self._names[places[i]], float(rates[i])) for i in order]
 
-    @staticmethod
-    def _keys(sketch: Sketch) -> Iterator[bytes]:
-        rows = HASHES // BANDS
-        return (sketch[start : start + rows].tobytes() for start in range(0, HASHES, rows))
+
+def _bands(sketch: Sketch) -> Iterator[bytes]:
+    rows = HASHES // BANDS
+    return (sketch[start : start + rows].tobytes() for start in range(0, HASHES, rows))

@@ -95,22 +95,22 @@ class _Elders:
         self.keys: dict[str, int] = {}
         self.groups: dict[str, int] = {}
 
-    def add(self, key: str, name: str, group: str, sketch: Sketch, side: Side) -> None:
+    def add(self, piece: Candidate | Entry, side: Side) -> None:
         number = len(self.names)
-        self.names.append(name)
+        self.names.append(piece.name)
         self.sides.append(side)
-        self.keys.setdefault(key, number)
-        if group:
-            self.groups.setdefault(group, number)
-        self.index.add(number, sketch)
+        self.keys.setdefault(piece.key, number)
+        if piece.group:
+            self.groups.setdefault(piece.group, number)
+        self.index.add(number, piece.sketch)
 
-    def of(self, candidate: Candidate) -> list[tuple[int, float]]:
+    def of(self, piece: Candidate | Entry) -> list[tuple[int, float]]:
         """(number, similarity) of all elders: the same music, else the same group and what is near."""
-        if candidate.key in self.keys:
-            return [(self.keys[candidate.key], 1.0)]
-        found = self.index.near(candidate.sketch)
-        if candidate.group in self.groups:
-            found.insert(0, (self.groups[candidate.group], 1.0))
+        if piece.key in self.keys:
+            return [(self.keys[piece.key], 1.0)]
+        found = self.index.near(piece.sketch)
+        if piece.group in self.groups:
+            found.insert(0, (self.groups[piece.group], 1.0))
         return found
 
     def elder(self, number: int, similarity: float) -> Elder:
@@ -118,30 +118,35 @@ class _Elders:
 
 
 def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
-    """Each piece takes the side of its elders, of the ledger, or of its hash."""
+    """Each piece takes the side of the ledger, of its elders, or of its hash."""
     elders = _Elders()
-    for entry in ledger.entries:
+    claimed: dict[str, tuple[Entry, list[Elder]]] = {}
+    for entry in ledger.entries:  # in the order in which they came, so that each meets the elders that it met then
+        found = elders.of(entry)
+        claimed[entry.key] = entry, [elders.elder(*pair) for pair in found]
         if entry.side != "out":
-            elders.add(entry.key, entry.name, entry.group, entry.sketch, entry.side)
+            elders.add(entry, entry.side)
     out = {entry.key for entry in ledger.entries if entry.side == "out"}
-    unclaimed = {entry.key for entry in ledger.entries}  # a piece that was moved or retitled is no duplicate of itself
     verdicts = []
     for candidate in ordered:
-        found = [elders.elder(*pair) for pair in elders.of(candidate)]
-        sides: set[Side] = {elder.side for elder in found}
-        if candidate.key in unclaimed:
-            unclaimed.remove(candidate.key)
-            if candidate.key not in out:
-                found = []
+        entry_and_elders = claimed.pop(candidate.key, None)  # a second piece of this key is a duplicate of the first
+        if entry_and_elders is not None:
+            entry, met = entry_and_elders
+            verdicts.append(Verdict(candidate.split or entry.side, tuple(met)))
+            continue
+        met = [elders.elder(*pair) for pair in elders.of(candidate)]
+        sides: set[Side] = {elder.side for elder in met}
         if candidate.split is not None:
-            verdict = Verdict(candidate.split, tuple(found))
+            side: Side = candidate.split
         elif candidate.key in out or len(sides) > 1:
-            verdict = Verdict("out", tuple(found))
+            side = "out"
         else:
-            verdict = Verdict(sides.pop() if sides else by_hash(candidate.key), tuple(found))
-        if verdict.side != "out":
-            elders.add(candidate.key, candidate.name, candidate.group, candidate.sketch, verdict.side)
-        verdicts.append(verdict)
+            side = sides.pop() if sides else by_hash(candidate.key)
+        verdicts.append(Verdict(side, tuple(met)))
+        if side == "out":
+            out.add(candidate.key)
+        else:
+            elders.add(candidate, side)
     return verdicts
 
 
@@ -156,7 +161,7 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
         family.append(roots[0] if roots else number)
         family = [family[number] if root in roots else root for root in family]
         found.append(mine)
-        elders.add(candidate.key, candidate.name, candidate.group, candidate.sketch, "train")
+        elders.add(candidate, "train")
     ranked = sorted(set(family), key=lambda root: (position(ordered[root].key), root))
     if len(ranked) < LEAST:
         raise HubError(

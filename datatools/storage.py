@@ -14,6 +14,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENO
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
+def cache_folder() -> Path:
+    """Where prepared data lies: SWAPTUNES_CACHE, else swaptunes below XDG_CACHE_HOME or ~/.cache."""
+    chosen = os.environ.get("SWAPTUNES_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "swaptunes"
+
+
 @contextmanager
 def storage(folder: Path) -> Iterator[None]:
     """Turns a full or forbidden disk into a HubError that names `folder` and the way out."""

@@ -57,9 +57,10 @@ def reader(dataset: Dataset) -> Callable[[Item], Piece]:
 
 def read_item(item: Item) -> Piece:
     """Reads an item with the hub's readers."""
-    from datatools.scores import read
+    from datatools import readings
+    from datatools.storage import cache_folder
 
-    return read(item.path, item.index)
+    return readings.read(item.path, item.index, cache_folder() / "readings")
 
 
 def measure(read: Callable[[Item], Piece], item: Item) -> Measured:
@@ -78,7 +79,7 @@ def measure(read: Callable[[Item], Piece], item: Item) -> Measured:
 def warm() -> None:
     """Loads what every reading needs, outside the time limit of a file."""
     import datatools.duplicates
-    import datatools.scores  # noqa: F401
+    import datatools.readings  # noqa: F401
 
 
 def survey(dataset: Dataset, path: Path, data: DataHParams, fingerprint: str, progress: bool) -> list[Row]:

@@ -47,7 +47,7 @@ class Folder:
         assert self.found.files
 
     def fingerprint(self) -> str:
-        from datatools.cache import cache_folder
+        from datatools.storage import cache_folder
 
         name = hashlib.sha256(str(self.root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
