@@ -30,7 +30,7 @@ _LENGTH = r"(\d*/*\d*)"
 _PATTERNS = {
     "note": (r"(\^\^|__|\^|_|=|)([A-Ga-g])([,']*)" + _LENGTH, 4),
     "field": (r"\[([A-Za-z]):([^\]]*)\]", 2),
-    "bar": (r"(\[\|[|:]*\]?|[|:]*\|[|:]*\]?|::+)", 1),
+    "bar": (r"(:*(?:\[\|\]|\[\||\|\]|\|)(?:\[\|\]|\[\||\|\]|[|:])*|:+\]?)", 1),
     "ending": (r"\[(\d[\d,.-]*)", 1),
     "rest": (r"([zxZX])" + _LENGTH, 2),
     "tuplet": (r"\((\d)(?::(\d*))?(?::(\d*))?", 3),
@@ -46,6 +46,7 @@ _PATTERNS = {
 }
 _MASTER = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _PATTERNS.items()))
 _FIELD_LINE = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
+_MAIL_BREAK = re.compile(r"=(?:20)?\s*$")  # what quoted-printable mail leaves at a line's end
 _BARE_ENDING = re.compile(r"\s*(\d[\d,.-]*)")
 _PLUS_DECORATION = re.compile(r"\+(?![A-Ga-g^_=,'\d/]+\+)[^+|\[\]\s]{1,40}\+")
 _GROUPS = {kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()}
@@ -57,8 +58,9 @@ def lex(text: str) -> Source:
     header: list[tuple[str, str, int]] = []
     symbols: list[Symbol] = []
     in_header = True
+    has_key = re.search(r"^K:", text, re.MULTILINE) is not None
     for number, line in enumerate(text.splitlines(), 1):
-        line = line.lstrip("\ufeff")
+        line = _MAIL_BREAK.sub("", line.lstrip("\ufeff"))
         if line.startswith("%"):
             continue
         field = _FIELD_LINE.match(line)
@@ -69,7 +71,7 @@ def lex(text: str) -> Source:
                 in_header = letter != "K"
             elif letter in _MUSIC_FIELDS:
                 symbols.append(Symbol("field", (letter, value), number))
-        elif _uncommented(line).strip():
+        elif _uncommented(line).strip() and not (in_header and has_key):  # no music stands before the header's end
             in_header = False
             _lex_line(_uncommented(line), number, symbols)
             if len(symbols) > LONGEST_SOURCE:
@@ -86,6 +88,8 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
     if "+" in line:
         line = _PLUS_DECORATION.sub(" ", line)
     at = 0
+    if symbols and symbols[-1].kind == "bar":
+        at = _ending(line, at, number, symbols)
     while at < len(line):
         match = _MASTER.match(line, at)
         if match is None:
@@ -94,10 +98,27 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
         kind = match.lastgroup or "skip"
         if kind == "skip":
             continue
-        symbols.append(Symbol(kind, tuple(match[group] or "" for group in _GROUPS[kind]), number))
+        symbol = Symbol(kind, tuple(match[group] or "" for group in _GROUPS[kind]), number)
         if kind == "bar":
-            ending = _BARE_ENDING.match(line, at)
-            if ending:
-                symbols.append(Symbol("ending", (ending[1],), number))
-                at = ending.end()
+            _add_bar(symbol, symbols)
+            at = _ending(line, at, number, symbols)
+        else:
+            symbols.append(symbol)
 
+
+def _ending(line: str, at: int, number: int, symbols: list[Symbol]) -> int:
+    """Takes the bare number of an ending after a bar line, as in `|1`; returns where the rest begins."""
+    ending = _BARE_ENDING.match(line, at)
+    if ending is None:
+        return at
+    symbols.append(Symbol("ending", (ending[1],), number))
+    return ending.end()
+
+
+def _add_bar(symbol: Symbol, symbols: list[Symbol]) -> None:
+    """Adds a bar line; a lone colon joins the bar line beside it (`||` at a line's end, `:` at the next one's start)."""
+    before = symbols[-1] if symbols else None
+    if before is not None and before.kind == "bar" and ":" in (symbol.parts[0], before.parts[0]):
+        symbols[-1] = Symbol("bar", (before.parts[0] + symbol.parts[0],), before.line)
+    else:
+        symbols.append(symbol)

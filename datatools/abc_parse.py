@@ -52,7 +52,7 @@ class _State:
     graces: list[Pitch] = field(default_factory=list)
     tempo: float | None = None
     last: Event | None = None  # what a tie or a broken rhythm refers back to
-    broken: Fraction | None = None  # factor of the next note
+    broken: tuple[Fraction, Fraction] | None = None  # factors of the last and of the next note
     tuplet: Tuplet | None = None
     tuplet_left: int = 0
 
@@ -189,9 +189,6 @@ class _Parser:
         """Adds an event of `ratio` unit lengths."""
         state = self.state
         length = ratio * state.unit
-        if state.broken is not None:
-            length *= state.broken
-            state.broken = None
         if length > LONGEST_NOTE or length <= 0 or length.denominator > 1 << 16:
             raise ValueError(f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}")
         event = Event(pitches, length, state.key, ties, tuple(state.graces), None, state.tempo)
@@ -200,6 +197,12 @@ class _Parser:
             event.tuplet = state.tuplet
             state.tuplet_left -= 1
         state.items.append(event)
+        if state.broken is not None and state.last is not None:
+            # Between notes of unequal length the standard leaves it undefined; the bar keeps its length unchanged.
+            if state.last.duration == event.duration:
+                state.last.length *= state.broken[0]
+                event.length *= state.broken[1]
+            state.broken = None
         state.last = event
 
     def _rest(self, parts: tuple[str, ...]) -> None:
@@ -218,12 +221,9 @@ class _Parser:
 
     def _broken(self, signs: str) -> None:
         factor = _BROKEN.get(len(signs))
-        last = self.state.last
-        if factor is None or last is None:
+        if factor is None or self.state.last is None:
             raise ValueError(f"broken rhythm {signs[:8]} with no note before it or of more than three signs")
-        first, second = (factor, 2 - factor) if signs[0] == ">" else (2 - factor, factor)
-        last.length *= first
-        self.state.broken = second
+        self.state.broken = (factor, 2 - factor) if signs[0] == ">" else (2 - factor, factor)
 
     def _tuplet(self, parts: tuple[str, ...]) -> None:
         p = int(parts[0])
@@ -325,12 +325,14 @@ def _length(text: str) -> Fraction:
 
 def _bar(text: str, line: int) -> Mark:
     """The mark of a bar line such as `|:`, `:|`, `::`, `||`, `|]`."""
-    bare = text.strip("[]")
+    if text == ":":
+        raise ValueError("a lone : is no bar line")
+    bare = text.replace("[", "").replace("]", "")
     left = len(bare) - len(bare.rstrip(":"))
     right = len(bare) - len(bare.lstrip(":"))
     if not bare.strip(":"):
         right, left = max(1, len(bare) - 1), 1
-    double = "||" in text or text.startswith("[") or text.endswith("]")
+    double = "||" in text or "[" in text or "]" in text
     if right > 9:
         raise ValueError(f"the bar line {text[:12]} asks for {right + 1} playings; expected at most 10")
     return Mark(again=right, left=left > 0, double=double, line=line)

@@ -109,6 +109,7 @@ def _expand(items: list[Item], budget: int) -> list[Item]:
                 raise ValueError(f"with its repeats written out it has more than {LONGEST_TUNE} notes")
         section = _Section(explicit)
 
+    items = _coalesced(items)
     for index, item in enumerate(items):
         if not isinstance(item, Mark):
             section.target.append(item)
@@ -131,6 +132,18 @@ def _expand(items: list[Item], budget: int) -> list[Item]:
         elif item.double and (section.endings or not section.explicit):
             close(1)
     close(1)
+    return out
+
+
+def _coalesced(items: list[Item]) -> list[Item]:
+    """Bar lines with nothing between them, as at the end of one line and the start of the next, made one."""
+    out: list[Item] = []
+    for item in items:
+        last = out[-1] if out else None
+        if isinstance(item, Mark) and isinstance(last, Mark) and not (item.endings or last.endings):
+            out[-1] = Mark(max(item.again, last.again), item.left or last.left, item.double or last.double, line=item.line)
+        else:
+            out.append(item)
     return out
 
 

@@ -1,7 +1,7 @@
 """A Tune as the words of its canonical ABC, and as text.
 
 The words of several voices are interleaved bar by bar (`V:1` bar `V:2` bar ...); the text writes one voice after the other,
-which every reader of ABC understands. An accidental is written exactly where the pitch differs from what key and bar
+which every reader of ABC understands. An accidental is written where the pitch differs from what key and bar
 already say. The text holds title and tempo too; the words do not.
 """
 
@@ -33,7 +33,11 @@ def pitch_word(pitch: Pitch, sign: str = "") -> str:
 
 
 class Speller:
-    """The key and the accidentals of the bar so far, for one voice."""
+    """The key and the accidentals of the bar so far, for one voice.
+
+    Some readers let an accidental hold for its letter in every octave, others in its own only: a sign is written wherever
+    either would be wrong without it.
+    """
 
     def __init__(self, key: Key) -> None:
         self.enter(key)
@@ -41,19 +45,25 @@ class Speller:
     def enter(self, key: Key) -> None:
         self.key = key
         self.plain = signature(key.fifths)
-        self.accidentals: dict[int, int] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """At a bar line."""
+        self.steps: dict[int, int] = {}
+        self.letters: dict[int, int] = {}
 
     def word(self, pitch: Pitch) -> str:
-        stands = self.accidentals.get(pitch.step, self.plain[pitch.step % 7])
-        if pitch.alter == stands:
+        letter = pitch.step % 7
+        plain = self.plain[letter]
+        if pitch.alter == self.steps.get(pitch.step, plain) and pitch.alter == self.letters.get(letter, plain):
             return pitch_word(pitch)
-        self.accidentals[pitch.step] = pitch.alter
+        self.steps[pitch.step] = self.letters[letter] = pitch.alter
         return pitch_word(pitch, _SIGNS[pitch.alter])
 
 
 def bar_words(bar: Bar, speller: Speller, unit: Fraction) -> Iterator[tuple[str, Fraction | None]]:
     """The words of a bar without its bar line, each with the time in the bar where it begins an event, else None."""
-    speller.accidentals.clear()
+    speller.clear()
     time = Fraction(0)
     events = bar.events
     for index, event in enumerate(events):
