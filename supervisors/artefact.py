@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint import load_weights, publish_folder, save_weights, write_json, write_text
+from core.checkpoint import load_weights, publish_folder, recover_folder, save_weights, write_json, write_text
 from core.errors import HubError
 from core.model import LanguageModel
 from core.tokenizer import Tokenizer
@@ -50,7 +50,6 @@ def write(
         "plugins": plugins_of(manager, hparams),
         "vocab_size": tokenizer.vocab_size,
         "tokenizer_fingerprint": tokenizer.fingerprint(),
-        "parameters": sum(tensor.numel() for tensor in weights.values()),
         **facts,
         "hparams": plain(hparams),
     }
@@ -75,6 +74,8 @@ def _card(config: dict[str, Any]) -> str:
 
 def read(folder: Path, manager: Manager) -> Artefact:
     """Reads a run's folder or its `model/`; HubError when it is none, is damaged, is newer, or lacks a plugin."""
+    for path in (folder, folder / "model"):
+        recover_folder(path)
     place = folder / "model" if (folder / "model" / "config.json").exists() else folder
     path = place / "config.json"
     if not path.exists():

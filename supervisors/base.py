@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from core.checkpoint import publish_folder, save_weights, write_text
+from core.checkpoint import publish_folder, recover_folder, save_weights, write_text
 from core.errors import HubError
 from core.log import logger
 from hparams.base import HParams
@@ -50,6 +50,7 @@ class Supervisor:
         self.steps = hparams.train.steps
         self.best: dict[str, float] = {}
         self.stale = 0  # validations since the best one
+        self.seconds = 0.0  # spent in steps and validations, over all continuations
         self.logbook: Logbook | None = None
         self._signal = 0
 
@@ -120,6 +121,7 @@ class Supervisor:
                 self.log(values)
                 if self.due(self.validation_interval()):
                     self.take(self.validate())
+                self.seconds += time.perf_counter() - began
                 if self.due(self.hparams.checkpoint.every or self.validation_interval()):
                     self.save()
                 if self.ranks.any(self._signal > 0):
@@ -167,7 +169,8 @@ class Supervisor:
             self.engine.save_checkpoint(temporary, "engine")
             self.ranks.barrier()
             if self.ranks.first:
-                seal(temporary, {"step": self.step, "best": self.best, "stale": self.stale, **self.identity()})
+                meta = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds}
+                seal(temporary, {**meta, **self.identity()})
                 publish_folder(temporary, target)
                 self.folder.drop_old(self.hparams.checkpoint.keep)
         except OSError as error:
@@ -176,6 +179,7 @@ class Supervisor:
 
     def restore(self) -> None:
         """Goes on from the newest intact checkpoint, if there is one."""
+        recover_folder(self.folder.model)
         found = self.folder.newest_intact()
         if found is None:
             return
@@ -186,7 +190,7 @@ class Supervisor:
                     f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name="
                 )
         self.engine.load_checkpoint(path, "engine")
-        self.step, self.best, self.stale = meta["step"], meta["best"], meta["stale"]
+        self.step, self.best, self.stale, self.seconds = (meta[key] for key in ("step", "best", "stale", "seconds"))
         if self.step < self.steps:
             logger.info("going on from %s", path)
 

@@ -149,6 +149,7 @@ class LanguageModelSupervisor(Supervisor):
         if self.ranks.first:
             facts = {
                 "best": self.best,
+                "parameters": self.model.parameter_count(),
                 "data_license": self.store.manifest["dataset"]["license"],
                 "data_url": self.store.manifest["dataset"]["url"],
                 "data_fingerprint": self.identity()["data"],
@@ -172,6 +173,8 @@ class LanguageModelSupervisor(Supervisor):
             "parameters": self.model.parameter_count(),
             "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
             "steps": self.step,
+            "minutes": self.seconds / 60,
+            "precision": str(self.dtype).removeprefix("torch."),
             "valid": {**self.measure("valid"), "baselines": baselines["valid"]},
             "test": {**self.measure("test"), "baselines": baselines["test"]},
         }

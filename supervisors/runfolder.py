@@ -86,7 +86,7 @@ class RunFolder:
         """Removes all but the newest `keep` checkpoints, and what killed processes left half written."""
         for path in self.checkpoints()[:-keep]:
             shutil.rmtree(path)
-        for path in self._checkpoints.glob(".*"):
+        for path in self._checkpoints.glob(".step_*[0-9]"):
             shutil.rmtree(path)
 
     def temporary(self, step: int) -> Path:

@@ -8,16 +8,20 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
     """Test and validation loss beside the baselines of the same split, and the generated files."""
     lines = [f"run          {folder}", f"model        {folder / 'model'} ({result['parameters']:,} parameters)"]
     best = result["best"]["step"]
-    lines.append(f"trained      {result['steps']} steps, {result['tokens_seen']:,} tokens; best at step {best:.0f}")
+    lines.append(
+        f"trained      {result['steps']} steps, {result['tokens_seen']:,} tokens, {result['minutes']:.1f} minutes "
+        f"in {result['precision']}; best at step {best:.0f}"
+    )
     for split in ("valid", "test"):
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
         better = min(unigram["nats_per_note"], ngram["nats_per_note"])
-        gain = 100 * (1 - found["nats_per_note"] / better)
+        side = "below" if found["nats_per_note"] < better else "above"
+        change = 100 * (found["nats_per_note"] / better - 1)
         lines.append(
             f"{split:<13}{found['nats_per_note']:.3f} nats per note, {found['nats_per_token']:.4f} per token "
             f"(n = {found['pieces']} pieces, {found['notes']:,} notes); unigram {unigram['nats_per_note']:.3f}, "
-            f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {gain:+.1f} % better"
+            f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {abs(change):.1f} % {side} it"
         )
     bad, out = manifest["failures"], manifest["left_out"]
     if bad or out:
