@@ -1,4 +1,4 @@
-"""Randomness as a pure function of where it is used: (seed, purpose, step, replica, ...), never of what was drawn before."""
+"""Randomness as a pure function of where it is used: (seed, purpose, step, ...), never of what was drawn before."""
 
 import hashlib
 

@@ -74,6 +74,7 @@ class LanguageModelSupervisor(Supervisor):
         self.model = artefact.build_model(self.manager, hparams, self.tokenizer)
         self._start_weights()
         self.model.to(device)
+        self.parameters = self.model.parameter_count()  # counted before an engine spreads them over ranks
         self.dtype, reason = precision.choose(hparams.train.precision, device)
         logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
         self.batches = Batches(
@@ -149,7 +150,7 @@ class LanguageModelSupervisor(Supervisor):
         if self.ranks.first:
             facts = {
                 "best": self.best,
-                "parameters": self.model.parameter_count(),
+                "parameters": self.parameters,
                 "data_license": self.store.manifest["dataset"]["license"],
                 "data_url": self.store.manifest["dataset"]["url"],
                 "data_fingerprint": self.identity()["data"],
@@ -170,7 +171,7 @@ class LanguageModelSupervisor(Supervisor):
         baselines = self._baselines()
         result = {
             "best": self.best,
-            "parameters": self.model.parameter_count(),
+            "parameters": self.parameters,
             "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
             "steps": self.step,
             "minutes": self.seconds / 60,
