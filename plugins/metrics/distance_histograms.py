@@ -93,8 +93,10 @@ def _from_prompts(
         measure = measure_of(real)
         anchor = distance.represent(notes_of(prompt), measure_of(prompt))
         mine, theirs = (distance.represent(until(part, length), measure) for part in notes)
-        usable = anchor is not None and mine is not None and theirs is not None
-        found.append((distance.between(anchor, mine), distance.between(anchor, theirs)) if usable else None)
+        if anchor is None or mine is None or theirs is None:
+            found.append(None)
+        else:
+            found.append((distance.between(anchor, mine), distance.between(anchor, theirs)))
     return found
 
 

@@ -49,7 +49,7 @@ def distance(one: Floats, other: Floats) -> float:
 def _factor(vectors: Floats) -> Floats:
     """Some A (k e) with A'A the covariance of the vectors (n e), k the smaller of n and e."""
     centered = (vectors - vectors.mean(axis=0)) / np.sqrt(len(vectors) - 1)
-    return centered if len(vectors) <= vectors.shape[1] else np.linalg.qr(centered, mode="r")
+    return centered if len(vectors) <= vectors.shape[1] else np.asarray(np.linalg.qr(centered, mode="r"))
 
 
 def individual(vectors: Floats, reference: Floats) -> Floats:

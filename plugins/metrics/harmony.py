@@ -69,7 +69,7 @@ def chord(pitches: Integers, tonic: int) -> str:
     present = np.zeros(12, dtype=bool)
     present[pitches % 12] = True
     bass = int(pitches.min()) % 12
-    differences = (_MEMBERS != present).sum(axis=1) * 2
+    differences = (present != _MEMBERS).sum(axis=1) * 2
     differences += np.array([root != bass for root, _ in _TEMPLATES])
     root, name = _TEMPLATES[int(differences.argmin())]
     return f"{(root - tonic) % 12}{name}/{(bass - root) % 12}"

@@ -1,4 +1,4 @@
-"""How time is filled: groove and emptiness as MusPy defines them (Dong et al. 2020, arXiv 2008.01951), drums included."""
+"""How time is filled: groove and emptiness as MusPy defines them (Dong et al. 2020, arXiv 2008.01951), with drums."""
 
 from collections.abc import Callable
 
@@ -48,9 +48,7 @@ def _empty(notes: Notes, size: int) -> float | None:
 
 @hookimpl
 def register_metrics(register: Callable[..., None]) -> None:
-    register(
-        "groove_consistency", metric(groove_consistency, drums=None), unit="share of steps", higher_is_better=None
-    )
+    register("groove_consistency", metric(groove_consistency, drums=None), unit="share of steps", higher_is_better=None)
     register("empty_beat_rate", metric(empty_beat_rate, drums=None), unit="share of beats", higher_is_better=None)
     register(
         "empty_measure_rate", metric(empty_measure_rate, drums=None), unit="share of measures", higher_is_better=None

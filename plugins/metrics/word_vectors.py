@@ -64,7 +64,7 @@ def _kept(counts: Counter[str], words: dict[str, int]) -> Floats:
 
 
 def _contexts(sequences: Sequence[Sequence[str]], words: dict[str, int]) -> Floats:
-    """How often each word stands near each other one (v v), nearer ones weighing more, as with windows of drawn width."""
+    """How often each word stands near each other one (v v); nearer ones weigh more, as with windows of drawn width."""
     table = np.zeros((len(words), len(words)))
     for sequence in sequences:
         places = np.array([words[word] for word in sequence if word in words], dtype=np.int64)

@@ -1,0 +1,194 @@
+"""How much of a piece is copied from the training pieces, and whether that is more than people copy from each other.
+
+A piece is its melody (the highest note of each onset) in steps of (interval, time to the next note), so that a copy is
+found at any pitch and in any texture below it. What is measured is the longest run of steps that some training piece
+holds too. The baseline is what human pieces share: training pieces with training pieces of other works, and reference
+pieces with training pieces, each in an excerpt as long as the generated piece, since longer music shares longer runs by
+chance. (Compare Yin et al. 2022, doi 10.1007/s10994-022-06187-6.)
+Shapes: s steps of a piece.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import symusic
+
+from core.seeds import derive
+from plugins import hookimpl
+from plugins.metrics.embedding import melody
+from plugins.metrics.intervals import Result, summary
+from plugins.metrics.longest_match import NOWHERE, Matches
+from plugins.metrics.notes import STEPS, Floats, Integers, Scores, content_key, notes_of
+
+FLAGGED = 0.99  # the share of human excerpts below which a run must not lie to be reported
+LEAST_RUN = 8  # steps; a shorter run is nobody's
+FEWEST_HUMANS = 20  # excerpts, below which they cannot tell what is rare; then a run is reported by its share
+LARGE_SHARE = 0.25  # of the generated piece; people share a tenth with hundreds of chorales
+LONGEST_TIME = (1 << 20) - 1
+
+
+class Melody(NamedTuple):
+    """Onsets in steps of the grid, one more than `steps` (s,); `key` is a digest of the piece."""
+
+    onsets: Integers
+    steps: Integers
+    key: bytes
+
+
+class Run(NamedTuple):
+    """The longest run of a piece that the training pieces hold: `length` steps from step `start` on.
+
+    `piece` and `place` say in which training piece, from which of its steps on; NOWHERE without a run.
+    """
+
+    length: int
+    start: int
+    piece: int
+    place: int
+
+
+def melody_of(score: "symusic.Score | None") -> Melody:
+    """A piece in steps of (interval, time to the next note), each as one number."""
+    onsets, pitches = melody(notes_of(score))
+    if not len(onsets):
+        return Melody(onsets, onsets, content_key(score))
+    steps = (np.diff(pitches) + 256) * (LONGEST_TIME + 1) + np.minimum(np.diff(onsets), LONGEST_TIME)
+    return Melody(onsets, steps, content_key(score))
+
+
+class Corpus:
+    """Generated, reference and training pieces with the longest match of every place with the training pieces."""
+
+    def __init__(self, generated: Scores, reference: Scores, training: Scores) -> None:
+        self.generated, self.reference, self.training = (
+            [melody_of(score) for score in scores] for scores in (generated, reference, training)
+        )
+        everything = [*self.generated, *self.reference, *self.training]
+        self._matches = Matches([piece.steps for piece in everything])
+        self._first = len(self.generated) + len(self.reference)  # of the training pieces
+        sequence = np.arange(len(everything))
+        held = sequence >= self._first
+        self._lengths, self._places = self._matches.against(~held, held)
+        groups = np.concatenate([sequence[: self._first], self._first + works(training)]).astype(np.int64)
+        among = self._matches.among(held, groups)
+        inside = held[self._matches.owner]
+        self._lengths[inside], self._places[inside] = among[0][inside], among[1][inside]
+        self._baselines: dict[int, Floats] = {}
+        humans = [*self.reference, *self.training] if len(np.unique(groups[held])) > 1 else self.reference
+        self.humans = [(len(self.generated) + place, piece) for place, piece in enumerate(humans) if len(piece.steps)]
+
+    def lengths(self, number: int) -> Integers:
+        """The longest match (s,) from each step of a piece; generated, reference, training are numbered on."""
+        begin, end = self._matches.starts[number : number + 2]
+        return self._lengths[begin:end]
+
+    def run(self, number: int) -> Run:
+        """The longest run of a piece; of equals the first."""
+        lengths = self.lengths(number)
+        if not lengths.any():
+            return Run(0, 0, NOWHERE, NOWHERE)
+        start = int(lengths.argmax())
+        place = int(self._places[self._matches.starts[number] + start])
+        owner = int(self._matches.owner[place])
+        return Run(int(lengths[start]), start, owner - self._first, place - int(self._matches.starts[owner]))
+
+    def baseline(self, size: int) -> Floats:
+        """Longest runs, sorted, in one excerpt of `size` steps from each human piece, or in all of a shorter one."""
+        # Sizes a twentieth apart share one baseline.
+        size = max(round(1.05 ** round(np.log(max(size, 1)) / np.log(1.05))), 1)
+        if size not in self._baselines:
+            runs = [self._excerpt(number, piece, size) for number, piece in self.humans]
+            self._baselines[size] = np.sort(np.array(runs, dtype=np.float64))
+        return self._baselines[size]
+
+    def _excerpt(self, number: int, piece: Melody, size: int) -> int:
+        lengths = self.lengths(number)
+        if len(lengths) > size:
+            start = derive("excerpt", piece.key.hex(), size) % (len(lengths) - size + 1)
+            lengths = lengths[start : start + size]
+        return int(np.minimum(lengths, np.arange(len(lengths), 0, -1)).max())
+
+
+def works(scores: Scores) -> Integers:
+    """A number for each piece, the same for pieces that are near-duplicates: they are one work, and share all."""
+    from datatools.duplicates import NearIndex, sketch
+
+    index = NearIndex()
+    number = np.arange(len(scores))
+    for place, score in enumerate(scores):
+        if score is None or not len(notes_of(score)):
+            continue
+        minhash = sketch(score)
+        for other, _ in index.near(minhash):
+            number[number == number[other]] = number[place]
+        index.add(place, minhash)
+    return number
+
+
+def percentile(run: int, baseline: Floats) -> float | None:
+    """The share of human excerpts with a shorter run, equal ones counted half; None without any."""
+    if not len(baseline):
+        return None
+    below, upto = np.searchsorted(baseline, run, "left"), np.searchsorted(baseline, run, "right")
+    return float(below + upto) / 2 / len(baseline)
+
+
+def copied(run: int, size: int, baseline: Floats) -> bool:
+    """Whether a run of a piece of `size` steps is longer than in all but 1 of 100 human pieces.
+
+    With too few human pieces: whether it takes a large share of the piece.
+    """
+    if run < LEAST_RUN:
+        return False
+    if len(baseline) < FEWEST_HUMANS:
+        return run >= LARGE_SHARE * size
+    return run > float(np.quantile(baseline, FLAGGED, method="higher"))
+
+
+def originality(generated: Scores, reference: Scores, *, training: Scores) -> Result:
+    """The mean share of a piece that lies outside its longest copied run; `human` has the same for people.
+
+    `flagged` is the share of pieces that copied more than people do. `pieces` tells, for each generated piece in the
+    order given, the run's place and length, the training piece (its number in `training`) and the percentile; times
+    are in quarters.
+    """
+    corpus = Corpus(generated, reference, training)
+    pieces = [_report(corpus, number) for number in range(len(generated))]
+    told = [piece for piece in pieces if piece is not None]
+    human = [value for piece in told for value in (1.0 - corpus.baseline(piece["steps"]) / piece["steps"]).clip(0)]
+    return {
+        **summary(None if piece is None else 1.0 - piece["run"] / piece["steps"] for piece in pieces),
+        "flagged": summary(float(piece["flagged"]) for piece in told),
+        "longest_run": summary(float(piece["run"]) for piece in told),
+        "percentile": summary(piece["percentile"] for piece in told),
+        "human": {"value": float(np.mean(np.sort(human))) if human else 0.0, "n": len(corpus.humans)},
+        "pieces": pieces,
+    }
+
+
+def _report(corpus: Corpus, number: int) -> Result | None:
+    piece = corpus.generated[number]
+    size = len(piece.steps)
+    if not size:
+        return None
+    run, baseline = corpus.run(number), corpus.baseline(size)
+    report = {
+        "steps": size,
+        "run": run.length,
+        "from": float(piece.onsets[run.start]) / STEPS,
+        "to": float(piece.onsets[run.start + run.length]) / STEPS,
+        "training": None if run.piece == NOWHERE else run.piece,
+        "percentile": percentile(run.length, baseline),
+        "flagged": copied(run.length, size, baseline),
+    }
+    if run.piece != NOWHERE:
+        source = corpus.training[run.piece].onsets
+        report["training_from"] = float(source[run.place]) / STEPS
+        report["training_to"] = float(source[run.place + run.length]) / STEPS
+    return report
+
+
+@hookimpl
+def register_metrics(register: Callable[..., None]) -> None:
+    register("originality", originality, unit="share of the piece", higher_is_better=None)
