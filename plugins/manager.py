@@ -24,15 +24,11 @@ from plugins.registration import HOOKS, Registration
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 BUILT_IN = (
-    "plugins.backbones.mamba",
-    "plugins.backbones.transformer",
-    "plugins.backbones.lstm",
-    "plugins.tokenizers.remi",
-    "plugins.tokenizers.tsd",
-    "plugins.tokenizers.abc",
-    "plugins.datasets.bach_chorales",
-    "plugins.datasets.folk_tunes",
-    "plugins.datasets.folder",
+    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm")),
+    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc")),
+    *(f"plugins.datasets.{name}" for name in ("bach_chorales", "folk_tunes", "folder")),
+    *(f"plugins.metrics.{name}" for name in ("pitch", "rhythm", "polyphony", "pitch_class_distance")),
+    *(f"plugins.metrics.{name}" for name in ("note_duration_distance", "harmonic_distance", "overlap_area", "frechet")),
     "hparams.presets",
 )
 

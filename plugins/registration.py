@@ -3,8 +3,10 @@
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from types import FrameType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from core.errors import HubError
@@ -47,7 +49,7 @@ class Registration:
         if not callable(build):
             raise HubError(f'{kind} "{name}" has build {build!r}; expected a callable that takes the hparams')
         check_hparams(kind, name, hparams)
-        self._add(kind, name, location(build, hparams), hparams=hparams, build=build)
+        self._add(kind, name, location(build, sys._getframe(1)), hparams=hparams, build=build)
 
     def _metric(self, name: str, function: Callable[..., Any], *, unit: str, higher_is_better: bool | None) -> None:
         self._claim("metric", name)
@@ -59,14 +61,14 @@ class Registration:
                 asked = ", ".join(METRIC_REQUESTS)
                 raise HubError(f'metric "{name}" asks for "{parameter.name}"; it may ask for {asked}')
         extra = {"unit": unit, "higher_is_better": higher_is_better}
-        self._add("metric", name, location(function), function=function, extra=extra)
+        self._add("metric", name, location(function, sys._getframe(1)), function=function, extra=extra)
 
     def _preset(self, function: Callable[[], Any]) -> None:
         name = getattr(function, "__name__", repr(function))
         self._claim("preset", name)
         if not callable(function):
             raise HubError(f'preset "{name}" is {function!r}; expected a function without arguments')
-        self._add("preset", name, location(function), function=function)
+        self._add("preset", name, location(function, sys._getframe(1)), function=function)
 
     def _claim(self, kind: str, name: str) -> None:
         if not self._open:
@@ -105,18 +107,19 @@ def check_hparams(kind: str, name: str, hparams: type) -> None:
         raise HubError(f'{place}.name is {found!r} by default; expected "{name}"')
 
 
-def location(*things: object) -> tuple[str, int]:
-    """File and first line of the first thing whose source is known; ("unknown", 0) when none is."""
-    for thing in things:
-        while isinstance(thing, functools.partial):
-            thing = thing.func
-        thing = inspect.unwrap(thing) if callable(thing) else thing
-        code = getattr(getattr(thing, "__func__", thing), "__code__", None)
-        if code is not None:
-            return code.co_filename, code.co_firstlineno
-        owner = thing if isinstance(thing, type) else type(thing)
+def location(thing: object, caller: FrameType) -> tuple[str, int]:
+    """File and first line of the thing where the plugin itself wrote it, else of the plugin's call of `register`."""
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    called = caller.f_code.co_filename
+    code = getattr(getattr(thing, "__func__", thing), "__code__", None)
+    if code is not None and code.co_filename == called:
+        return called, code.co_firstlineno
+    if isinstance(thing, type):
         try:
-            return inspect.getsourcefile(owner) or "unknown", inspect.getsourcelines(owner)[1]
+            if inspect.getsourcefile(thing) == called:
+                return called, inspect.getsourcelines(thing)[1]
         except (OSError, TypeError):
-            continue
-    return "unknown", 0
+            pass  # made at run time: there is no source
+    return called, caller.f_lineno

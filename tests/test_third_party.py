@@ -1,0 +1,153 @@
+"""Foreign packages, built as wheels and installed in an environment of their own beside the hub."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FOREIGN = HERE / "third_party"
+OURS = {"core", "hparams", "datatools", "plugins", "supervisors", "tests", "swaptunes"}
+
+PROBE = """
+import json, sys
+from core.errors import HubError
+from plugins.manager import describe, load_manager
+manager = load_manager()
+errors = {}
+for registry, name in [("backbones", "broken_at_import"), ("backbones", "halfway"), ("tokenizers", "broken_halfway")]:
+    try:
+        getattr(manager, registry)[name]
+    except HubError as error:
+        errors[name] = str(error)
+for name in ("halfway_remi", "mingru_remy"):
+    try:
+        manager.preset(name)
+    except HubError as error:
+        errors[name] = str(error)
+preset = manager.preset("mingru_tiny_notes")
+both = [preset.name, preset.backbone.name, preset.tokenizer.name]
+json.dump({"rows": describe(manager), "errors": errors, "preset": both}, sys.stdout)
+"""
+
+CHECK = """
+import json, sys
+from plugins.checks import run
+from plugins.manager import load_manager
+manager = load_manager()
+json.dump({name: [[v.law, v.passed, v.detail] for v in run(manager, name)] for name in sys.argv[1:]}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """A new environment that sees ours and holds the foreign packages; gives its interpreter."""
+    folder = tmp_path_factory.mktemp("beside")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
+    for name in ("mingru_example", "broken_example"):
+        shutil.copytree(FOREIGN / name, folder / name)
+    packages = [str(folder / name) for name in ("mingru_example", "broken_example")]
+    wheels = folder / "wheels"
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), *packages], check=True)
+    venv.create(folder / "env", with_pip=False)
+    interpreter = folder / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    base = {"base": str(folder / "env"), "platbase": str(folder / "env")}
+    site = Path(sysconfig.get_path("purelib", vars=base))
+    ours = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (site / "ours.pth").write_text(ours)
+    built = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
+    subprocess.run([*pip, "--python", str(interpreter), "install", "--no-deps", "--no-index", *built], check=True)
+    return interpreter
+
+
+def run(interpreter, *arguments, **environment):
+    """Runs the interpreter at the root of the hub, with the entry points that the environment names."""
+    clean = {key: value for key, value in os.environ.items() if key != "SWAPTUNES_LOAD_PLUGINS"}
+    return subprocess.run(
+        [str(interpreter), *arguments], cwd=HERE.parent, env=clean | environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def probed(beside):
+    done = run(beside, "-c", PROBE)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_foreign_plugins_are_found_with_their_origin(probed):
+    rows = {(row[0], row[1]): row for row in probed[0]["rows"]}
+    for kind, name in (("backbone", "mingru"), ("tokenizer", "tiny_notes")):
+        _, _, distribution, version, where, error = rows[kind, name]
+        assert (distribution, version, error) == ("swaptunes-mingru-example", "0.3.1", "")
+        file, _, line = where.rpartition(":")
+        assert Path(file).name == f"{name}_plugin.py"
+        assert "def build" in (said := Path(file).read_text().splitlines()[int(line) - 1]) or "class MinGru" in said
+    assert probed[0]["preset"] == ["mingru_tiny_notes", "mingru", "tiny_notes"]
+
+
+def test_broken_plugins_are_skipped_and_named(probed):
+    result, warnings = probed
+    broken = {row[1]: row for row in result["rows"] if row[0] == "broken" and row[2] == "swaptunes-broken-example"}
+    assert set(broken) == {"broken_at_import", "broken_halfway"}
+    for name, reason in (
+        ("broken_at_import", "no kernel for this machine"),
+        ("broken_halfway", "second half is missing"),
+    ):
+        assert reason in broken[name][5]
+        assert f"{name}.py:" in broken[name][4]
+        assert warnings.count(f'skipped: plugin "{name}" of swaptunes-broken-example 9.9') == 1
+    assert not [row for row in result["rows"] if row[1] == "halfway"]
+
+
+def test_asking_for_a_broken_name_gives_its_error(probed):
+    errors = probed[0]["errors"]
+    assert "no kernel for this machine" in errors["broken_at_import"]
+    for name in ("halfway", "broken_halfway", "halfway_remi"):
+        assert "the second half is missing" in errors[name]
+    assert 'Did you mean "mingru_remi"?' in errors["mingru_remy"]
+
+
+def test_foreign_plugins_keep_the_laws(beside):
+    done = run(beside, "-c", CHECK, "mingru", "tiny_notes", SWAPTUNES_LOAD_PLUGINS="mingru,tiny_notes")
+    assert done.returncode == 0, done.stderr
+    for name, verdicts in json.loads(done.stdout).items():
+        assert [verdict for verdict in verdicts if verdict[1] is False] == [], name
+        assert sum(verdict[1] is True for verdict in verdicts) >= 12
+
+
+def test_an_empty_wish_leaves_the_built_in_plugins(beside):
+    listing = "from plugins.manager import *; print(*(row.name for row in describe(load_manager())))"
+    names = set(run(beside, "-c", listing, SWAPTUNES_LOAD_PLUGINS="").stdout.split())
+    assert "transformer" in names
+    assert not names & {"mingru", "tiny_notes", "broken_halfway", "broken_at_import"}
+
+
+def test_a_foreign_backbone_trains_under_its_composed_name(beside, music_folder, tmp_path):
+    words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=2", "train.steps=3"]
+    words += ["data.length=64", "data.batch_size=2", "evaluate.every=3", "generate.count=1", "generate.length=32"]
+    words += ["train.engine=torch", "data.workers=1"]
+    folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
+    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_remi", *words, **folders)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "runs" / "mingru_remi" / "metrics.jsonl").read_text().splitlines()
+    steps = [entry for entry in map(json.loads, lines) if "loss" in entry]
+    assert [entry["step"] for entry in steps] == [1, 2, 3]
+    assert all(0 < entry["loss"] < 10 for entry in steps)
+
+
+def test_foreign_package_imports_nothing_of_ours():
+    files = sorted((FOREIGN / "mingru_example").glob("*.py"))
+    assert len(files) == 2
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & OURS, file
