@@ -1,7 +1,7 @@
 """When two pieces are the same music: an exact key, and a sketch that survives transposition, tempo and small changes.
 
-The sketch is a MinHash (Broder 1997) over shingles of each track's skyline, the highest note of each onset; candidates are
-found by banding (locality-sensitive hashing) and confirmed by the estimated Jaccard similarity.
+The sketch is a MinHash (Broder 1997) over shingles of each track's skyline, the highest note of each onset; candidates
+are found by banding (locality-sensitive hashing) and confirmed by the estimated Jaccard similarity.
 Shapes: n notes, h hash functions (HASHES).
 """
 
@@ -32,7 +32,8 @@ def exact_key(score: symusic.Score) -> str:
     velocity, tempo, meter and text do not matter.
     """
     pitched, drums = (
-        _columns([track for track in score.tracks if bool(track.is_drum) == is_drum], score) for is_drum in (False, True)
+        _columns([track for track in score.tracks if bool(track.is_drum) == is_drum], score)
+        for is_drum in (False, True)
     )
     pitched[:, 2] -= pitched[:, 2].min(initial=127)
     drums[:, 2] += 1000  # never the pitch of another instrument
@@ -119,7 +120,7 @@ class NearIndex:
         self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
 
     def add(self, name: int, sketch: Sketch) -> None:
-        """Adds a sketch under a number; of equal sketches the first is kept, since it finds whatever the others would."""
+        """Adds a sketch under a number; of equal sketches the first is kept, since it is found whenever they would be."""
         if sketch.tobytes() in self._known:
             return
         self._known.add(sketch.tobytes())

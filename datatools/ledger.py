@@ -66,6 +66,6 @@ def load(path: Path) -> Ledger:
             return Ledger([Entry(key.tobytes().hex(), SIDES[side], sk, *name) for key, side, sk, name in rows])
     except Exception as error:  # zip, numpy and JSON each have their own for a damaged file
         raise HubError(
-            f"{path} says which side of the split each piece is on and cannot be read ({error}); restore it, or delete it"
-            " and every run made from this dataset, since pieces may then change sides"
+            f"{path} says on which side of the split each piece is and cannot be read ({error}); restore it, or delete"
+            " it and every run made from this dataset, since pieces may then change sides"
         ) from error

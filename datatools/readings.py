@@ -1,7 +1,7 @@
 """Scores read from slow formats, kept by content: parsing MusicXML and kern takes a hundred times as long as MIDI.
 
-A file of readings/ is named by the sha256 of the music file; it holds a checksum, a line of JSON with the title, and the
-score as symusic serializes it. Another version of a reader or of symusic has a folder of its own.
+A file of readings/ is named by the sha256 of the music file; it holds a checksum, a line of JSON with the title, and
+the score as symusic serializes it. Another version of a reader or of symusic has a folder of its own.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import symusic
 
@@ -67,7 +68,7 @@ def _load(kept: Path, path: str, sha256: str) -> Piece | None:
     if hashlib.sha256(data[32:]).digest() != data[:32]:
         return None
     title, _, state = data[32:].partition(b"\n")
-    kind = type(symusic.Score(1))
+    kind: Any = type(symusic.Score(1))
     score = kind.__new__(kind)
     score.__setstate__(state)
     return scores.piece_from_score(score, source=path, title=json.loads(title), sha256=sha256)

@@ -1,4 +1,4 @@
-"""Finds the music in a folder: recursively, in an order of its own, through links but never twice, and naming what it skips."""
+"""Finds the music in a folder: recursively, in an order of its own, never twice, and naming what it skips."""
 
 import hashlib
 import json
@@ -50,7 +50,9 @@ def search(root: Path, extensions: Collection[str]) -> Found:
             elif entry.is_dir():
                 (links if entry.is_symlink() else waiting).append(path)
                 if wanted:
-                    found.skipped.append((path.relative_to(root).as_posix(), "a folder, not a file (what is in it is read)"))
+                    found.skipped.append(
+                        (path.relative_to(root).as_posix(), "a folder, not a file (what is in it is read)")
+                    )
             elif wanted and not entry.is_file():
                 why = "a link to nothing" if entry.is_symlink() else "no regular file"
                 found.skipped.append((path.relative_to(root).as_posix(), why))

@@ -59,8 +59,8 @@ def by_hash(key: str) -> Split:
 def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdict], Ledger]:
     """A verdict for each candidate, and the ledger with the new ones added.
 
-    Published pieces come first, then those that the ledger knows, then new ones in the order of their keys, so that neither
-    names nor the order of files matter. HubError when no split with three sides can be made.
+    Published pieces come first, then those that the ledger knows, then new ones in the order of their keys, so that
+    neither names nor the order of files matter. HubError when no split with three sides can be made.
     """
     known = {entry.key for entry in ledger.entries}
     order = sorted(
@@ -165,8 +165,8 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     ranked = sorted(set(family), key=lambda root: (position(ordered[root].key), root))
     if len(ranked) < LEAST:
         raise HubError(
-            f"{len(ordered)} readable piece{'s' * (len(ordered) != 1)}, of which {len(ranked)} sound{'s' * (len(ranked) == 1)}"
-            f" different; expected at least {LEAST}, one each to train, validate and test: add more music"
+            f"{len(ordered)} readable pieces make {len(ranked)} different works; expected at least {LEAST}, one each to"
+            " train, validate and test: add more music"
         )
     share = max(1, round(len(ranked) / 10))
     side: dict[int, Split] = dict.fromkeys(ranked, "train")

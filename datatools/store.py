@@ -1,6 +1,6 @@
 """Tokens of a dataset on disk, once: a memory-mapped array, where each piece lies in it, and what it is.
 
-Folder: manifest.json, tokens.bin, offsets.npy (n + 1 int64), pieces.jsonl, failures.txt, left_out.jsonl, duplicates.jsonl,
+Folder: manifest.json, tokens.bin, offsets.npy (n + 1 int64), pieces.jsonl, failures.txt, left_out.jsonl, near.jsonl,
 tokenizer/. Pieces lie in the order train, valid, test.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.dataset import SPLITS, Split
+from core.errors import HubError
 
 FORMAT = 1
 
@@ -42,9 +43,13 @@ class TokenStore:
         self.root = root if root is not None else Path(self.manifest["dataset"]["root"])
         dtype = np.dtype(self.manifest["dtype"])
         path = self.folder / "tokens.bin"
-        size = path.stat().st_size
-        self._tokens: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r") if size else np.zeros(0, dtype)
         self._offsets: NDArray[np.int64] = np.load(self.folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
+        if path.stat().st_size != self._offsets[-1] * dtype.itemsize:
+            found, expected = path.stat().st_size, self._offsets[-1] * dtype.itemsize
+            raise HubError(
+                f"{path} has {found} bytes; expected {expected}: it is damaged; delete {self.folder} and prepare again"
+            )
+        self._tokens: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r")
         first = 0
         self._first: dict[str, int] = {}
         for split in SPLITS:

@@ -1,7 +1,7 @@
 """The first look at a dataset: each piece is read once, measured, keyed and sketched; bad ones are named.
 
-The result depends on the dataset alone, so that every tokenizer shares it. It grows line by line, and an interrupted one
-goes on where it stopped.
+The result depends on the dataset alone, so that every tokenizer shares it. It grows line by line, and an interrupted
+one goes on where it stopped.
 """
 
 import base64
@@ -16,6 +16,9 @@ import numpy as np
 
 from core.dataset import Dataset, Item
 from core.piece import Piece
+from datatools import readings
+from datatools.duplicates import Sketch, exact_key, sketch
+from datatools.storage import cache_folder
 from datatools.workers import Failure, map_pieces
 from hparams.base import DataHParams
 
@@ -35,6 +38,11 @@ class Row:
     seconds: float = 0.0
     key: str = ""
     sketch: bytes = b""
+
+    @property
+    def minhash(self) -> Sketch:
+        """The sketch as an array."""
+        return np.frombuffer(self.sketch, dtype="<u4")
 
 
 @dataclass(frozen=True)
@@ -57,29 +65,22 @@ def reader(dataset: Dataset) -> Callable[[Item], Piece]:
 
 def read_item(item: Item) -> Piece:
     """Reads an item with the hub's readers."""
-    from datatools import readings
-    from datatools.storage import cache_folder
-
     return readings.read(item.path, item.index, cache_folder() / "readings")
 
 
 def measure(read: Callable[[Item], Piece], item: Item) -> Measured:
     """Reads one item and measures it; ValueError when it holds no usable music."""
-    from datatools.duplicates import exact_key, sketch
-
     piece = read(item)
     score = piece.score
     notes = score.note_num()
     if not notes:
         raise ValueError("it has no notes")
     seconds = float(score.to("second").end())
-    return Measured(piece.title, piece.sha256, notes, seconds, exact_key(score), sketch(score).tobytes())
+    return Measured(piece.title, piece.sha256, notes, seconds, exact_key(score), sketch(score).astype("<u4").tobytes())
 
 
 def warm() -> None:
-    """Loads what every reading needs, outside the time limit of a file."""
-    import datatools.duplicates
-    import datatools.readings  # noqa: F401
+    """Runs in a worker before its first item: having imported this module, it has the readers and their libraries."""
 
 
 def survey(dataset: Dataset, path: Path, data: DataHParams, fingerprint: str, progress: bool) -> list[Row]:
@@ -173,8 +174,3 @@ def _load(path: Path, fingerprint: str) -> dict[tuple[str, int], Row]:
         with path.open("r+b") as file:
             file.truncate(whole)
     return rows
-
-
-def sketch_of(row: Row) -> np.ndarray:
-    """The row's sketch as an array."""
-    return np.frombuffer(row.sketch, dtype=np.uint32)

@@ -1,5 +1,6 @@
 """The worker's side of `workers`: takes tasks from its standard input, answers on its standard output."""
 
+import contextlib
 import os
 import pickle
 import signal
@@ -30,10 +31,8 @@ def serve() -> None:
     os.close(nothing)
     os.dup2(2, 1)  # the parent made descriptor 2 a file: all that is printed, by C code too, ends there
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone or has had enough
         _serve(tasks, answers)
-    except (EOFError, BrokenPipeError):
-        pass  # the parent is gone or has had enough
     os._exit(0)  # native libraries may hang or crash while they are torn down
 
 
@@ -90,7 +89,7 @@ def _output() -> str:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Makes allocations beyond the limit fail where the system can do that; elsewhere the peak is looked at afterwards."""
+    """Makes allocations beyond the limit fail where the system can do that; elsewhere the peak is looked at later."""
     if sys.platform == "linux":
         import resource
 

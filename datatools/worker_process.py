@@ -33,7 +33,7 @@ class WorkerProcess:
         self._seconds = 0.0
         self._verdict = ""  # the limit for which we killed it
         self._ended = False  # killed without blame
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Runs a function over many tasks in worker processes, so that no file can crash, hang or fill the hub.
 
-A worker is a fresh interpreter that imports only what the function needs. It does not run the caller's main module again,
-so any program may start one. One thread of ours looks after each worker, and one watches the limits of all.
+A worker is a fresh interpreter that imports only what the function needs. It does not run the caller's main module
+again, so any program may start one. One thread of ours looks after each worker, and one watches the limits of all.
 """
 
 import os
@@ -9,7 +9,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -47,11 +47,12 @@ def map_pieces(
 ) -> Iterator[tuple[Task, Result | Failure]]:
     """Yields (task, result or Failure) in the order of the tasks.
 
-    `function` and `warm` are importable functions or partials of such; `warm` runs once in each worker, outside the limit
-    of `seconds` per task. An exception, a crash, a task too slow or too large becomes that task's Failure. `workers` 0: one
-    per processor. `progress` labels a bar on stderr; empty: none. HubError where `warm` raises a ValueError.
+    `function` and `warm` are importable functions or partials of such; `warm` runs once in each worker, outside the
+    limit of `seconds` per task. An exception, a crash, a task too slow or too large becomes that task's Failure.
+    `workers` 0: one per processor. `progress` labels a bar on stderr; empty: none. HubError where `warm` raises a
+    ValueError.
     """
-    total = len(tasks) if hasattr(tasks, "__len__") else None
+    total = len(tasks) if isinstance(tasks, Sized) else None
     count = workers or processors()
     pool = _Pool(function, warm, iter(tasks), seconds, megabytes, count if total is None else min(count, total))
     bar = _bar(progress, total)
@@ -156,7 +157,7 @@ class _Pool:
             return self._given - 1, task
 
     def _run(self, place: int, task: Any) -> Any:
-        """One task's result or Failure. A crash may be the late work of an earlier task: only a second one is this one's."""
+        """One task's result or Failure. A crash may be the late work of an earlier task: it takes two to blame this."""
         for _ in range(2):
             done, value, crashed = self._worker(place).ask(task, self._seconds)
             if not crashed or self._stopped:

@@ -1,7 +1,7 @@
 """J. S. Bach's chorales, from the corpus of music21: its MusicXML files of chorale settings, one piece each.
 
-The rule: every .mxl, .xml and .musicxml file of corpus/bach but bwv846, the one work there that is no chorale setting (a
-prelude and fugue for keyboard). The few .krn files repeat chorales that are there as MusicXML.
+The rule: every .mxl, .xml and .musicxml file of corpus/bach but bwv846, the one work there that is no chorale setting
+(a prelude for keyboard). The few .krn files repeat chorales that are there as MusicXML.
 """
 
 import zipfile

@@ -1,0 +1,127 @@
+"""Pieces to tokens in workers, appended to a file that an interrupted preparation can go on with."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.dataset import Item
+from core.log import logger
+from core.piece import Piece
+from core.tokenizer import Tokenizer
+from datatools import survey
+from datatools.workers import Failure, map_pieces
+from hparams.base import DataHParams
+
+Build = Callable[[Path | None], Tokenizer]
+Read = Callable[[Item], Piece]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How one item went: its tokens, or the reason why it has none."""
+
+    source: str
+    tokens: int
+    failure: str = ""
+
+
+def token_type(vocab_size: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds every id."""
+    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+
+
+def encode_all(
+    folder: Path,
+    build: Build,
+    vocab_size: int,
+    read: Read,
+    rows: Sequence[survey.Row],
+    data: DataHParams,
+    progress: bool,
+) -> list[Encoded]:
+    """Appends the tokens of all rows to tokens.bin in `folder`, whose tokenizer/ workers build from.
+
+    progress.jsonl says what is in tokens.bin already.
+    """
+    dtype = token_type(vocab_size)
+    done = _resume(folder, dtype, [row.source for row in rows])
+    names = {row.item: row.source for row in rows[len(done) :]}
+    with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
+        for item, result in map_pieces(
+            partial(encode, build, folder / "tokenizer", read),
+            list(names),
+            workers=data.workers,
+            seconds=data.seconds_per_file,
+            megabytes=data.megabytes_per_worker,
+            progress="tokenizing" if progress else "",
+            warm=partial(tokenizer_of, build, folder / "tokenizer"),
+        ):
+            if isinstance(result, Failure):
+                done.append(Encoded(names[item], 0, result.reason.removeprefix(f"{item.path}: ")))
+            else:
+                tokens.write(result.astype(dtype).tobytes())
+                tokens.flush()  # before the line that vouches for it
+                done.append(Encoded(names[item], len(result)))
+            log.write(json.dumps(list(vars(done[-1]).values())) + "\n")
+            log.flush()
+        os.fsync(tokens.fileno())
+    return done
+
+
+_built: dict[Path, Tokenizer] = {}
+
+
+def tokenizer_of(build: Build, folder: Path) -> Tokenizer:
+    """The tokenizer that `folder` holds, built once in a process."""
+    survey.warm()
+    if folder not in _built:
+        _built[folder] = build(folder)
+    return _built[folder]
+
+
+def encode(build: Build, folder: Path, read: Read, item: Item) -> NDArray[np.uint32]:
+    """The ids of one item: (n,); ValueError when the tokenizer cannot tell it, or tells what it must not."""
+    tokenizer = tokenizer_of(build, folder)
+    ids = np.asarray(tokenizer.encode(read(item)), dtype=np.int64)
+    if ids.ndim != 1:
+        raise ValueError(f"the tokenizer gives ids of shape {ids.shape}; expected one stream")
+    if not len(ids):
+        raise ValueError("the tokenizer gives no token")
+    if ids.min() < 0 or ids.max() >= tokenizer.vocab_size:
+        raise ValueError(
+            f"the tokenizer gives ids {ids.min()} to {ids.max()}; expected 0 to {tokenizer.vocab_size - 1}"
+        )
+    if np.isin(ids, (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
+        raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
+    return ids.astype(np.uint32)
+
+
+def _resume(folder: Path, dtype: np.dtype[Any], sources: Sequence[str]) -> list[Encoded]:
+    """What is safely in tokens.bin, which is cut behind the last piece of it."""
+    log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
+    size = tokens.stat().st_size if tokens.exists() else 0
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    done: list[Encoded] = []
+    total = 0
+    for line, source in zip(lines, sources, strict=False):
+        if not line.endswith("\n"):  # cut short by a kill
+            break
+        piece = Encoded(*json.loads(line))
+        end = total + piece.tokens * dtype.itemsize
+        if piece.source != source or end > size:
+            break
+        total = end
+        done.append(piece)
+    log.write_text("".join(lines[: len(done)]))
+    with tokens.open("ab") as file:
+        file.truncate(total)
+    if done:
+        logger.info("going on behind %d pieces that are tokenized already", len(done))
+    return done

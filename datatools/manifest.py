@@ -1,0 +1,130 @@
+"""What a token store says about itself: manifest, pieces, failures, what was left out and what is near to what."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.dataset import SPLITS, Dataset, Split
+from core.tokenizer import Tokenizer
+from datatools import survey
+from datatools.encoding import token_type
+from datatools.splits import Verdict
+from datatools.storage import atomic, write_json
+from datatools.store import FORMAT
+
+NAMED_ELDERS = 8  # a piece may be near to hundreds
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A piece that is in the store."""
+
+    row: survey.Row
+    split: Split
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was prepared with what."""
+
+    dataset: Dataset
+    name: str
+    fingerprint: str
+    tokenizer: Tokenizer
+    tokenizer_key: str
+    versions: dict[str, str]
+
+
+def write(
+    folder: Path,
+    prepared: Prepared,
+    outcomes: Sequence[Outcome],
+    verdicts: Sequence[tuple[survey.Row, Verdict]],
+    unread: Sequence[tuple[str, str]],
+    refused: Sequence[tuple[str, str]],
+) -> None:
+    """Writes all of a store but its tokens; the manifest last, since a folder without it is no store."""
+    root = getattr(prepared.dataset, "root", None)
+    with atomic(folder / "offsets.npy") as temporary, temporary.open("wb") as file:
+        offsets = np.cumsum([0, *(outcome.tokens for outcome in outcomes)], dtype=np.int64)
+        np.save(file, offsets, allow_pickle=False)
+    _lines(folder / "pieces.jsonl", [_piece(outcome, root) for outcome in outcomes])
+    left_out = [_elders(row, verdict) for row, verdict in verdicts if verdict.side == "out"]
+    near = [_elders(row, verdict) for row, verdict in verdicts if verdict.side != "out" and verdict.elders]
+    _lines(folder / "left_out.jsonl", left_out)
+    _lines(folder / "near.jsonl", near)
+    failure_list(folder / "failures.txt", [*unread, *refused])
+    (folder / "progress.jsonl").unlink(missing_ok=True)
+    tokenizer = prepared.tokenizer
+    manifest = {
+        "format": FORMAT,
+        "dtype": str(token_type(tokenizer.vocab_size)),
+        "counts": {split: _counts([outcome for outcome in outcomes if outcome.split == split]) for split in SPLITS},
+        "failures": len(unread) + len(refused),
+        "unread": len(unread),
+        "refused": len(refused),
+        "left_out": len(left_out),
+        "near_duplicates": len(near),
+        "near_across_splits": sum(any(elder["side"] != one["side"] for elder in one["elders"]) for one in near),
+        "dataset": {
+            "name": prepared.name,
+            "fingerprint": prepared.fingerprint,
+            "root": str(root or "."),
+            "license": prepared.dataset.license,
+            "url": prepared.dataset.url,
+        },
+        "tokenizer": {
+            "key": prepared.tokenizer_key,
+            "fingerprint": tokenizer.fingerprint(),
+            "vocab_size": tokenizer.vocab_size,
+            "streams": tokenizer.streams,
+        },
+        "versions": prepared.versions,
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+def failure_list(path: Path, failures: Sequence[tuple[str, str]]) -> None:
+    """Writes `file: reason` a line."""
+    with atomic(path) as temporary:
+        text = "".join(f"{survey.printable(name)}: {survey.printable(reason)}\n" for name, reason in failures)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    return {
+        "pieces": len(outcomes),
+        "notes": sum(outcome.row.notes for outcome in outcomes),
+        "seconds": round(sum(outcome.row.seconds for outcome in outcomes), 3),
+        "tokens": sum(outcome.tokens for outcome in outcomes),
+    }
+
+
+def _piece(outcome: Outcome, root: str | Path | None) -> dict[str, Any]:
+    row = outcome.row
+    return {
+        "source": row.source,
+        "title": row.title,
+        "notes": row.notes,
+        "seconds": round(row.seconds, 3),
+        "tokens": outcome.tokens,
+        "split": outcome.split,
+        "sha256": row.sha256,
+        "path": survey.short(row.item.path, root),
+        "index": row.item.index,
+    }
+
+
+def _elders(row: survey.Row, verdict: Verdict) -> dict[str, Any]:
+    elders = [vars(elder) for elder in verdict.elders[:NAMED_ELDERS]]
+    return {"source": row.source, "side": verdict.side, "elders": elders}
+
+
+def _lines(path: Path, things: Sequence[dict[str, Any]]) -> None:
+    with atomic(path) as temporary, temporary.open("w") as file:
+        file.writelines(json.dumps(thing) + "\n" for thing in things)
