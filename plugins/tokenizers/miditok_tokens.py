@@ -55,7 +55,9 @@ def config(hparams: MidiTokHParams, kind: str) -> Any:
             raise HubError(f"tokenizer.options.{key} cannot be used: {_REFUSED[key]}")
     typed["beat_res"] = _stretches(hparams.beat_res)
     typed["time_signature_range"] = {int(k): list(v) for k, v in hparams.time_signature_range.items()}
-    options: dict[str, Any] = {key: tuple(v) if isinstance(v, (list, tuple)) else v for key, v in hparams.options.items()}
+    options: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, (list, tuple)) else v for key, v in hparams.options.items()
+    }
     if "beat_res_rest" in options:
         options["beat_res_rest"] = _stretches(options["beat_res_rest"])
     elif hparams.use_rests:
@@ -138,6 +140,9 @@ class MidiTokTokenizer:
             tempos=np.asarray(tok.tempos) if options.use_tempos else None,
             tempo=float(tok.default_tempo),
             keys=bool(options.use_key_signatures),
+            rests=bool(options.use_rests),
+            untimed=frozenset(range(-1, 128)) - frozenset(options.use_note_duration_programs),
+            untimed_beats=float(options.default_note_duration),
             extras=bool(extras),
         )
 

@@ -34,6 +34,9 @@ class Grid:
     tempos: np.ndarray | None  # quarters a minute; None: not told
     tempo: float
     keys: bool
+    rests: bool  # silence is counted from the end of notes, which must then be on the grid
+    untimed: frozenset[int]  # programs whose notes bear no duration
+    untimed_beats: float  # and what they are given instead
     extras: bool  # pedals, bends and controls are carried along for MidiTok to quantise
 
     def step(self, unit: int) -> int:
@@ -130,7 +133,7 @@ def quantise(score: symusic.Score, grid: Grid, source: str = "") -> symusic.Scor
         voices.setdefault(program, []).append(track)
     result = symusic.Score(grid.ticks)
     last, left_out = -1, 0
-    for program in sorted(voices, key=lambda p: p % 128):  # drums last
+    for program in sorted(voices, key=lambda p: (p < 0, p)):  # drums last
         if program not in (grid.programs if grid.programs is not None else {0}):
             left_out += sum(len(track.notes) for track in voices[program])
             continue
@@ -144,7 +147,7 @@ def quantise(score: symusic.Score, grid: Grid, source: str = "") -> symusic.Scor
         columns = {key: values[inside] for key, values in columns.items()}
         if not len(columns["time"]):
             continue
-        columns = _notes(columns, grid, sections, tpq)
+        columns = _notes(columns, grid, sections, tpq, program in grid.untimed)
         last = max(last, int(columns["time"].max()))
         out = symusic.Track(program=max(program, 0), is_drum=program == -1)
         out.notes = symusic.Note.from_numpy(**{k: v.astype(_TYPES[k]) for k, v in columns.items()})
@@ -178,7 +181,9 @@ def same(a: symusic.Score, b: symusic.Score) -> bool:
     return all(getattr(a, mark) == getattr(b, mark) for mark in marks)
 
 
-def _notes(columns: dict[str, np.ndarray], grid: Grid, sections: Sections, tpq: int) -> dict[str, np.ndarray]:
+def _notes(
+    columns: dict[str, np.ndarray], grid: Grid, sections: Sections, tpq: int, untimed: bool
+) -> dict[str, np.ndarray]:
     time = sections.quantised(columns["time"], tpq)
     units = sections.units(time)
     duration = np.empty_like(time)
@@ -186,6 +191,9 @@ def _notes(columns: dict[str, np.ndarray], grid: Grid, sections: Sections, tpq: 
         bins = grid.durations[int(unit)]
         middles = (bins[1:] + bins[:-1]) * tpq  # twice the middle between neighbours
         here = units == unit
+        if untimed:
+            duration[here] = max(1, int(grid.untimed_beats * grid.ticks * 4 // int(unit)))
+            continue
         duration[here] = bins[np.searchsorted(middles, 2 * columns["duration"][here] * grid.ticks, side="left")]
     velocity = columns["velocity"]
     if grid.velocities is None:
@@ -205,6 +213,8 @@ def _notes(columns: dict[str, np.ndarray], grid: Grid, sections: Sections, tpq: 
     for index in np.flatnonzero(duration > gap):
         bins = grid.durations[int(units[index])]
         duration[index] = bins[np.searchsorted(bins, gap[index], side="right") - 1]
+    if grid.rests:
+        _end_on_grid(time, duration, units, grid, sections)
     order = np.lexsort((pitch, time))
     return {
         "time": time[order],
@@ -212,6 +222,18 @@ def _notes(columns: dict[str, np.ndarray], grid: Grid, sections: Sections, tpq: 
         "pitch": pitch[order],
         "velocity": velocity[order],
     }
+
+
+def _end_on_grid(time: np.ndarray, duration: np.ndarray, units: np.ndarray, grid: Grid, sections: Sections) -> None:
+    """Shortens, in place, the notes that end off the grid of the meter in which they end."""
+
+    def off(ends: np.ndarray) -> np.ndarray:
+        return sections.quantised(ends, grid.ticks) != ends
+
+    for index in np.flatnonzero(off(time + duration)):
+        bins = grid.durations[int(units[index])]
+        bins = bins[bins <= duration[index]]
+        duration[index] = bins[~off(time[index] + bins)][-1]  # within its own section any is on the grid
 
 
 def _tempos(score: symusic.Score, result: symusic.Score, grid: Grid, sections: Sections, last: int) -> None:
