@@ -31,10 +31,8 @@ def exact_key(score: symusic.Score) -> str:
     Onsets and durations count in 48ths of a quarter; all tracks are taken together; drums are not transposed; program,
     velocity, tempo, meter and text do not matter.
     """
-    pitched, drums = (
-        _columns([track for track in score.tracks if bool(track.is_drum) == is_drum], score)
-        for is_drum in (False, True)
-    )
+    pitched = _columns([track for track in score.tracks if not track.is_drum], score)
+    drums = _columns([track for track in score.tracks if track.is_drum], score)
     pitched[:, 2] -= pitched[:, 2].min(initial=127)
     drums[:, 2] += 1000  # never the pitch of another instrument
     notes = np.concatenate([pitched, drums])
@@ -120,7 +118,7 @@ class NearIndex:
         self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
 
     def add(self, name: int, sketch: Sketch) -> None:
-        """Adds a sketch under a number; of equal sketches the first is kept, since it is found whenever they would be."""
+        """Adds a sketch under a number; of equal ones the first is kept, since it is found whenever they would be."""
         if sketch.tobytes() in self._known:
             return
         self._known.add(sketch.tobytes())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import symusic
@@ -29,7 +30,7 @@ class ToyTokenizer:
         if any(pitch == 127 for _, pitch in notes):
             raise ValueError(f"{piece.source}: pitch 127 is beyond this tokenizer")
         ids = [PITCH + notes[0][1]]
-        for (before, _), (time, pitch) in zip(notes, notes[1:], strict=False):
+        for (before, _), (time, pitch) in pairwise(notes):
             ids += [STEP] * (time > before) + [PITCH + pitch]
         return ids
 

@@ -36,10 +36,11 @@ class Folder:
         found = search.search(self.root, EXTENSIONS)
         if not found.files:
             looked = " ".join(sorted(EXTENSIONS))
-            but = f"; {len(found.skipped)} so named are no files: {found.skipped[0][0]}, {found.skipped[0][1]}" * bool(
-                found.skipped
+            skipped = "; ".join(f"{name} is {why}" for name, why in found.skipped[:3])
+            raise HubError(
+                f"dataset.path is {self.root}, and no file in or below it ends in one of {looked}"
+                + f" ({skipped})" * bool(skipped)
             )
-            raise HubError(f"dataset.path is {self.root}, and no file in or below it ends in one of {looked}{but}")
         if found.hidden:
             logger.info("%d hidden files of music in %s are not read", found.hidden, self.root)
         return found
