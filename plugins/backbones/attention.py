@@ -1,9 +1,10 @@
 """Causal self-attention over packed pieces, with a static cache of keys and values.
 
-A row of the cache holds the keys of that row's open piece from slot 0 on, wherever in the batch the piece began: after a
-ragged prefill a row's cache is what it would be had the row been alone.
+A row of the cache holds the keys of that row's open piece from slot 0 on, wherever in the batch the piece began: after
+a ragged prefill a row's cache is what it would be had the row been alone.
 
-Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width, m slots of the cache, f filled slots.
+Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width, m slots of the cache, f those
+that are filled.
 """
 
 from dataclasses import dataclass
@@ -38,8 +39,10 @@ def plan_training(x: Tensor, starts: Tensor | None, width: int, base: float) -> 
     return Plan(turn, None if starts is None else _same_piece(starts.cumsum(1)))
 
 
-def plan_cached(x: Tensor, starts: Tensor | None, before: Tensor, limit: int, width: int, base: float) -> tuple[Plan, Tensor]:
-    """With a state whose rows have `before` (b,) tokens: the plan, and the tokens of each row's piece afterwards (b,)."""
+def plan_cached(
+    x: Tensor, starts: Tensor | None, before: Tensor, limit: int, width: int, base: float
+) -> tuple[Plan, Tensor]:
+    """With a state whose rows have `before` (b,) tokens: the plan, and the tokens of each row's piece then (b,)."""
     batch, length, _ = x.shape
     place = positions(batch, length, before, starts, x.device)
     check_room(place, limit)

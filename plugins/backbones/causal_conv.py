@@ -13,8 +13,8 @@ def causal_conv(
 ) -> tuple[Tensor, Tensor]:
     """silu(bias + sum over j of weight[:, k - 1 - j] x[t - j]) for x (l b e), weight (e k), bias (e).
 
-    `before` (b e k-1) holds the inputs before x, oldest first (none: zeros); `starts` (l b) bool. Returns y (l b e) and the
-    inputs that the next call needs (b e k-1).
+    `before` (b e k-1) holds the inputs before x, oldest first (none: zeros); `starts` (l b) bool. Returns y (l b e) and
+    the inputs that the next call needs (b e k-1).
     """
     length, batch, channels = x.shape
     reach = weight.shape[1] - 1
@@ -40,8 +40,8 @@ def causal_conv(
 
 def _same_piece(starts: Tensor, distance: int, nearer: Tensor | None) -> Tensor:
     """Whether no piece starts in the `distance` steps up to and including each step, (l b 1)."""
-    shift = distance - 1
-    free = torch.cat([starts.new_ones(min(shift, len(starts)), starts.shape[1]), ~starts[: max(0, len(starts) - shift)]])
+    shift = min(distance - 1, len(starts))
+    free = torch.cat([starts.new_ones(shift, starts.shape[1]), ~starts[: len(starts) - shift]])
     return free[..., None] if nearer is None else nearer & free[..., None]
 
 

@@ -33,7 +33,7 @@ class Lstm(nn.Module):
     def forward(
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """x (b l d) -> hidden (b l d); the state holds `length`, `limit` (b,) and, per layer i, `h.i` and `c.i` (b d)."""
+        """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, per layer i, `h.i` and `c.i` (b d)."""
         if state is None:
             if starts is None:
                 return self._stack(x, [None] * len(self.layers))[0].to(x.dtype), None
@@ -70,7 +70,7 @@ class Lstm(nn.Module):
         return torch.cat(done)[back].view(x.shape)
 
     def _continued(self, x: Tensor, before: list[Pair | None], starts: Tensor) -> tuple[Tensor, list[Pair]]:
-        """As `_packed`, from a state and to a state: padded rows do not show the cell at a piece's end, packed ones do."""
+        """As `_packed`, from and to a state: padded rows do not show the cell at a piece's end, packed ones do."""
         layout = PieceLayout(starts)
         index, kept = layout.rows(range(len(layout.lengths)))
         lengths = torch.tensor(layout.lengths)
@@ -89,7 +89,7 @@ class Lstm(nn.Module):
 
     def init_state(self, batch: int, max_length: int) -> State:
         """The state before the first of at most `max_length` tokens; its size does not depend on `max_length`."""
-        weight = self.layers[0].weight_ih_l0
+        weight = next(self.parameters())
         length = torch.zeros(batch, dtype=torch.int64, device=weight.device)
         state = {"length": length, "limit": torch.full_like(length, max_length)}
         for i in range(len(self.layers)):

@@ -13,10 +13,7 @@ def positions(batch: int, length: int, before: Tensor | None, starts: Tensor | N
     `before` (b,) counts the tokens that a row's open piece already has (none: 0); `starts` (b l) bool opens new pieces.
     """
     steps = torch.arange(length, device=device)
-    if before is None:
-        continued = steps.expand(batch, length)
-    else:
-        continued = before[:, None] + steps
+    continued = steps.expand(batch, length) if before is None else before[:, None] + steps
     if starts is None:
         return continued
     latest = torch.where(starts, steps, -1).cummax(1).values  # (b l), -1 before the first start

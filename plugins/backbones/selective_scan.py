@@ -1,10 +1,12 @@
 """Mamba's selective scan in plain PyTorch: one autograd function that walks time in chunks.
 
-    h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(delta + delta_bias)
+    dt = softplus(delta + delta_bias)
+    h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t
+    y_t = (C_t . h_t + D u_t) silu(z_t)
 
-Inside a chunk everything but the recurrence is one vectorized operation; the recurrence is one fused multiply-add a step,
-in place. Time comes first and channels last, so that each step's slice is contiguous. Only the states at chunk borders are
-kept for the backward pass, which makes the others again.
+Inside a chunk everything but the recurrence is one vectorized operation; the recurrence is one fused multiply-add a
+step, in place. Time comes first and channels last, so that each step's slice is contiguous. Only the states at chunk
+borders are kept for the backward pass, which makes the others again.
 
 Shapes: l length, b batch, e channels, n state dimensions, t steps of a chunk.
 Source: Gu & Dao, arXiv 2312.00752, section 3.3 and appendix C.
@@ -17,37 +19,48 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Numbers of one chunk's states that work best: a few buffers of this size stay in the cache of a CPU core.
-_CHUNK_NUMBERS = 1 << 18
+from plugins.backbones.channel_threads import channel_threads, over_channels
+
+# Numbers of one chunk's states: a few buffers of this size stay in the cache of a core.
+_CHUNK_NUMBERS = {"cpu": 1 << 18}
+_CHUNK_NUMBERS_ELSEWHERE = 1 << 22
 
 
-def _chunks(length: int, step_numbers: int) -> list[tuple[int, int]]:
-    size = max(1, min(length, _CHUNK_NUMBERS // max(1, step_numbers)))
-    return [(begin, min(length, begin + size)) for begin in range(0, length, size)]
+class _Chunks:
+    """How one call walks time, and where its pieces start."""
+
+    def __init__(self, length: int, step_numbers: int, starts: Tensor | None, device: torch.device) -> None:
+        most = _CHUNK_NUMBERS.get(device.type, _CHUNK_NUMBERS_ELSEWHERE)
+        self.size = max(1, min(length, most // max(1, step_numbers)))
+        self.spans = [(begin, min(length, begin + self.size)) for begin in range(0, length, self.size)]
+        self.resets: list[Tensor | None] = [None] * len(self.spans)  # flat indices (step, row) of starts in each chunk
+        if starts is not None:
+            found = [starts[begin:end].flatten().nonzero().squeeze(1) for begin, end in self.spans]
+            self.resets = [index if index.numel() else None for index in found]
 
 
-def _resets(starts: Tensor | None, chunks: list[tuple[int, int]]) -> list[Tensor | None]:
-    """For each chunk the flat indices (step, row) at which a piece starts, None where there is none."""
-    if starts is None:
-        return [None] * len(chunks)
-    found = [starts[begin:end].reshape(-1).nonzero().squeeze(1) for begin, end in chunks]
-    return [index if index.numel() else None for index in found]
-
-
-def _decay(dt: Tensor, A: Tensor, reset: Tensor | None, out: Tensor) -> Tensor:
-    """exp(dt A), 0 where a piece starts; out (t b n e)."""
-    torch.mul(dt[:, :, None], A, out=out).exp_()
+def _decay(dt: Tensor, rates: Tensor, reset: Tensor | None, out: Tensor) -> None:
+    """exp(dt A), 0 where a piece starts: dt (t b e), rates (n e), out (t b n e)."""
+    torch.mul(dt[:, :, None], rates, out=out).exp_()
     if reset is not None:
         out.flatten(0, 1).index_fill_(0, reset, 0)
-    return out
 
 
-def _states(drive: Tensor, B: Tensor, decay: Tensor, before: Tensor, out: Tensor) -> Tensor:
-    """The states of a chunk from the one before it, (b n e), into out (t b n e)."""
+def _states(drive: Tensor, B: Tensor, decay: Tensor, before: Tensor, out: Tensor) -> None:
+    """The states of a chunk from the one before it: drive (t b e), B (t b n), before (b n e), out (t b n e)."""
     torch.mul(drive[:, :, None], B[..., None], out=out)
     for now, factor in zip(out.unbind(0), decay.unbind(0), strict=True):
         before = now.addcmul_(factor, before)
-    return out
+
+
+def _over_states(weights: Tensor, x: Tensor) -> Tensor:
+    """sum over n of weights (t b n) times x (t b n e), as (t b e)."""
+    return torch.bmm(weights.flatten(0, 1)[:, None], x.flatten(0, 1)).view(*x.shape[:2], x.shape[3])
+
+
+def _over_channels(weights: Tensor, x: Tensor) -> Tensor:
+    """sum over e of weights (t b e) times x (t b n e), as (t b n)."""
+    return torch.bmm(weights.flatten(0, 1)[:, None], x.flatten(0, 1).transpose(1, 2)).view(x.shape[:3])
 
 
 class _SelectiveScan(torch.autograd.Function):
@@ -66,82 +79,87 @@ class _SelectiveScan(torch.autograd.Function):
         starts: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         length, batch, channels = u.shape
-        with torch.autocast(u.device.type, enabled=False):
-            chunks = _chunks(length, A.numel() * batch)
-            resets = _resets(starts, chunks)
-            rates = A.t().contiguous()  # (n e)
-            dt = F.softplus(delta + delta_bias)
-            drive = dt * u
-            y = torch.empty_like(drive)
-            state = before.transpose(1, 2).contiguous()  # (b n e)
-            borders = [state]
-            most = chunks[0][1]
-            decay = u.new_empty(most, *state.shape)
+        threads = channel_threads(channels, length * batch * A.numel(), u.device)
+        chunks = _Chunks(length, batch * A.numel() // threads, starts, u.device)
+        rates = A.t()  # (n e)
+        dt, y, out = (u.new_empty(u.shape) for _ in range(3))
+        borders = u.new_empty(len(chunks.spans) + 1, batch, *rates.shape)  # the state before each chunk, and the last
+        borders[0] = before.transpose(1, 2)
+
+        def part(e: slice, index: int) -> None:
+            torch.add(delta[..., e], delta_bias[e], out=y[..., e])
+            torch.ops.aten.softplus.out(y[..., e], out=dt[..., e])
+            drive = dt[..., e] * u[..., e]
+            local = rates[:, e].contiguous()
+            decay = u.new_empty(chunks.size, batch, *local.shape)
             states = torch.empty_like(decay)
-            for (begin, end), reset in zip(chunks, resets, strict=True):
-                size = end - begin
-                _decay(dt[begin:end], rates, reset, decay[:size])
-                _states(drive[begin:end], B[begin:end], decay[:size], state, states[:size])
-                read = torch.bmm(C[begin:end].reshape(-1, 1, C.shape[2]), states[:size].flatten(0, 1))
-                y[begin:end] = read.view(size, batch, channels)
-                state = states[size - 1].clone()
-                borders.append(state)
-            y.addcmul_(u, D)
-            out = y * F.silu(z)
-            ctx.save_for_backward(u, delta, A, B, C, D, z, delta_bias, dt, y, *borders[:-1])
-            ctx.chunks, ctx.resets = chunks, resets
-            return out, state.transpose(1, 2).contiguous()
+            for i, (begin, end) in enumerate(chunks.spans):
+                f, h = decay[: end - begin], states[: end - begin]
+                _decay(dt[begin:end, :, e], local, chunks.resets[i], f)
+                _states(drive[begin:end], B[begin:end], f, borders[i][..., e], h)
+                y[begin:end, :, e] = _over_states(C[begin:end], h)
+                borders[i + 1][..., e] = h[-1]
+            y[..., e].addcmul_(u[..., e], D[e])
+            torch.mul(y[..., e], F.silu(z[..., e]), out=out[..., e])
+
+        over_channels(part, channels, threads, u.device)
+        ctx.save_for_backward(u, delta, A, B, C, D, z, delta_bias, dt, y, borders)
+        ctx.chunks, ctx.threads = chunks, threads
+        return out, borders[-1].transpose(1, 2).contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        u, delta, A, B, C, D, z, delta_bias, dt, y, *borders = ctx.saved_tensors
-        batch = u.shape[1]
-        with torch.autocast(u.device.type, enabled=False):
-            grad_z = torch.ops.aten.silu_backward(grad_out * y, z)
-            grad_y = grad_out * F.silu(z)
-            grad_D = (grad_y * u).sum((0, 1))
-            drive = dt * u
-            rates = A.t().contiguous()
-            grad_dt, grad_drive = torch.empty_like(dt), torch.empty_like(dt)
-            grad_B, grad_C = torch.empty_like(B), torch.empty_like(C)
-            grad_rates = torch.zeros_like(rates)
-            most = ctx.chunks[0][1]
-            decay = u.new_empty(most, *borders[0].shape)
+        u, delta, A, B, C, D, z, delta_bias, dt, y, borders = ctx.saved_tensors
+        chunks: _Chunks = ctx.chunks
+        rates = A.t()
+        grad_u, grad_delta, grad_z = (torch.empty_like(dt) for _ in range(3))
+        grad_D, grad_bias, grad_rates = torch.empty_like(D), torch.empty_like(D), u.new_empty(rates.shape)
+        grad_B, grad_C = u.new_empty(ctx.threads, *B.shape), u.new_empty(ctx.threads, *C.shape)  # one of each per part
+        grad_before = u.new_empty(borders.shape[1:])
+
+        def part(e: slice, index: int) -> None:
+            x, dx, step, d_step = u[..., e], grad_u[..., e], dt[..., e], grad_delta[..., e]
+            grad_y = F.silu(z[..., e]).mul_(grad_out[..., e])
+            torch.mul(grad_out[..., e], y[..., e], out=dx)
+            torch.ops.aten.silu_backward.grad_input(dx, z[..., e], grad_input=grad_z[..., e])
+            drive = step * x
+            d_B, d_C = grad_B[index], grad_C[index]
+            local = rates[:, e].contiguous()
+            d_local = torch.zeros_like(local)
+            decay = u.new_empty(chunks.size, borders.shape[1], *local.shape)
             states, grads = torch.empty_like(decay), torch.empty_like(decay)
-            carry = grad_last.transpose(1, 2)  # what later steps want of the state at the chunk's end, (b n e)
-            for (begin, end), reset, before in zip(ctx.chunks[::-1], ctx.resets[::-1], borders[::-1], strict=True):
-                size = end - begin
-                step_dt = dt[begin:end]
-                f, h, g = decay[:size], states[:size], grads[:size]
-                _decay(step_dt, rates, reset, f)
+            carry = grad_last[:, e].transpose(1, 2)  # what later steps want of the state at a chunk's end, (b n e)
+            for i, (begin, end) in reversed(list(enumerate(chunks.spans))):
+                f, h, g = decay[: end - begin], states[: end - begin], grads[: end - begin]
+                before = borders[i][..., e]
+                _decay(step[begin:end], local, chunks.resets[i], f)
                 _states(drive[begin:end], B[begin:end], f, before, h)
                 torch.mul(grad_y[begin:end, :, None], C[begin:end, ..., None], out=g)
-                grad_C[begin:end] = _over_channels(h, grad_y[begin:end])
                 g[-1] += carry
                 now, factors = g.unbind(0), f.unbind(0)
-                for t in range(size - 1, 0, -1):
+                for t in range(end - begin - 1, 0, -1):
                     now[t - 1].addcmul_(factors[t], now[t])
-                grad_B[begin:end] = _over_channels(g, drive[begin:end])
-                read = torch.bmm(B[begin:end].reshape(-1, 1, B.shape[2]), g.flatten(0, 1))
-                grad_drive[begin:end] = read.view(size, batch, -1)
+                d_C[begin:end] = _over_channels(grad_y[begin:end], h)
+                d_B[begin:end] = _over_channels(drive[begin:end], g)
+                dx[begin:end] = _over_states(B[begin:end], g)  # of the drive, for now
                 f.mul_(g)
                 carry = f[0].clone()
                 f[1:].mul_(h[:-1])
                 f[0].mul_(before)  # f is now the gradient of dt A
-                grad_dt[begin:end] = torch.mul(f, rates, out=g).sum(2)
-                grad_rates += f.mul_(step_dt[:, :, None]).sum((0, 1))
-            grad_dt.addcmul_(grad_drive, u)
-            grad_u = grad_drive.mul_(dt).addcmul_(grad_y, D)
-            grad_delta = grad_dt.mul_(torch.sigmoid(delta + delta_bias))
-            grad_before = carry.transpose(1, 2)
-            grad_bias = grad_delta.sum((0, 1))
-        return grad_u, grad_delta, grad_rates.t(), grad_B, grad_C, grad_D, grad_z, grad_bias, grad_before, None
+                d_step[begin:end] = torch.mul(f, local, out=g).sum(2)
+                d_local += f.mul_(step[begin:end, :, None]).sum((0, 1))
+            grad_before[..., e] = carry
+            d_step.addcmul_(dx, x)
+            dx.mul_(step).addcmul_(grad_y, D[e])
+            d_step.mul_(torch.sigmoid(delta[..., e] + delta_bias[e]))
+            grad_rates[:, e] = d_local
+            grad_D[e] = grad_y.mul_(x).sum((0, 1))
+            grad_bias[e] = d_step.sum((0, 1))
 
-
-def _over_channels(a: Tensor, b: Tensor) -> Tensor:
-    """sum over e of a (t b n e) times b (t b e), as (t b n)."""
-    return torch.bmm(a.flatten(0, 1), b.flatten(0, 1)[..., None]).view(a.shape[:3])
+        over_channels(part, u.shape[2], ctx.threads, u.device)
+        grads = (grad_u, grad_delta, grad_rates.t(), grad_B.sum(0), grad_C.sum(0), grad_D, grad_z, grad_bias)
+        return *grads, grad_before.transpose(1, 2), None
 
 
 def selective_scan(
@@ -158,8 +176,8 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """The scan over u, delta, z (l b e), A (e n), B, C (l b n), D, delta_bias (e) from the state `before` (b e n).
 
-    `starts` (l b) bool: the state before such a step is dropped. Returns y (l b e) and the last state (b e n), in float32, or
-    in float64 if u is.
+    `starts` (l b) bool: the state before such a step is dropped. Returns y (l b e) and the last state (b e n), in
+    float32, or in float64 if u is.
     """
     dtype = torch.promote_types(u.dtype, torch.float32)
     if before is None:

@@ -58,6 +58,8 @@ class Transformer(nn.Module):
     def __init__(self, hparams: TransformerHParams) -> None:
         super().__init__()
         self.dim = hparams.dim
+        self.width = hparams.dim // hparams.heads
+        self.kv_heads = hparams.kv_heads or hparams.heads
         self.base = hparams.rope_base
         self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
         self.norm = RMSNorm(hparams.dim)
@@ -69,14 +71,13 @@ class Transformer(nn.Module):
     def forward(
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """x (b l d) -> hidden (b l d); the state holds `length` (b,) and, per layer i, `keys.i` and `values.i` (b m k c)."""
+        """x (b l d) -> hidden (b l d); the state: `length` (b,) and, per layer i, `keys.i`, `values.i` (b m k c)."""
         after: State = {}
-        width = self.layers[0].self_attn.width
         if state is None:
-            plan = plan_training(x, starts, width, self.base)
+            plan = plan_training(x, starts, self.width, self.base)
         else:
             limit = state["keys.0"].shape[1]
-            plan, after["length"] = plan_cached(x, starts, state["length"], limit, width, self.base)
+            plan, after["length"] = plan_cached(x, starts, state["length"], limit, self.width, self.base)
         stream = x.to(torch.promote_types(x.dtype, torch.float32))
         for i, layer in enumerate(self.layers):
             part = None if state is None else {"keys": state[f"keys.{i}"], "values": state[f"values.{i}"]}
@@ -89,8 +90,8 @@ class Transformer(nn.Module):
         """Empty caches of `max_length` slots."""
         weight = self.norm.weight
         state = {"length": torch.zeros(batch, dtype=torch.int64, device=weight.device)}
-        for i, layer in enumerate(self.layers):
-            shape = (batch, max_length, layer.self_attn.kv_heads, layer.self_attn.width)
+        shape = (batch, max_length, self.kv_heads, self.width)
+        for i in range(len(self.layers)):
             state |= {f"{key}.{i}": weight.new_zeros(shape) for key in ("keys", "values")}
         return state
 
