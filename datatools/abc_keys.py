@@ -70,8 +70,7 @@ def parse_key(value: str) -> Key | None:
     if value in ("", "none", "NONE", "None"):
         return _KEYS["Cmaj"]
     if value.startswith(("HP", "Hp")):
-        # Highland pipes: the music is written without signature (HP) or with two sharps (Hp).
-        return _KEYS["Cmaj"] if value.startswith("HP") else _KEYS["Amix"]
+        return _KEYS["Amix"]  # the scale of Highland pipes, whether its sharps are printed (Hp) or not (HP)
     match = _KEY.match(value)
     if match is None:
         if re.match(r"(clef|middle|octave|transpose|stafflines|style|treble|bass|alto|tenor|perc|[\^_=])", value):

@@ -46,7 +46,7 @@ _PATTERNS = {
 }
 _MASTER = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _PATTERNS.items()))
 _FIELD_LINE = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
-_MAIL_BREAK = re.compile(r"=(?:20)?\s*$")  # what quoted-printable mail leaves at a line's end
+_MAIL_BREAK = re.compile(r"=(?:20)?\s*$")  # what quoted-printable mail leaves at line ends; `=3D` is its `=`
 _BARE_ENDING = re.compile(r"\s*(\d[\d,.-]*)")
 _PLUS_DECORATION = re.compile(r"\+(?![A-Ga-g^_=,'\d/]+\+)[^+|\[\]\s]{1,40}\+")
 _GROUPS = {kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()}
@@ -60,7 +60,7 @@ def lex(text: str) -> Source:
     in_header = True
     has_key = re.search(r"^K:", text, re.MULTILINE) is not None
     for number, line in enumerate(text.splitlines(), 1):
-        line = _MAIL_BREAK.sub("", line.lstrip("\ufeff"))
+        line = line.lstrip("\ufeff")
         if line.startswith("%"):
             continue
         field = _FIELD_LINE.match(line)
@@ -73,7 +73,7 @@ def lex(text: str) -> Source:
                 symbols.append(Symbol("field", (letter, value), number))
         elif _uncommented(line).strip() and not (in_header and has_key):  # no music stands before the header's end
             in_header = False
-            _lex_line(_uncommented(line), number, symbols)
+            _lex_line(_MAIL_BREAK.sub("", _uncommented(line)).replace("=3D", "="), number, symbols)
             if len(symbols) > LONGEST_SOURCE:
                 raise ValueError(f"line {number}: the tune has more than {LONGEST_SOURCE} symbols")
     return Source(header, symbols)

@@ -129,7 +129,7 @@ class _Parser:
         if re.search(r"transpose=\s*[+-]?0*[1-9]", value):
             raise ValueError(f"V:{value}: transposing voices cannot be told; write the sounding notes")
         label = re.search(r'(?:name|nm)=\s*"([^"]*)"', value)
-        self.names.setdefault(name, label[1] if label else "")
+        self.names[name] = label[1] if label else self.names.get(name, "")
         return self.state
 
     def _symbols(self) -> None:
@@ -235,6 +235,8 @@ class _Parser:
         r = int(parts[2][:3] or 0) or p
         if not (2 <= p <= 9 and 1 <= q <= 16 and 1 <= r <= 32):
             raise ValueError(f"the tuplet ({':'.join(parts)[:16]} is none; expected (p:q:r with p from 2 to 9")
+        if p == q:
+            return  # it changes no length
         self.serial += 1
         self.state.tuplet, self.state.tuplet_left = Tuplet(p, q, self.serial), r
 

@@ -5,6 +5,7 @@ Ticks: 480 a quarter note. Onsets and ends are rounded from exact sums, so nothi
 
 from fractions import Fraction
 
+import numpy as np
 import symusic
 
 from datatools.abc_repeats import read_tune
@@ -27,9 +28,15 @@ def score_of(tune: Tune) -> symusic.Score:
     for index, voice in enumerate(tune.voices):
         name = tune.names[index] if index < len(tune.names) else ""
         track = symusic.Track(name or (tune.title if index == 0 else ""), 0, False)
-        rows = sorted(_notes(voice))
-        for time, pitch, duration in rows:
-            track.notes.append(symusic.Note(time, duration, pitch, VELOCITY))
+        rows = np.array(sorted(_notes(voice)), dtype=np.int32).reshape(-1, 3)
+        if not len(rows):
+            continue  # a voice of rests only
+        track.notes = symusic.Note.from_numpy(
+            time=rows[:, 0].copy(),
+            duration=rows[:, 2].copy(),
+            pitch=rows[:, 1].astype(np.int8),
+            velocity=np.full(len(rows), VELOCITY, dtype=np.int8),
+        )
         result.tracks.append(track)
     _signatures(result, tune)
     return result

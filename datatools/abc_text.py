@@ -116,7 +116,7 @@ def words(tune: Tune) -> list[str]:
     out = [meter_word(tune.meter), f"L:{tune.unit}", f"K:{tune.key.name}"]
     spellers = [Speller(tune.key) for _ in tune.voices]
     meters = [tune.meter for _ in tune.voices]
-    for number in range(max(len(voice) for voice in tune.voices)):
+    for number in range(max((len(voice) for voice in tune.voices), default=0)):
         for index, voice in enumerate(tune.voices):
             if number >= len(voice):
                 continue

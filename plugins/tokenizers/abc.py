@@ -1,0 +1,105 @@
+"""Folk-RNN-style tokens over ABC text (Sturm et al., arXiv 1604.08723).
+
+A piece is its canonical ABC, word by word: `M:6/8 L:1/8 K:Ador`, then bars such as `e A A B 2 A |`. Repeats are written
+out; a pitch and its accidental are one token, a length other than 1 another; the bars of several voices take turns
+(`V:1` bar `V:2` bar). What is lost: title, tempo, velocities, instruments, and all that ABC writes without pitch or time.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.checkpoint import write_json
+from core.piece import Piece
+from datatools.abc_reader import score_of
+from datatools.abc_repeats import read_tune
+from datatools.abc_text import text_of, words
+from hparams.tokenizers import AbcHParams
+from plugins import hookimpl
+from plugins.tokenizers.abc_repair import repaired
+from plugins.tokenizers.abc_vocabulary import SPECIALS, vocabulary
+
+FORMAT = 1  # raised whenever the same text would give other words
+FILE = "abc.json"
+
+
+class AbcTokenizer:
+    """The contract of core/tokenizer.py over a closed vocabulary; nothing is learnt."""
+
+    streams = 1
+    pad_id, bos_id, eos_id = 0, 1, 2
+
+    def __init__(self) -> None:
+        self._words = vocabulary()
+        self._ids = {word: id for id, word in enumerate(self._words)}
+        self.vocab_size = len(self._words)
+
+    def encode(self, piece: Piece) -> list[int]:
+        """Ids of the piece; ValueError naming it and the first thing that has no token."""
+        try:
+            said = words(read_tune(piece.abc, silent=True))
+        except ValueError as error:
+            raise _named(piece, str(error)) from error
+        try:
+            return [self._ids[word] for word in said]
+        except KeyError:
+            missing = next(word for word in said if word not in self._ids)
+            bar = said[: said.index(missing)].count("|") + 1
+            raise _named(piece, f'"{missing}" in bar {bar} is outside the vocabulary of abc tokens') from None
+
+    def decode(self, ids: Sequence[int]) -> Piece:
+        """A piece from any ids; special ids and ids beyond the vocabulary are passed over."""
+        said = (self._words[id] for id in map(int, ids) if len(SPECIALS) <= id < self.vocab_size)
+        tune = read_tune(repaired(said), silent=True)
+        return Piece("decoded abc tokens", "", "", lambda: score_of(tune), lambda: text_of(tune))
+
+    def token(self, id: int) -> str:
+        """The word of an id."""
+        return self._words[id]
+
+    def bar_starts(self, ids: Sequence[int]) -> list[int]:
+        """Positions at which a bar of the first voice begins; position 0 stands for header and first bar."""
+        starts = [0] if len(ids) else []
+        voice = 0
+        before = ""
+        for position, id in enumerate(ids):
+            word = self._words[id] if 0 <= id < self.vocab_size else ""
+            here = int(word[2:]) if word.startswith("V:") else None
+            if before == "|" and (here is None or here <= voice):
+                starts.append(position)
+            voice = here if here is not None else voice
+            before = word
+        return starts
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps([FORMAT, self._words]).encode()).hexdigest()[:16]
+
+    def save(self, folder: Path) -> None:
+        """Writes the vocabulary, by which a later build knows whether it is the same tokenizer."""
+        write_json(Path(folder) / FILE, {"format": FORMAT, "words": self._words})
+
+
+def _named(piece: Any, message: str) -> ValueError:
+    source = str(getattr(piece, "source", ""))
+    return ValueError(message if source and source in message else f"{source}: {message}")
+
+
+def build(hparams: AbcHParams, folder: Path | None = None) -> AbcTokenizer:
+    """The tokenizer; ValueError when `folder` holds another vocabulary than this version has."""
+    tokenizer = AbcTokenizer()
+    path = Path(folder) / FILE if folder is not None else None
+    if path is not None and path.is_file():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved != {"format": FORMAT, "words": tokenizer._words}:
+            raise ValueError(
+                f"{path} holds format {saved.get('format')} with {len(saved.get('words', []))} words; expected format "
+                f"{FORMAT} with {tokenizer.vocab_size}: use the version that wrote it, or train anew"
+            )
+    return tokenizer
+
+
+@hookimpl
+def register_tokenizers(register: Callable[..., None]) -> None:
+    register("abc", AbcHParams, build)
