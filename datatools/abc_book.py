@@ -1,7 +1,7 @@
 """Books of tunes: one ABC file to the texts of its tunes.
 
-A tune begins at its `X:` line. Fields before the first `X:` hold for every tune. A blank line ends a tune, except where no
-music has come yet (some files leave one between header and music).
+A tune begins at its `X:` line. Fields before the first `X:` hold for every tune. A blank line ends a tune, except where
+no music has come yet (some files leave one between header and music).
 """
 
 import re

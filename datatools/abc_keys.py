@@ -9,7 +9,19 @@ from typing import NamedTuple
 
 LETTERS = "CDEFGAB"
 MODES = ("maj", "min", "dor", "mix", "phr", "lyd", "loc")
-_MODE_FIFTHS = {"maj": 0, "ion": 0, "min": -3, "aeo": -3, "m": -3, "dor": -2, "mix": -1, "phr": -4, "lyd": 1, "loc": -5, "": 0}
+_MODE_FIFTHS = {
+    "maj": 0,
+    "ion": 0,
+    "min": -3,
+    "aeo": -3,
+    "m": -3,
+    "dor": -2,
+    "mix": -1,
+    "phr": -4,
+    "lyd": 1,
+    "loc": -5,
+    "": 0,
+}
 _MODE_NAMES = {"ion": "maj", "aeo": "min", "m": "min", "": "maj"}
 _TONIC_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
 _KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
@@ -56,7 +68,11 @@ def _named(fifths: int, mode: str) -> str:
     return letter + ("#" * accidental if accidental > 0 else "b" * -accidental) + mode
 
 
-_KEYS = {_named(fifths, mode): Key(_named(fifths, mode), fifths, signature(fifths)) for mode in MODES for fifths in range(-7, 8)}
+_KEYS = {
+    _named(fifths, mode): Key(_named(fifths, mode), fifths, signature(fifths))
+    for mode in MODES
+    for fifths in range(-7, 8)
+}
 
 
 def plain_key(fifths: int, mode: str = "maj") -> Key:

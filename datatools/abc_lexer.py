@@ -49,7 +49,9 @@ _FIELD_LINE = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
 _MAIL_BREAK = re.compile(r"=(?:20)?\s*$")  # what quoted-printable mail leaves at line ends; `=3D` is its `=`
 _BARE_ENDING = re.compile(r"\s*(\d[\d,.-]*)")
 _PLUS_DECORATION = re.compile(r"\+(?![A-Ga-g^_=,'\d/]+\+)[^+|\[\]\s]{1,40}\+")
-_GROUPS = {kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()}
+_GROUPS = {
+    kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()
+}
 _MUSIC_FIELDS = frozenset("KMLQVP")
 
 
@@ -116,7 +118,7 @@ def _ending(line: str, at: int, number: int, symbols: list[Symbol]) -> int:
 
 
 def _add_bar(symbol: Symbol, symbols: list[Symbol]) -> None:
-    """Adds a bar line; a lone colon joins the bar line beside it (`||` at a line's end, `:` at the next one's start)."""
+    """Adds a bar line; a lone colon joins the one beside it (`||` at a line's end, `:` at the next one's start)."""
     before = symbols[-1] if symbols else None
     if before is not None and before.kind == "bar" and ":" in (symbol.parts[0], before.parts[0]):
         symbols[-1] = Symbol("bar", (before.parts[0] + symbol.parts[0],), before.line)

@@ -1,8 +1,8 @@
 """From a tune's symbols to items voice by voice: pitches resolved, lengths exact, repeats still as written.
 
 An item is an Event, a Mark (bar line, repeat, ending number, part label) or a meter change. Accidentals last to the end
-of the bar for the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard 2.1,
-section 4.
+of the bar for the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard
+2.1, section 4.
 """
 
 import re
@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from datatools.abc_keys import ACCIDENTALS, LETTERS, Key, Meter, default_unit, parse_key, parse_meter, parse_tempo, parse_unit
+from datatools.abc_keys import (
+    ACCIDENTALS,
+    LETTERS,
+    Key,
+    Meter,
+    default_unit,
+    parse_key,
+    parse_meter,
+    parse_tempo,
+    parse_unit,
+)
 from datatools.abc_lexer import Source, Symbol
 from datatools.abc_tune import Event, Pitch, Tuplet, spelled
 
@@ -21,7 +31,7 @@ _BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
 
 @dataclass(slots=True)
 class Mark:
-    """A bar line or a part's label: `again` further playings end here, `left` opens a repeat, `double` ends a section."""
+    """A bar line or part label: `again` further playings end here, `left` opens a repeat, `double` ends a section."""
 
     again: int = 0
     left: bool = False
@@ -84,8 +94,11 @@ class _Parser:
         self.serial = 0
 
     def run(self) -> Parsed:
-        title, meter, unit, key, order = "", (4, 4), None, parse_key("C"), ""
-        tempo_text, declared = "", []
+        title, order, tempo_text = "", "", ""
+        meter: Meter = (4, 4)
+        unit: Fraction | None = None
+        key = parse_key("C")
+        declared: list[str] = []
         for letter, value, line in self.source.header:
             try:
                 if letter == "T":
@@ -112,7 +125,7 @@ class _Parser:
             self._enter(value)
         self.state = next(iter(self.voices.values())) if self.voices else self._enter("1")
         self._symbols()
-        voices = {name: state.items for name, state in self.voices.items() if any(isinstance(i, Event) for i in state.items)}
+        voices = {name: state.items for name, state in self.voices.items() if state.last is not None}
         return Parsed(title, meter, unit, key, tempo, order, voices, self.names)
 
     def _enter(self, value: str) -> _State:
@@ -190,7 +203,9 @@ class _Parser:
         state = self.state
         length = ratio * state.unit
         if length > LONGEST_NOTE or length <= 0 or length.denominator > 1 << 16:
-            raise ValueError(f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}")
+            raise ValueError(
+                f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
+            )
         event = Event(pitches, length, state.key, ties, tuple(state.graces), None, state.tempo)
         state.graces, state.tempo = [], None
         if state.tuplet_left:
@@ -241,7 +256,7 @@ class _Parser:
         self.state.tuplet, self.state.tuplet_left = Tuplet(p, q, self.serial), r
 
     def _graces(self, stream: Iterator[Symbol]) -> list[Pitch]:
-        graces = []
+        graces: list[Pitch] = []
         for symbol in stream:
             if symbol.kind == "ungrace":
                 return graces
@@ -302,7 +317,8 @@ class _Parser:
 
     def _concerned(self) -> list[_State]:
         """The current voice; all voices while no note has been written yet."""
-        return [self.state] if any(state.last for state in self.voices.values()) else [self.first, *self.voices.values()]
+        begun = any(state.last is not None for state in self.voices.values())
+        return [self.state] if begun else [self.first, *self.voices.values()]
 
     def _change(self, **values: Key | Meter | Fraction) -> None:
         for voice in self._concerned():

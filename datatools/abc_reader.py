@@ -1,6 +1,7 @@
 """ABC text to a symusic score.
 
-Ticks: 480 a quarter note. Onsets and ends are rounded from exact sums, so nothing drifts; a note lasts at least one tick.
+Ticks: 480 a quarter note. Onsets and ends are rounded from exact sums, so nothing drifts; a note lasts at least one
+tick.
 """
 
 from fractions import Fraction

@@ -141,7 +141,9 @@ def _coalesced(items: list[Item]) -> list[Item]:
     for item in items:
         last = out[-1] if out else None
         if isinstance(item, Mark) and isinstance(last, Mark) and not (item.endings or last.endings):
-            out[-1] = Mark(max(item.again, last.again), item.left or last.left, item.double or last.double, line=item.line)
+            out[-1] = Mark(
+                max(item.again, last.again), item.left or last.left, item.double or last.double, line=item.line
+            )
         else:
             out.append(item)
     return out
@@ -174,8 +176,10 @@ def _bars(items: list[Item], meter: Meter) -> list[Bar]:
 
 
 def _halves(first: Bar, second: Bar) -> bool:
-    return first.meter is not None and first.meter == second.meter and (
-        first.duration + second.duration == Fraction(*first.meter)
+    return (
+        first.meter is not None
+        and first.meter == second.meter
+        and (first.duration + second.duration == Fraction(*first.meter))
     )
 
 
@@ -186,4 +190,6 @@ def _settle(bars: list[Bar]) -> None:
         following = events[index + 1] if index + 1 < len(events) else None
         if any(event.ties):
             reached = () if following is None or following.graces else {pitch.midi for pitch in following.pitches}
-            event.ties = tuple(tie and pitch.midi in reached for tie, pitch in zip(event.ties, event.pitches, strict=True))
+            event.ties = tuple(
+                tie and pitch.midi in reached for tie, pitch in zip(event.ties, event.pitches, strict=True)
+            )

@@ -1,7 +1,7 @@
 """A Tune as the words of its canonical ABC, and as text.
 
-The words of several voices are interleaved bar by bar (`V:1` bar `V:2` bar ...); the text writes one voice after the other,
-which every reader of ABC understands. An accidental is written where the pitch differs from what key and bar
+The words of several voices are interleaved bar by bar (`V:1` bar `V:2` bar ...); the text writes one voice after the
+other, which every reader of ABC understands. An accidental is written where the pitch differs from what key and bar
 already say. The text holds title and tempo too; the words do not.
 """
 
@@ -35,8 +35,8 @@ def pitch_word(pitch: Pitch, sign: str = "") -> str:
 class Speller:
     """The key and the accidentals of the bar so far, for one voice.
 
-    Some readers let an accidental hold for its letter in every octave, others in its own only: a sign is written wherever
-    either would be wrong without it.
+    Some readers let an accidental hold for its letter in every octave, others in its own only: a sign is written
+    wherever either would be wrong without it.
     """
 
     def __init__(self, key: Key) -> None:

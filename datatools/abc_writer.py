@@ -1,13 +1,14 @@
 """A quantised symusic score as ABC text.
 
-Every onset and end must lie on a grid of 24 steps a quarter note (so on 12 or on 8 a quarter). Notes that sound together
-are chords where they begin and end together, else voices; a track may need several. Velocities, programs and controls have
-no place in ABC's notes and are left out; drums are refused.
+Every onset and end must lie on a grid of 24 steps a quarter note (so on 12 or on 8 a quarter). Notes that sound
+together are chords where they begin and end together, else voices; a track may need several. Velocities, programs,
+controls and changes of tempo have no place in these notes and are left out; drums are refused.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from datatools.abc_keys import MODES, Key, Meter, plain_key
@@ -134,7 +135,7 @@ def _spans(score: Any, end: int, name: str) -> list[_Span]:
         changes[signature.time * 24 // score.ticks_per_quarter] = (beats, unit)
     times = [*sorted(time for time in changes if time < end), end]
     spans: list[_Span] = []
-    for start, stop in zip(times, times[1:], strict=False):
+    for start, stop in pairwise(times):
         meter = changes[start]
         assert meter is not None
         length = STEPS * meter[0] // meter[1]
@@ -159,8 +160,8 @@ def _keys(score: Any, voices: list[list[_Chord]]) -> list[tuple[int, Key]]:
             for chord in voice:
                 for pitch in chord.pitches:
                     classes[pitch % 12] += 1
-        scale = {fifths: sum(classes[(7 * place) % 12] for place in range(fifths - 1, fifths + 6)) for fifths in range(-6, 7)}
-        best = max(scale, key=lambda fifths: (scale[fifths], -abs(fifths), fifths))
+        inside = {f: sum(classes[7 * place % 12] for place in range(f - 1, f + 6)) for f in range(-6, 7)}
+        best = max(inside, key=lambda fifths: (inside[fifths], -abs(fifths), fifths))
         found[0] = plain_key(best, MODES[0])
     first = min(found)
     found[0] = found[first]

@@ -2,7 +2,8 @@
 
 A piece is its canonical ABC, word by word: `M:6/8 L:1/8 K:Ador`, then bars such as `e A A B 2 A |`. Repeats are written
 out; a pitch and its accidental are one token, a length other than 1 another; the bars of several voices take turns
-(`V:1` bar `V:2` bar). What is lost: title, tempo, velocities, instruments, and all that ABC writes without pitch or time.
+(`V:1` bar `V:2` bar). What is lost: title, tempo, velocities, instruments, and all that ABC writes without pitch or
+time.
 """
 
 import hashlib

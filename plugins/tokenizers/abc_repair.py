@@ -1,8 +1,8 @@
 """Any words of the `abc` vocabulary to well-formed ABC text.
 
-What stands where it cannot mean anything is left out: a length after no note, a bracket that closes nothing, a tuplet that
-is not filled, grace notes before nothing. What is missing is supplied: the header, the closing of what is open. The same
-words always give the same text.
+What stands where it cannot mean anything is left out: a length after no note, a bracket that closes nothing, a tuplet
+that is not filled, grace notes before nothing. What is missing is supplied: the header, the closing of what is open. The
+same words always give the same text.
 """
 
 from collections.abc import Iterable
