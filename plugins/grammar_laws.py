@@ -53,17 +53,22 @@ def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
         together = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
 
 
-def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int], bool, list[str]]]:
-    """Rows drawn from random logits under the mask: ids, whether the row ended, what was wrong with its masks."""
+def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int], int, list[str]]]:
+    """Rows drawn from random logits under the mask: ids, after how many it last might end, what was wrong with masks.
+
+    A row that does not end by itself may be ended wherever the grammar allows it, as a limit of length does.
+    """
     tokenizer = subject.tokenizer
     drawn = torch.Generator().manual_seed(derive("grammar laws"))
     ids: list[list[int]] = [[] for _ in range(ROWS)]
     wrong: list[list[str]] = [[] for _ in range(ROWS)]
-    rows, state, ended = list(range(ROWS)), grammar.begin(ROWS), set()
+    rows, state, ends = list(range(ROWS)), grammar.begin(ROWS), [-1] * ROWS
     for step in range(STEPS):
         mask = _allowed(subject, grammar, state, len(rows))
         logits = torch.randn(mask.shape, generator=drawn).masked_fill(~mask, -torch.inf)  # b v
         for at, row in enumerate(rows):
+            if mask[at, tokenizer.eos_id]:
+                ends[row] = len(ids[row])
             if not mask[at].any():
                 wrong[row].append(f"step {step}: nothing is allowed")
             if mask[at, [tokenizer.pad_id, tokenizer.bos_id]].any():
@@ -71,7 +76,6 @@ def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int]
         alive = mask.any(1)
         chosen = torch.where(alive, logits.nan_to_num(neginf=-1e9).argmax(1), tokenizer.eos_id)  # b
         going = [at for at in range(len(rows)) if alive[at] and int(chosen[at]) != tokenizer.eos_id]
-        ended |= {rows[at] for at in range(len(rows)) if int(chosen[at]) == tokenizer.eos_id}
         if not going:
             break
         state = grammar.advance(select(state, going), chosen[going])
@@ -79,7 +83,7 @@ def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int]
         for row, id in zip(rows, chosen[going].tolist(), strict=True):
             ids[row].append(id)
     for row in range(ROWS):
-        yield ids[row], row in ended, wrong[row]
+        yield ids[row], ends[row], wrong[row]
 
 
 @law("grammar always leaves a token", once=True)
@@ -91,10 +95,9 @@ def always_leaves_a_token(subject: TokenizerSubject, specimen: Specimen) -> Iter
 @law("grammar samples are music that survives", once=True)
 def samples_survive(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     tokenizer = subject.tokenizer
-    for number, (ids, ended, _) in enumerate(_sample(subject, subject.offered("grammar")())):
-        piece = tokenizer.decode(ids)
-        if ended:
-            yield verdict(f"sample {number} of {len(ids)} tokens has no notes", len(heard(piece)) > 0)
-            what = f"sample {number} of {len(ids)} tokens, encoded and decoded"
-            yield same_music(what, tokenizer.decode(tokenizer.encode(piece)), piece)
-    yield Finding("all samples decode", 0.0)
+    for number, (ids, end, _) in enumerate(_sample(subject, subject.offered("grammar")())):
+        yield verdict(f"sample {number} may not end within {len(ids)} tokens", end >= 0)
+        piece = tokenizer.decode(ids[:end])
+        yield verdict(f"sample {number}, ended after {end} tokens, has no notes", len(heard(piece)) > 0)
+        what = f"sample {number}, ended after {end} tokens, encoded and decoded"
+        yield same_music(what, tokenizer.decode(tokenizer.encode(piece)), piece)

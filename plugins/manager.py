@@ -27,8 +27,12 @@ BUILT_IN = (
     *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm")),
     *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc")),
     *(f"plugins.datasets.{name}" for name in ("bach_chorales", "folk_tunes", "folder")),
-    *(f"plugins.metrics.{name}" for name in ("pitch", "rhythm", "polyphony", "pitch_class_distance")),
-    *(f"plugins.metrics.{name}" for name in ("note_duration_distance", "harmonic_distance", "overlap_area", "frechet")),
+    *(
+        f"plugins.metrics.{name}"
+        for name in ("pitch", "rhythm", "polyphony", "repetition", "originality", "decodability")
+    ),
+    *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
+    *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
     "hparams.presets",
 )
 

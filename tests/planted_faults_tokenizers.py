@@ -47,6 +47,14 @@ class RefusesMelodies(ReferenceTokenizer):
         return super().encode(piece)
 
 
+@breaks("takes music or names the piece")
+class RefusesMost(ReferenceTokenizer):
+    def encode(self, piece):
+        if len(piece.score.tracks[0].notes) not in (1, 8, 24):
+            raise ValueError(f"{piece.source} has an odd number of notes")
+        return super().encode(piece)
+
+
 @breaks("piece left alone")
 class ChangesThePiece(ReferenceTokenizer):
     def encode(self, piece):
@@ -245,6 +253,15 @@ class AllowsPadding(ReferenceGrammar):
     def allowed(self, state):
         allowed = super().allowed(state)
         allowed[:, 0] = True
+        return allowed
+
+
+@breaks("grammar samples are music that survives")
+@with_grammar
+class EndsOnlyAfterTheLongestNote(ReferenceGrammar):
+    def allowed(self, state):
+        allowed = super().allowed(state)
+        allowed[:, 2] &= state["last"] == len(NAMES)
         return allowed
 
 

@@ -326,7 +326,7 @@ class MidiTokTokenizer:
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
         """Positions at which a bar begins; only the beginning where the tokens do not tell bars."""
         if "Bar_None" not in self.base_tokens:
-            return [0]
+            return [0] if len(ids) else []
         bar = self.base_tokens.index("Bar_None")
         result: list[int] = []
         for position, id in enumerate(ids):
