@@ -26,7 +26,7 @@ class Entry:
 
     key: str
     side: Side
-    sketch: Sketch
+    sketch: Sketch = field(compare=False)
     name: str
     group: str = ""
 

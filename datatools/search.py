@@ -50,9 +50,7 @@ def search(root: Path, extensions: Collection[str]) -> Found:
             elif entry.is_dir():
                 (links if entry.is_symlink() else waiting).append(path)
                 if wanted:
-                    found.skipped.append(
-                        (path.relative_to(root).as_posix(), "a folder, not a file (what is in it is read)")
-                    )
+                    found.skipped.append((path.relative_to(root).as_posix(), "a folder; what is in it is read"))
             elif wanted and not entry.is_file():
                 why = "a link to nothing" if entry.is_symlink() else "no regular file"
                 found.skipped.append((path.relative_to(root).as_posix(), why))

@@ -1,0 +1,281 @@
+"""From a folder of files to a token store and back: nothing lost, nothing leaked, nothing done twice."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.dataset import SPLITS
+from core.errors import HubError
+from datatools import encoding, survey
+from datatools.cache import TokenStore, cache_folder, prepare
+from datatools.encoding import token_type
+from datatools.scores import read
+from hparams.base import DataHParams
+from plugins.datasets.folder import Folder
+from tests.toy_tokenizer import ToyTokenizer, build
+from tests.tunes import tune, write
+
+ROOT = Path(__file__).parent.parent
+DATA = DataHParams(workers=2, seconds_per_file=20, megabytes_per_worker=1024)
+BOOK = "X:1\nT:First\nM:4/4\nL:1/8\nK:C\nCDEF GABc|\n\nX:2\nT:Second\nM:3/4\nL:1/4\nK:G\nGBd|gdB|\n"
+
+
+def prepared(folder: Path, key: str = "toy") -> TokenStore:
+    return prepare(Folder(str(folder)), build, key, DATA, progress=False)
+
+
+def sides(store: TokenStore) -> dict[str, str]:
+    return {piece.source: split for split in SPLITS for piece in store.pieces(split)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWAPTUNES_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield cache_folder()
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty tunes, two of them also in other keys, a book of two, one beyond the tokenizer, three that are no music."""
+    folder = tmp_path_factory.mktemp("music")
+    write(folder / "tunes", range(30))
+    tune(4, shift=3).dump_midi(str(folder / "retitled.MID"))
+    tune(5, stretch=2).dump_midi(str(folder / "slow.mid"))
+    (folder / "book.abc").write_text(BOOK)
+    tune(99, shift=127 - int(tune(99).tracks[0].notes.numpy()["pitch"].max())).dump_midi(str(folder / "high.mid"))
+    (folder / "empty.mid").touch()
+    (folder / "page.mid").write_text("<!DOCTYPE html><html>404</html>")
+    (folder / "line\nbreak.mid").write_bytes(b"MThd")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(music: Path, fresh_cache: Path) -> TokenStore:
+    return prepared(music)
+
+
+def test_tokens_are_those_of_the_tokenizer(store: TokenStore) -> None:
+    for split in SPLITS:
+        pieces = store.pieces(split)
+        assert [len(store.ids(split, k)) for k in range(len(pieces))] == [piece.tokens for piece in pieces]
+        assert store.lengths(split).tolist() == [piece.tokens for piece in pieces]
+        for k, info in enumerate(pieces):
+            piece = read(info.path, info.index)
+            assert store.ids(split, k).tolist() == ToyTokenizer().encode(piece)
+            assert (info.sha256, info.split, info.notes) == (piece.sha256, split, piece.score.note_num())
+            assert info.seconds == pytest.approx(piece.score.to("second").end(), abs=1e-3)
+        with pytest.raises(IndexError):
+            store.ids(split, len(pieces))
+    assert store.ids("train", 0).dtype == np.uint16
+
+
+def test_every_item_is_a_piece_or_named(store: TokenStore, music: Path) -> None:
+    lines = dict(line.split(": ", 1) for line in store.failures_path.read_text().splitlines())
+    assert set(lines) == {"empty.mid", "page.mid", "line\\nbreak.mid", "high.mid"}
+    assert "empty" in lines["empty.mid"] and "web page" in lines["page.mid"]
+    assert lines["high.mid"] == "pitch 127 is beyond this tokenizer"
+    tunes = {f"tunes/tune-{seed:03d}.mid" for seed in range(30)}
+    assert set(sides(store)) == tunes | {"retitled.MID", "slow.mid", "book.abc#0", "book.abc#1"}
+    manifest = store.manifest
+    assert (manifest["failures"], manifest["unread"], manifest["refused"], manifest["left_out"]) == (4, 3, 1, 0)
+
+
+def test_manifest_counts_what_is_there(store: TokenStore) -> None:
+    for split in SPLITS:
+        pieces, counts = store.pieces(split), store.manifest["counts"][split]
+        assert counts["pieces"] == len(pieces) > 0
+        for name in ("notes", "tokens", "seconds"):
+            assert counts[name] == pytest.approx(sum(getattr(piece, name) for piece in pieces), abs=0.1)
+    assert store.manifest["tokenizer"]["fingerprint"] == ToyTokenizer(store.tokenizer_folder).fingerprint()
+
+
+def test_variants_are_on_one_side_and_told(store: TokenStore) -> None:
+    side = sides(store)
+    assert side["retitled.MID"] == side["tunes/tune-004.mid"]
+    assert side["slow.mid"] == side["tunes/tune-005.mid"]
+    near = [json.loads(line) for line in (store.folder / "near.jsonl").read_text().splitlines()]
+    pairs = [{one["source"], one["elders"][0]["name"]} for one in near]
+    assert {"retitled.MID", "tunes/tune-004.mid"} in pairs and {"slow.mid", "tunes/tune-005.mid"} in pairs
+    assert store.manifest["near_duplicates"] == len(near) == 2
+
+
+def test_the_tokenizer_learns_from_training_pieces_only(store: TokenStore) -> None:
+    seen = ToyTokenizer(store.tokenizer_folder).seen
+    refused = ["high"] if len(seen) > store.count("train") else []
+    assert seen == sorted([piece.title for piece in store.pieces("train")] + refused)
+
+
+def test_a_second_preparation_reads_nothing(store: TokenStore, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(survey, "map_pieces", refuse)
+    monkeypatch.setattr(encoding, "map_pieces", refuse)
+    monkeypatch.setattr("datatools.search.checksum", refuse)
+    assert prepared(music).folder == store.folder
+
+
+def test_another_tokenizer_shares_the_survey(store: TokenStore, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "map_pieces", None)
+    other = prepared(music, "another")
+    assert other.folder != store.folder
+    assert sides(other) == sides(store)
+
+
+def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped every ten pieces, with a torn line or stray bytes left behind each time, it ends in the same store."""
+    write(tmp_path / "music", range(24))
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "calm"))
+    calm = prepared(tmp_path / "music")
+    real, tasks_given = survey.map_pieces, []
+
+    def stopping(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:
+        tasks_given.append(len(tasks))
+        for number, pair in enumerate(real(function, tasks, **settings)):
+            if number == 10:
+                raise KeyboardInterrupt
+            yield pair
+
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "rough"))
+    monkeypatch.setattr(survey, "map_pieces", stopping)
+    monkeypatch.setattr(encoding, "map_pieces", stopping)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            prepared(tmp_path / "music")
+        left = [*(tmp_path / "rough").glob("surveys/*"), *(tmp_path / "rough").glob("*/*.part/*.*")]
+        for path in left:
+            with path.open("ab") as file:
+                file.write(b'["torn')
+    rough = prepared(tmp_path / "music")
+    assert tasks_given == [24, 14, 4, 24, 14, 4]
+    for name in ("tokens.bin", "offsets.npy", "pieces.jsonl", "manifest.json", "tokenizer/toy.json"):
+        assert (rough.folder / name).read_bytes() == (calm.folder / name).read_bytes(), name
+
+
+def test_added_files_keep_the_sides_of_the_old_ones(tmp_path: Path) -> None:
+    write(tmp_path / "music", range(8))
+    before = sides(prepared(tmp_path / "music"))
+    write(tmp_path / "music" / "more", range(8, 50))
+    tune(0, changed=3).dump_midi(str(tmp_path / "music" / "variant.mid"))
+    after = prepared(tmp_path / "music")
+    assert before.items() <= sides(after).items()
+    assert sides(after)["variant.mid"] == before["tune-000.mid"]
+    assert len(sides(after)) == 51
+
+
+def test_a_folder_of_bad_files_is_one_line(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"bad{number}.mid").write_bytes(b"no music")
+    with pytest.raises(HubError) as caught:
+        prepared(tmp_path)
+    text = str(caught.value)
+    assert "none of 5 pieces" in text and "bad0.mid" in text and "\n" not in text
+    assert len(Path(text.rsplit(" ", 1)[1]).read_text().splitlines()) == 5
+
+
+def test_a_tokenizer_that_tells_nothing_is_one_line(tmp_path: Path) -> None:
+    for seed in range(4):
+        score = tune(seed)
+        score.tracks[0].notes[0].pitch = 127
+        score.dump_midi(str(tmp_path / f"{seed}.mid"))
+    with pytest.raises(HubError, match=r"can tell no train piece .*pitch 127"):
+        prepared(tmp_path)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write(tmp_path / "music", range(4))
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HubError, match=r"no space left .* SWAPTUNES_CACHE"):
+        prepared(tmp_path / "music")
+    monkeypatch.undo()
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    assert len(sides(prepared(tmp_path / "music"))) == 4
+
+
+def test_a_damaged_store_is_named(store: TokenStore, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(store.folder, copy)
+    assert sides(TokenStore(copy)) == sides(store)
+    with (copy / "tokens.bin").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(HubError, match="has 100 bytes; expected"):
+        TokenStore(copy)
+
+
+def test_two_processes_prepare_at_once(tmp_path: Path) -> None:
+    write(tmp_path / "music", range(12))
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from datatools.cache import prepare
+from hparams.base import DataHParams
+from plugins.datasets.folder import Folder
+from tests.toy_tokenizer import build
+store = prepare(Folder({str(tmp_path / "music")!r}), build, "toy", DataHParams(workers=1), progress=False)
+print(store.folder, sum(len(store.pieces(split)) for split in ("train", "valid", "test")))
+"""
+    environment = {**os.environ, "SWAPTUNES_CACHE": str(tmp_path / "cache")}
+    pair = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in pair)
+    assert first == second and first.endswith(" 12\n")
+    assert [path.name for path in (tmp_path / "cache" / "stores").iterdir()] == [Path(first.split()[0]).name]
+
+
+@pytest.mark.parametrize(("size", "name"), [(2, "uint16"), (2**16, "uint16"), (2**16 + 1, "uint32")])
+def test_ids_take_the_smallest_type(size: int, name: str) -> None:
+    assert token_type(size) == np.dtype(name)
+
+
+class Odd(ToyTokenizer):
+    """Gives whatever ids it is told to."""
+
+    def __init__(self, ids: Any) -> None:
+        self.ids = ids
+
+    def encode(self, piece: Any) -> Any:
+        return self.ids
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        ([], "no token"),
+        ([5, 132], "ids 5 to 132"),
+        ([-1], "ids -1"),
+        ([5, 2, 6], "begin or end"),
+        ([[5], [6]], "shape"),
+    ],
+)
+def test_ids_that_a_tokenizer_must_not_give_are_refused(
+    ids: Any, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(encoding._built, tmp_path, Odd(ids))
+    with pytest.raises(ValueError, match=reason):
+        encoding.encode(build, tmp_path, lambda item: None, None)  # type: ignore[arg-type, return-value]
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "a"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
+    assert cache_folder() == tmp_path / "a"
+    monkeypatch.delenv("SWAPTUNES_CACHE")
+    assert cache_folder() == tmp_path / "b" / "swaptunes"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "swaptunes"

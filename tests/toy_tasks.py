@@ -1,0 +1,51 @@
+"""Tasks for worker processes, good and bad; light to import, since every worker does."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from core.errors import HubError
+
+
+def act(what: str) -> Any:
+    """Does what the task's name says."""
+    word, _, rest = what.partition(" ")
+    if word == "refuse":
+        raise ValueError(rest)
+    if word == "break":
+        raise KeyError(rest)
+    if word == "hang":
+        time.sleep(600)
+    if word == "crash":
+        os.write(2, b"native words before the end\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if word == "exit":
+        os._exit(7)
+    if word == "quit":
+        sys.exit(7)
+    if word == "hog":
+        return len(bytes(3 << 30))
+    if word == "print":
+        print("words on stdout")
+        libc = ctypes.CDLL(None)
+        libc.puts(b"words of C")
+        libc.fflush(None)
+        print("words on stderr", file=sys.stderr)
+    if word == "lambda":
+        return lambda: rest
+    if word == "large":
+        return bytes(5 << 20)
+    if word == "pid":
+        return os.getpid()
+    return what
+
+
+def warm_badly() -> None:
+    raise HubError("the tokenizer's folder is gone")
+
+
+def warm_wrongly() -> None:
+    raise KeyError("a bug")
