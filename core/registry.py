@@ -82,10 +82,10 @@ class Registry:
                 raise error
         raise self.missing(name, self)
 
-    def missing(self, name: str, known: "Registry | list[str]") -> HubError:
+    def missing(self, name: str, known: "Registry | list[str]", kind: str = "") -> HubError:
         """The error for a name that nobody bears; tells what was skipped, since that may be meant."""
         skipped = ", ".join(sorted(self._broken))
-        error = unknown(self.kind, name, known)
+        error = unknown(kind or self.kind, name, known)
         return HubError(f"{error} Skipped because broken: {skipped}.") if skipped else error
 
     def __contains__(self, name: object) -> bool:

@@ -231,4 +231,4 @@ def find(manager: Manager, name: str) -> list[Any]:
     for error in manager.broken.values():
         if error.bears("backbone", name) or error.bears("tokenizer", name):
             raise error
-    raise manager.backbones.missing(name, [*manager.backbones, *manager.tokenizers])
+    raise manager.backbones.missing(name, [*manager.backbones, *manager.tokenizers], "backbone or tokenizer")

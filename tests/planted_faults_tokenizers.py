@@ -258,7 +258,7 @@ class AllowsPadding(ReferenceGrammar):
 
 @breaks("grammar samples are music that survives")
 @with_grammar
-class EndsOnlyAfterTheLongestNote(ReferenceGrammar):
+class MayNeverEnd(ReferenceGrammar):
     def allowed(self, state):
         allowed = super().allowed(state)
         allowed[:, 2] &= state["last"] == len(NAMES)

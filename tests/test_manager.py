@@ -142,6 +142,8 @@ def test_a_broken_plugin_leaves_nothing_and_harms_nobody(caplog):
         host.preset("half_remi")
     with pytest.raises(BrokenPlugin, match="no luck"):
         find(host, "half")
+    with pytest.raises(HubError, match='no backbone or tokenizer "three"'):
+        find(host, "three")
 
 
 def test_a_name_that_was_free_again_can_be_taken():
