@@ -3,12 +3,14 @@
 A law of tokenizers is a function of (subject, specimen) or of the subject alone; both yield findings.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from core.log import logger
 from plugins.law_pieces import Specimen, heard, specimens
 from plugins.laws import Finding, LawBroken, Skipped
 
@@ -128,9 +130,16 @@ def _shown(note: Any) -> str:
 
 
 def on_pieces(measure: Measure, subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    """A measure on one piece; a piece that is refused breaks no law but the one about refusals."""
+    """A measure on one piece; a piece that is refused breaks no law but the one about refusals.
+
+    Warnings about the music are kept back meanwhile: nonsense is decoded here on purpose.
+    """
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield from measure(subject, specimen)
     except Refused:
         if not subject.taken():
             raise LawBroken("no piece is taken at all") from None
+    finally:
+        logger.setLevel(level)
