@@ -3,8 +3,8 @@
 A row of the cache holds the keys of that row's open piece from slot 0 on, wherever in the batch the piece began: after
 a ragged prefill a row's cache is what it would be had the row been alone.
 
-Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width, m slots of the cache, f those
-that are filled.
+Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width, m slots of the cache, f of
+them filled.
 """
 
 from dataclasses import dataclass

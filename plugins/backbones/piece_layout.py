@@ -44,8 +44,8 @@ class PieceLayout:
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
     """Partitions pieces into buckets that are each padded to their longest, at the least total cost.
 
-    The cost of a bucket is its longest length times (its rows + a fixed number of rows). Pieces sorted by length are cut
-    by dynamic programming; when there are many different lengths, near ones count as equal.
+    The cost of a bucket is its longest length times (its rows + a fixed number of rows). Pieces sorted by length are
+    cut by dynamic programming; when there are many different lengths, near ones count as equal.
     """
     order = sorted(range(len(lengths)), key=lambda piece: -lengths[piece])
     grain = max(1, -(-max(lengths) // _MOST_LENGTHS))
