@@ -2,7 +2,8 @@
 
 State-dict names are those of mamba_ssm's MambaLMHeadModel without the prefix `backbone.`.
 
-Shapes: b batch, l length, d model width, e inner width (expand * d), n state dimensions, k taps, r rank of the step size.
+Shapes: b batch, l length, d model width, e inner width (expand * d), n state dimensions, k taps, r rank of the step
+size.
 Source: Gu & Dao, arXiv 2312.00752.
 """
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from core.backbone import State
 from hparams.backbones import MambaHParams
 from plugins import hookimpl
+from plugins.backbones import mamba_kernels
 from plugins.backbones.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rmsnorm import RMSNorm
@@ -43,7 +45,7 @@ class Mixer(nn.Module):
         self._reset(hparams.layers)
 
     def _reset(self, layers: int) -> None:
-        """Step sizes log-uniform from 1e-3 to 0.1; the way out scaled down so that the stream's variance does not grow."""
+        """Step sizes log-uniform from 1e-3 to 0.1; the way out scaled down, so that the stream's variance stays."""
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = math.log(1e-3), math.log(0.1)
         dt = torch.exp(low + (high - low) * torch.rand(self.inner)).clamp(min=1e-4)
@@ -60,16 +62,18 @@ class Mixer(nn.Module):
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
         marks = None if starts is None else starts.t()
         u, z = self.in_proj(x.transpose(0, 1)).chunk(2, -1)  # (l b e)
-        u, conv = causal_conv(u, self._taps(), self.conv1d.bias, conv, marks)
+        fast = mamba_kernels.usable(u, self.states)
+        convolve, scan = (fast.causal_conv, fast.selective_scan) if fast else (causal_conv, selective_scan)
+        u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = F.linear(dt, self.dt_proj.weight)
-        y, ssm = selective_scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
 
     def _step(self, x: Tensor, state: State) -> tuple[Tensor, State | None]:
         u, z = self.in_proj(x[:, 0]).chunk(2, -1)  # (b e)
-        u, conv = causal_conv_step(u, self._taps(), self.conv1d.bias, state["conv"])
+        u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = F.linear(dt, self.dt_proj.weight)
         y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
@@ -77,6 +81,10 @@ class Mixer(nn.Module):
 
     def _taps(self) -> Tensor:
         return rearrange(self.conv1d.weight, "e 1 k -> e k")
+
+    def _conv_bias(self) -> Tensor:
+        assert self.conv1d.bias is not None
+        return self.conv1d.bias
 
     def _rates(self) -> Tensor:
         """A (e n), at least in float32 whatever the weights' precision."""
@@ -130,7 +138,7 @@ class Mamba(nn.Module):
     def forward(
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """x (b l d) -> hidden (b l d); the state holds `length`, `limit` (b,) and, per layer i, `conv.i` and `ssm.i`."""
+        """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, per layer i, `conv.i` and `ssm.i`."""
         after: State = {}
         if state is not None:
             place = positions(x.shape[0], x.shape[1], state["length"], starts, x.device)
@@ -149,6 +157,7 @@ class Mamba(nn.Module):
         length = torch.zeros(batch, dtype=torch.int64, device=self.norm_f.weight.device)
         state = {"length": length, "limit": torch.full_like(length, max_length)}
         for i, layer in enumerate(self.layers):
+            assert isinstance(layer, Block)
             state |= {f"{key}.{i}": value for key, value in layer.mixer.init_state(batch).items()}
         return state
 
