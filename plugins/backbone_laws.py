@@ -8,7 +8,7 @@ import torch
 
 from plugins import gradient_laws, packing_laws, sequence_laws
 from plugins.backbone_subject import Size, Subject
-from plugins.laws import Finding, Law
+from plugins.laws import Finding, Law, one_thread
 from plugins.measures import MEASURES, Marked, Measure
 
 MODULES = [module.__name__ for module in (sequence_laws, packing_laws, gradient_laws)]  # filled MEASURES
@@ -44,14 +44,8 @@ def _tolerance(marked: Marked, device: str, dtype: torch.dtype) -> float:
 
 
 def _measured(measure: Measure, subject: Subject, size: Size) -> Iterator[Finding]:
-    """Without gradients, and on one thread: many threads only wait for each other over tensors as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            yield from measure(subject, size)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), torch.no_grad():
+        yield from measure(subject, size)
 
 
 def smaller_sizes(size: Size) -> Iterator[Size]:

@@ -4,7 +4,7 @@ Shapes: b batch, v vocabulary.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,18 @@ from plugins.law_pieces import Specimen, heard
 from plugins.laws import Finding, LawBroken
 from plugins.tokenizer_subject import TokenizerSubject, law, same_music, verdict
 
-ROWS, STEPS = 16, 600
+ROWS, STEPS = 16, 300
+
+
+class Sample(NamedTuple):
+    """A row that was drawn, after how many ids it last might end (-1: never), and what was wrong with its masks.
+
+    A row that does not end by itself may be ended wherever the grammar allows it, as a limit of length does.
+    """
+
+    ids: list[int]
+    end: int
+    wrong: list[str]
 
 
 def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int) -> Tensor:
@@ -53,11 +64,16 @@ def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
         together = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
 
 
-def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int], int, list[str]]]:
-    """Rows drawn from random logits under the mask: ids, after how many it last might end, what was wrong with masks.
+def _samples(subject: TokenizerSubject) -> list[Sample]:
+    """The samples of this tokenizer, drawn once."""
+    if "samples" not in subject.kept:
+        subject.kept["samples"] = list(_sample(subject, subject.offered("grammar")()))
+    found: list[Sample] = subject.kept["samples"]
+    return found
 
-    A row that does not end by itself may be ended wherever the grammar allows it, as a limit of length does.
-    """
+
+def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
+    """Draws rows from random logits under the mask."""
     tokenizer = subject.tokenizer
     drawn = torch.Generator().manual_seed(derive("grammar laws"))
     ids: list[list[int]] = [[] for _ in range(ROWS)]
@@ -83,19 +99,19 @@ def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[tuple[list[int]
         for row, id in zip(rows, chosen[going].tolist(), strict=True):
             ids[row].append(id)
     for row in range(ROWS):
-        yield ids[row], ends[row], wrong[row]
+        yield Sample(ids[row], ends[row], wrong[row])
 
 
 @law("grammar always leaves a token", once=True)
 def always_leaves_a_token(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    for ids, _, wrong in _sample(subject, subject.offered("grammar")()):
+    for ids, _, wrong in _samples(subject):
         yield verdict(f"after {len(ids)} random tokens, {wrong[0] if wrong else 'all is well'}", not wrong)
 
 
 @law("grammar samples are music that survives", once=True)
 def samples_survive(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     tokenizer = subject.tokenizer
-    for number, (ids, end, _) in enumerate(_sample(subject, subject.offered("grammar")())):
+    for number, (ids, end, _) in enumerate(_samples(subject)):
         yield verdict(f"sample {number} may not end within {len(ids)} tokens", end >= 0)
         piece = tokenizer.decode(ids[:end])
         yield verdict(f"sample {number}, ended after {end} tokens, has no notes", len(heard(piece)) > 0)

@@ -4,6 +4,7 @@ import math
 import time
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -110,6 +111,19 @@ def _on(case: Any, fault: str) -> str:
 
 def _raised(error: Exception) -> str:
     return f"raised {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps torch on one thread: many only wait for each other over tensors as small as the laws use."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

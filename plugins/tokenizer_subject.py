@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from core.log import logger
 from plugins.law_pieces import Specimen, heard, specimens
-from plugins.laws import Finding, LawBroken, Skipped
+from plugins.laws import Finding, LawBroken, Skipped, one_thread
 
 Measure = Callable[["TokenizerSubject", Specimen], Iterable[Finding]]
 
@@ -45,6 +45,7 @@ class TokenizerSubject:
     def __init__(self, build: Callable[..., Any], hparams: Any) -> None:
         self.build = build
         self.hparams = hparams
+        self.kept: dict[str, Any] = {}  # what several laws look at and is costly to make
         self._ids: dict[str, list[int]] = {}
 
     @cached_property
@@ -137,7 +138,8 @@ def on_pieces(measure: Measure, subject: TokenizerSubject, specimen: Specimen) -
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield from measure(subject, specimen)
+        with one_thread():
+            yield from measure(subject, specimen)
     except Refused:
         if not subject.taken():
             raise LawBroken("no piece is taken at all") from None
