@@ -45,12 +45,24 @@ def prepare(
         fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
         folder = home / "stores" / f"{slug}-{_digest(fingerprint, tokenizer_key, FORMAT, versions())}"
         root = Path(getattr(dataset, "root", None) or ".")
-        if not (folder / "manifest.json").exists():
+        if not _stands(folder, data):
             with locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"):
-                if not (folder / "manifest.json").exists():
+                if not _stands(folder, data):
                     job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home)
                     job.run(folder, tokenizer_key)
         return TokenStore(folder, root)
+
+
+def _limits(data: DataHParams) -> dict[str, float]:
+    return {"seconds": data.seconds_per_file, "megabytes": data.megabytes_per_worker}
+
+
+def _stands(folder: Path, data: DataHParams) -> bool:
+    """Whether the store is there, and larger limits of time and memory could not bring more into it."""
+    if not (folder / "manifest.json").exists():
+        return False
+    manifest = TokenStore(folder).manifest
+    return not manifest["limited"] or all(manifest["limits"][key] >= limit for key, limit in _limits(data).items())
 
 
 def identity(dataset: Dataset) -> str:
@@ -129,9 +141,12 @@ class _Job:
             if not piece.failure
         ]
         pairs = list(zip(good, verdicts, strict=True))
-        described = Prepared(self.dataset, self.name, self.fingerprint, tokenizer, tokenizer_key, versions())
-        write(part, described, outcomes, pairs, failures, refused)
-        shutil.rmtree(folder, ignore_errors=True)  # a store without manifest is none
+        described = Prepared(
+            self.dataset, self.name, self.fingerprint, tokenizer, tokenizer_key, versions(), _limits(self.data)
+        )
+        limited = sum(row.limited for row in rows) + sum(piece.limited for piece in encoded)
+        write(part, described, outcomes, pairs, failures, refused, limited)
+        shutil.rmtree(folder, ignore_errors=True)  # one that larger limits replace
         os.replace(part, folder)
 
     def _nothing(self, what: str, failures: list[tuple[str, str]]) -> HubError:

@@ -30,6 +30,7 @@ class Encoded:
     source: str
     tokens: int
     failure: str = ""
+    limited: bool = False
 
 
 def token_type(vocab_size: int) -> np.dtype[Any]:
@@ -64,7 +65,8 @@ def encode_all(
             warm=partial(tokenizer_of, build, folder / "tokenizer"),
         ):
             if isinstance(result, Failure):
-                done.append(Encoded(names[item], 0, result.reason.removeprefix(f"{item.path}: ")))
+                reason = result.reason.removeprefix(f"{item.path}: ")
+                done.append(Encoded(names[item], 0, reason, result.limited))
             else:
                 tokens.write(result.astype(dtype).tobytes())
                 tokens.flush()  # before the line that vouches for it

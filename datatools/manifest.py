@@ -38,6 +38,7 @@ class Prepared:
     tokenizer: Tokenizer
     tokenizer_key: str
     versions: dict[str, str]
+    limits: dict[str, float]
 
 
 def write(
@@ -47,6 +48,7 @@ def write(
     verdicts: Sequence[tuple[survey.Row, Verdict]],
     unread: Sequence[tuple[str, str]],
     refused: Sequence[tuple[str, str]],
+    limited: int,
 ) -> None:
     """Writes all of a store but its tokens; the manifest last, since a folder without it is no store."""
     root = getattr(prepared.dataset, "root", None)
@@ -68,6 +70,8 @@ def write(
         "failures": len(unread) + len(refused),
         "unread": len(unread),
         "refused": len(refused),
+        "limited": limited,
+        "limits": prepared.limits,
         "left_out": len(left_out),
         "near_duplicates": len(near),
         "near_across_splits": sum(any(elder["side"] != one["side"] for elder in one["elders"]) for one in near),

@@ -27,11 +27,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Row:
-    """What the survey knows about one item; `failure` is empty or the reason why it cannot be used."""
+    """What the survey knows about one item.
+
+    `failure` is empty or the reason why it cannot be used, `limited` whether larger limits might help.
+    """
 
     item: Item
     source: str
     failure: str = ""
+    limited: bool = False
     title: str = ""
     sha256: str = ""
     notes: int = 0
@@ -84,11 +88,15 @@ def warm() -> None:
 
 
 def survey(dataset: Dataset, path: Path, data: DataHParams, fingerprint: str, progress: bool) -> list[Row]:
-    """A row for each item, in the order of the items; kept in `path` as JSON lines."""
+    """A row for each item, in the order of the items; kept in `path` as JSON lines, where a later line holds."""
     items = list(dataset.items())
     names = names_of(dataset, items)
     done = _load(path, fingerprint)
-    rows = {item: replace(row, item=item) for item, name in names.items() if (row := done.get((name, item.index)))}
+    rows = {
+        item: replace(row, item=item)
+        for item, name in names.items()
+        if (row := done.get((name, item.index))) and not row.limited  # the limits may be others today
+    }
     missing = [item for item in items if item not in rows]
     if missing:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,8 +145,8 @@ def printable(text: str) -> str:
 
 def _row(item: Item, name: str, result: Measured | Failure) -> Row:
     if isinstance(result, Failure):
-        return Row(item, name, failure=result.reason)
-    return Row(item, name, "", **asdict(result))
+        return Row(item, name, result.reason, result.limited)
+    return Row(item, name, **asdict(result))
 
 
 def _line(row: Row) -> str:

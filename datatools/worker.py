@@ -11,10 +11,8 @@ from typing import Any, BinaryIO
 KEPT_OUTPUT = 2000  # bytes of what native code printed that go back with an answer
 
 
-def reason(error: BaseException, megabytes: int) -> str:
+def reason(error: BaseException) -> str:
     """One line for an exception; a ValueError speaks to people already, anything else is named with its place."""
-    if isinstance(error, MemoryError):
-        return f"needs more than {megabytes} MB of memory"
     text = " ".join(str(error).split())[:500]
     if isinstance(error, ValueError) and text:
         return text
@@ -53,13 +51,15 @@ def _serve(tasks: BinaryIO, answers: BinaryIO) -> None:
         task = pickle.load(tasks)
         try:
             kind, value = "done", function(task)
+        except MemoryError:
+            kind, value = "limited", f"needs more than {megabytes} MB of memory"
         except BaseException as error:
-            kind, value = "failed", reason(error, megabytes)
+            kind, value = "failed", reason(error)
         worn = _peak_megabytes() > megabytes
         try:
             _answer(answers, (kind, value, _output(), worn))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
-            _answer(answers, ("failed", reason(error, megabytes), _output(), worn))
+            _answer(answers, ("failed", reason(error), _output(), worn))
 
 
 def _why(error: BaseException) -> str:

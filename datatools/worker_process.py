@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from core.errors import HubError
 from core.log import logger
@@ -18,6 +18,7 @@ START_SECONDS = 300.0  # for imports and `warm`, which may build a tokenizer fro
 MOST_OUTPUT = 64 << 20  # bytes that one task may print
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
+Ending = Literal["done", "failed", "limited", "crashed"]
 Message = tuple[str, Any, str, bool]  # kind, value, what was printed, whether the process is beyond its memory
 
 
@@ -53,18 +54,18 @@ class WorkerProcess:
         if (answer is None or answer[0] != "ready") and not self._ended:
             raise RuntimeError(f"a worker process cannot start: {self._epitaph() if answer is None else answer[1]}")
 
-    def ask(self, task: Any, seconds: float) -> tuple[bool, Any, bool]:
-        """(whether it was done, the result or the reason, whether the process died of itself) for one task."""
+    def ask(self, task: Any, seconds: float) -> tuple[Ending, Any]:
+        """How one task ended, and its result or the reason why there is none."""
         answer = self._exchange(pickle.dumps(task), seconds)
         if answer is None:
-            crashed = not self._verdict
-            return False, self._epitaph(), crashed
+            why = self._epitaph()
+            return "limited" if self._verdict else "crashed", why
         kind, value, output, worn = answer
         if output.strip():
             logger.debug("printed while reading %s: %s", task, " ".join(output.split()))
         if worn:  # where the system has no limit, memory that is not given back ends with the process
             self.kill()
-        return kind == "done", value, False
+        return cast(Ending, kind), value
 
     def alive(self) -> bool:
         """Whether it can take another task."""

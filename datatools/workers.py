@@ -23,9 +23,10 @@ AHEAD = 256  # tasks that may be done before the oldest one is
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task has no result, in one line."""
+    """Why a task has no result, in one line; `limited` when larger limits of time or memory might give one."""
 
     reason: str
+    limited: bool = False
 
 
 def processors() -> int:
@@ -159,10 +160,10 @@ class _Pool:
     def _run(self, place: int, task: Any) -> Any:
         """One task's result or Failure. A crash may be the late work of an earlier task: it takes two to blame this."""
         for _ in range(2):
-            done, value, crashed = self._worker(place).ask(task, self._seconds)
-            if not crashed or self._stopped:
+            ending, value = self._worker(place).ask(task, self._seconds)
+            if ending != "crashed" or self._stopped:
                 break
-        return value if done else Failure(value)
+        return value if ending == "done" else Failure(value, limited=ending == "limited")
 
     def _worker(self, place: int) -> WorkerProcess:
         worker = self._workers[place]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.dataset import SPLITS
+from core.dataset import SPLITS, Item
 from core.errors import HubError
+from core.piece import Piece
 from datatools import encoding, survey
 from datatools.cache import TokenStore, cache_folder, prepare
 from datatools.encoding import token_type
@@ -46,7 +48,7 @@ def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty tunes, two of them also in other keys, a book of two, one beyond the tokenizer, three that are no music."""
+    """Thirty tunes, two of them once more, a book of two, one beyond the tokenizer, three that are no music."""
     folder = tmp_path_factory.mktemp("music")
     write(folder / "tunes", range(30))
     tune(4, shift=3).dump_midi(str(folder / "retitled.MID"))
@@ -190,6 +192,27 @@ def test_a_tokenizer_that_tells_nothing_is_one_line(tmp_path: Path) -> None:
         score.dump_midi(str(tmp_path / f"{seed}.mid"))
     with pytest.raises(HubError, match=r"can tell no train piece .*pitch 127"):
         prepared(tmp_path)
+
+
+class Slow(Folder):
+    """A dataset of which one file cannot be read in time while another, called busy, lies beside it."""
+
+    def read(self, item: Item) -> Piece:
+        if item.path.endswith("tune-002.mid") and (self.root / "busy").exists():
+            time.sleep(600)
+        return read(item.path, item.index)
+
+
+def test_larger_limits_bring_in_what_was_too_slow(tmp_path: Path) -> None:
+    write(tmp_path, range(5))
+    (tmp_path / "busy").touch()
+    counts = []
+    for seconds in (3.0, 2.9, 20.0, 3.0):
+        data = DataHParams(workers=2, seconds_per_file=seconds, megabytes_per_worker=1024)
+        store = prepare(Slow(str(tmp_path)), build, "toy", data, progress=False)
+        counts.append((len(sides(store)), store.manifest["limited"]))
+        (tmp_path / "busy").unlink(missing_ok=True)
+    assert counts == [(4, 1), (4, 1), (5, 0), (5, 0)]
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def test_every_task_ends_in_a_result_or_a_reason(
     for (task, result), (_, wanted) in zip(found, expected, strict=True):
         if isinstance(result, Failure):
             assert wanted in result.reason and "\n" not in result.reason, task
+            assert result.limited == (task == "hog")
         else:
             assert result == wanted
     assert sum(isinstance(result, Failure) for _, result in found) == len(expected) - 4
@@ -68,7 +69,7 @@ def test_every_task_ends_in_a_result_or_a_reason(
 def test_a_slow_task_is_ended_and_the_others_go_on() -> None:
     start = time.monotonic()
     found = dict(map_pieces(act, ["a", "hang", "b", "c"], workers=1, seconds=1.0, megabytes=1024))
-    assert found == {"a": "a", "hang": Failure("takes longer than 1 s"), "b": "b", "c": "c"}
+    assert found == {"a": "a", "hang": Failure("takes longer than 1 s", limited=True), "b": "b", "c": "c"}
     assert time.monotonic() - start < 20
 
 
