@@ -20,6 +20,7 @@ from hparams.backbones import MambaHParams
 from plugins import hookimpl
 from plugins.backbones import mamba_kernels
 from plugins.backbones.causal_conv import causal_conv, causal_conv_step
+from plugins.backbones.native import blocks, kernels
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rmsnorm import RMSNorm
 from plugins.backbones.selective_scan import selective_scan, selective_step
@@ -145,6 +146,9 @@ class Mamba(nn.Module):
             check_room(place, state["limit"])
             after = {"length": place[:, -1] + 1, "limit": state["limit"]}
         stream = x.to(torch.promote_types(x.dtype, torch.float32))  # sums over layers do not fit in 8 bits of mantissa
+        if kernels.usable(stream):
+            hidden, parts = blocks.forward(self, stream, state, starts)
+            return hidden, None if state is None else after | parts
         for i, layer in enumerate(self.layers):
             part = None if state is None else {"conv": state[f"conv.{i}"], "ssm": state[f"ssm.{i}"]}
             stream, part = layer(stream, part, starts)

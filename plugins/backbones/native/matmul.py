@@ -34,8 +34,14 @@ def onednn_is_faster() -> bool:
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
     if x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= _FEW_ROWS and onednn_is_faster():
+        x, weight = _dense(x), _dense(weight)
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
     return x @ weight.t()
+
+
+def _dense(x: Tensor) -> Tensor:
+    """x, or its transpose, without gaps between rows: for anything else oneDNN falls back to loops without vectors."""
+    return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
 class _Linear(torch.autograd.Function):

@@ -8,9 +8,10 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #if defined(__SSE__)
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace native {
@@ -134,6 +135,15 @@ inline void store(S* p, Vec<T> v, int lanes) {
   std::memcpy(p, padded, lanes * sizeof(S));
 }
 
+// Calls with each block's first channel and its lanes: a constant for whole vectors, so that these need no check.
+template <class T, class F>
+inline void each_block(int64_t first, int64_t last, F&& call) {
+  constexpr int W = Simd<T>::W;
+  int64_t channel = first;
+  for (; channel + W <= last; channel += W) call(channel, std::integral_constant<int, W>{});
+  if (channel < last) call(channel, int(last - channel));
+}
+
 // Room for `size` vectors, aligned, of unknown content.
 template <class T>
 class Scratch {
@@ -175,20 +185,36 @@ inline T sum(Vec<T> v) {
   return lanes[0];
 }
 
-// 2^x; what lies below the smallest normal number is that number, what lies above the largest power is that power.
+// The nearest whole number and 2 to its power times p.
+#if defined(__AVX512F__)
+inline Vec<float> nearest(Vec<float> x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Vec<double> nearest(Vec<double> x) { return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Vec<float> scale(Vec<float> p, Vec<float> k) { return _mm512_scalef_ps(p, k); }
+inline Vec<double> scale(Vec<double> p, Vec<double> k) { return _mm512_scalef_pd(p, k); }
+#endif
+
+// 2^x. Far below the smallest normal number it is that number or 0, beyond the largest some number that is as large.
 template <class T>
 inline Vec<T> exp2(Vec<T> x) {
   using K = Simd<T>;
+#if defined(__AVX512F__)
+  const Vec<T> whole = nearest(x);
+#else
   const Vec<T> low = splat<T>(K::LOWEST), high = splat<T>(K::HIGHEST);
   x = x < low ? low : x;
   x = x > high ? high : x;
-  const Vec<T> shifted = x + K::MAGIC;
-  const Vec<T> rest = x - (shifted - K::MAGIC);
+  const Vec<T> shifted = x + K::MAGIC, whole = shifted - K::MAGIC;
+#endif
+  const Vec<T> rest = x - whole;
   Vec<T> p = splat<T>(K::EXP2[K::DEGREE]);
 #pragma GCC unroll 16
   for (int k = K::DEGREE - 1; k >= 0; --k) p = p * rest + K::EXP2[k];
+#if defined(__AVX512F__)
+  return scale(p, whole);
+#else
   using I = typename K::I;
   return (Vec<T>)((I)p + ((I)shifted << K::MANTISSA));
+#endif
 }
 
 template <class T>
