@@ -8,7 +8,7 @@ import numpy as np
 from core.errors import HubError
 from plugins.metrics.notes import Floats
 
-GRID = 1 << 13
+GRID = 1 << 12
 REACH = 8.0  # bandwidths beyond the outermost values that the grid holds
 POINTS_OF_OVERLAP = 4001
 POINTS_OF_DIVERGENCE = 1000

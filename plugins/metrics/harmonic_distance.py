@@ -35,7 +35,7 @@ def harmonic_distance(
 
     The vectors are learned from `training` alone; words that it has not are left out and counted.
     """
-    vectors = word_vectors.train([reduction(notes_of(score), measure_of(score)) for score in in_order(training)])
+    vectors = word_vectors.learn([reduction(notes_of(score), measure_of(score)) for score in in_order(training)])
 
     def represent(notes: Notes, measure: float) -> Floats | None:
         return vectors.mean(reduction(notes, measure))

@@ -71,7 +71,7 @@ def by_halves(
         [statistic([np.sort(draws.permutation(size)[: size // 2]) for size in sizes]) for _ in range(HALVES)]
     )
     down, up = np.quantile(found - found.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return max(least, value + float(down)), min(most, value + float(up))
+    return max(least, min(value + float(down), value)), min(most, max(value + float(up), value))
 
 
 def split_half(statistic: Callable[[Integers, Integers], float], size: int, *, part: int = 0, seed: int = 0) -> Result:

@@ -77,7 +77,7 @@ class Matches:
         return found
 
     def _sorted(self, longest: int) -> Integers:
-        """The order of suffixes: runs of 1, 2, 4, ... symbols, cut where a sequence ends, are ranked until none are equal."""
+        """The order of suffixes: runs of 1, 2, 4, ... symbols, cut where a sequence ends, ranked until all differ."""
         ranks, width = self._ranks[0], 1
         place = np.arange(len(ranks))
         while True:

@@ -24,6 +24,7 @@ from plugins.metrics.notes import STEPS, Floats, Integers, Scores, content_key, 
 FLAGGED = 0.99  # the share of human excerpts below which a run must not lie to be reported
 LEAST_RUN = 8  # steps; a shorter run is nobody's
 FEWEST_HUMANS = 20  # excerpts, below which they cannot tell what is rare; then a run is reported by its share
+LEAST_HUMANS = 200  # excerpts, if there are so many, to tell what 1 in 100 is
 LARGE_SHARE = 0.25  # of the generated piece; people share a tenth with hundreds of chorales
 LONGEST_TIME = (1 << 20) - 1
 
@@ -94,11 +95,17 @@ class Corpus:
         return Run(int(lengths[start]), start, owner - self._first, place - int(self._matches.starts[owner]))
 
     def baseline(self, size: int) -> Floats:
-        """Longest runs, sorted, in one excerpt of `size` steps from each human piece, or in all of a shorter one."""
+        """Longest runs, sorted, in one excerpt of `size` steps from each human piece that is so long.
+
+        Where fewer than LEAST_HUMANS are, the longest ones, whole, stand in: their runs are a little short.
+        """
         # Sizes a twentieth apart share one baseline.
         size = max(round(1.05 ** round(np.log(max(size, 1)) / np.log(1.05))), 1)
         if size not in self._baselines:
-            runs = [self._excerpt(number, piece, size) for number, piece in self.humans]
+            # From the longest on; of equal ones in an order of content.
+            ordered = sorted(self.humans, key=lambda human: (-len(human[1].steps), human[1].key))
+            enough = sum(len(piece.steps) >= size for _, piece in ordered)
+            runs = [self._excerpt(number, piece, size) for number, piece in ordered[: max(enough, LEAST_HUMANS)]]
             self._baselines[size] = np.sort(np.array(runs, dtype=np.float64))
         return self._baselines[size]
 

@@ -38,25 +38,28 @@ def key_shares(rolls: Sequence[Roll]) -> Floats:
 
 
 def key_transitions(rolls: Sequence[Roll]) -> Floats:
-    """The chance (2 k) of each key to sound after a step at which it was silent, or sounded: (count + 1/2) / (t + 1)."""
+    """The chance (2 k) of each key to sound after a step of silence, or of sound: (count + 1/2) / (t + 1)."""
     counts, totals = np.zeros((2, KEYS)), np.zeros((2, KEYS))
     for roll in rolls:
         before, after = roll[:-1], roll[1:]
-        for state, held in ((0, ~before), (1, before)):
-            counts[state] += (held & after).sum(axis=0)
-            totals[state] += held.sum(axis=0)
+        kept, sounded = (before & after).sum(axis=0), before.sum(axis=0)
+        counts += np.stack([after.sum(axis=0) - kept, kept])
+        totals += np.stack([len(before) - sounded, sounded])
     return (counts + 0.5) / (totals + 1.0)
 
 
 def surprise(roll: Roll, shares: Floats) -> Floats:
-    """Nats (t,) of each step under chances (k,), or (t k) where they differ from step to step."""
-    chances = np.broadcast_to(shares, roll.shape)
-    return -np.where(roll, np.log(chances), np.log1p(-chances)).sum(axis=1)
+    """Nats (t,) of each step under chances (k,) of the keys."""
+    silent, sounds = np.log1p(-shares), np.log(shares)
+    return -(silent.sum() + roll @ (sounds - silent))
 
 
 def surprise_of_changes(roll: Roll, transitions: Floats) -> Floats:
     """Nats (t - 1,) of each step but the first, given the one before it."""
-    return surprise(roll[1:], np.where(roll[:-1], transitions[1], transitions[0]))
+    before, after = roll[:-1], roll[1:]
+    silent, gain = np.log1p(-transitions), np.log(transitions) - np.log1p(-transitions)  # (2 k) each
+    kept = (before & after) @ (gain[1] - gain[0])
+    return -(silent[0].sum() + before @ (silent[1] - silent[0]) + after @ gain[0] + kept)
 
 
 def per_step(values: Sequence[Floats]) -> float:

@@ -1,8 +1,9 @@
-"""Vectors of words from what stands around them (skip-gram, Mikolov et al. 2013), for vocabularies of hundreds.
+"""Vectors of words from what stands around them, for vocabularies of hundreds.
 
-So few words need no sampling: the loss is the exact softmax over expected counts (window and subsampling enter as
-weights), the whole corpus is one batch, and the same corpus gives the same vectors.
-Shapes: v words, e numbers a vector.
+Skip-gram with negative sampling (word2vec, Mikolov et al. 2013) is a factorization of the pointwise mutual information
+of words and contexts (Levy & Goldberg 2014). With so few words it is computed at once, by singular values: nothing is
+drawn by chance, and the same corpus gives the same distances.
+Shapes: v words, e numbers a vector, at most SIZE.
 """
 
 import hashlib
@@ -12,15 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.seeds import derive
 from plugins.metrics.notes import Floats
 
 SIZE = 100
 WINDOW = 4
 LEAST_COUNT = 2
-SUBSAMPLING = 1e-3
-STEPS = 200
-RATE = 0.02
+FLATTENED = 0.75  # power of a context's frequency, as negative samples are drawn
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,20 @@ class WordVectors:
 
     @property
     def digest(self) -> str:
-        """Changes with the words and, to 6 digits, with their vectors."""
-        rounded = np.round(self.vectors, 6) + 0.0
+        """Changes with the words and, to 4 digits, with the products of their vectors, which no rotation changes."""
+        rounded = np.round(self.vectors @ self.vectors.T, 4) + 0.0  # no negative nought
         return hashlib.sha256("\n".join(self.words).encode() + rounded.tobytes()).hexdigest()[:16]
 
 
-def train(sequences: Sequence[Sequence[str]], *, seed: int = 0) -> WordVectors:
-    """Learns a vector for each word that occurs at least LEAST_COUNT times; the order of sequences does not matter."""
+def learn(sequences: Sequence[Sequence[str]]) -> WordVectors:
+    """A vector for each word that occurs at least LEAST_COUNT times; the order of sequences does not matter."""
     counts = Counter(word for sequence in sequences for word in sequence)
     words = {word: place for place, word in enumerate(sorted(w for w, n in counts.items() if n >= LEAST_COUNT))}
-    if not words:
-        return WordVectors(words, np.zeros((0, SIZE)), len(sequences))
-    weights = _contexts(sequences, words) * np.outer(*[_kept(counts, words)] * 2)
-    return WordVectors(words, _fitted(weights, seed), len(sequences))
+    left, values, _ = np.linalg.svd(information(contexts(sequences, words)))
+    return WordVectors(words, (left * np.sqrt(values))[:, :SIZE], len(sequences))
 
 
-def _kept(counts: Counter[str], words: dict[str, int]) -> Floats:
-    """The chance (v,) of each word to be kept: frequent ones say little."""
-    shares = np.array([counts[word] for word in words]) / sum(counts[word] for word in words)
-    return np.minimum(np.sqrt(SUBSAMPLING / shares) + SUBSAMPLING / shares, 1.0)
-
-
-def _contexts(sequences: Sequence[Sequence[str]], words: dict[str, int]) -> Floats:
+def contexts(sequences: Sequence[Sequence[str]], words: dict[str, int]) -> Floats:
     """How often each word stands near each other one (v v); nearer ones weigh more, as with windows of drawn width."""
     table = np.zeros((len(words), len(words)))
     for sequence in sequences:
@@ -73,21 +63,12 @@ def _contexts(sequences: Sequence[Sequence[str]], words: dict[str, int]) -> Floa
     return table + table.T
 
 
-def _fitted(weights: Floats, seed: int) -> Floats:
-    """Vectors (v e) that predict their contexts best; with no context at all, the ones that chance gave."""
-    import torch
-
-    draws = torch.Generator().manual_seed(derive("word vectors", seed))
-    shape = (len(weights), SIZE)
-    inner = ((torch.rand(shape, generator=draws, dtype=torch.float64) - 0.5) / SIZE).requires_grad_()
-    outer = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
-    targets = torch.from_numpy(weights / max(weights.sum(), 1e-12))
-    optimizer = torch.optim.Adam([inner, outer], lr=RATE)
-    with torch.enable_grad():
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            loss = -(targets * torch.log_softmax(inner @ outer.T, dim=1)).sum()
-            loss.backward()
-            optimizer.step()
-    result: Floats = inner.detach().numpy()
-    return result
+def information(table: Floats) -> Floats:
+    """Pointwise mutual information in nats (v v) of words and contexts, 0 where they meet less than by chance."""
+    occurs = table.sum(axis=1)
+    if not occurs.sum():
+        return np.zeros_like(table)
+    shares, flat = occurs / occurs.sum(), occurs**FLATTENED / (occurs**FLATTENED).sum()
+    chance = np.outer(shares, flat)
+    met = table > 0
+    return np.log(np.where(met, table / table.sum(), 1.0) / np.where(met, chance, 1.0)).clip(0.0)
