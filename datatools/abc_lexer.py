@@ -8,7 +8,7 @@ lyrics, chord names, spacing) is left out here; what cannot be told is an error 
 import re
 from typing import NamedTuple
 
-LONGEST_SOURCE = 100_000  # symbols of one tune; more is no tune, and would stall what follows
+LONGEST_SOURCE = 250_000  # symbols of one tune; more is no tune, and would stall what follows
 
 
 class Symbol(NamedTuple):
@@ -95,6 +95,8 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
     while at < len(line):
         match = _MASTER.match(line, at)
         if match is None:
+            if line[at] == "&":
+                raise ValueError(f"line {number}: overlaid voices (&) cannot be told; write them as voices (V:)")
             raise ValueError(f"line {number}: {line[at : at + 12]!r} is not ABC music")
         at = match.end()
         kind = match.lastgroup or "skip"

@@ -1,14 +1,14 @@
 """From a tune's symbols to items voice by voice: pitches resolved, lengths exact, repeats still as written.
 
-An item is an Event, a Mark (bar line, repeat, ending number, part label) or a meter change. Accidentals last to the end
-of the bar for the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard
-2.1, section 4.
+An item is an Event or a Mark (bar line, repeat, ending number, part label). Accidentals last to the end of the bar for
+the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard 2.1, section 4.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from datatools.abc_keys import (
     ACCIDENTALS,
@@ -41,12 +41,7 @@ class Mark:
     line: int = 0
 
 
-@dataclass(slots=True)
-class MeterChange:
-    meter: Meter
-
-
-Item = Event | Mark | MeterChange
+Item = Event | Mark
 
 
 @dataclass
@@ -139,8 +134,12 @@ class _Parser:
         octave = re.search(r"octave=\s*([+-]?\d)", value)
         if octave:
             self.state.octave = int(octave[1])
-        if re.search(r"transpose=\s*[+-]?0*[1-9]", value):
-            raise ValueError(f"V:{value}: transposing voices cannot be told; write the sounding notes")
+        transpose = re.search(r"transpose=\s*([+-]?\d{1,3})", value)
+        if transpose:
+            octaves, rest = divmod(int(transpose[1]), 12)
+            if rest:
+                raise ValueError(f"V:{value}: a voice transposed by no octave cannot be told; write the sounding notes")
+            self.state.octave += octaves
         label = re.search(r'(?:name|nm)=\s*"([^"]*)"', value)
         self.names[name] = label[1] if label else self.names.get(name, "")
         return self.state
@@ -206,7 +205,7 @@ class _Parser:
             raise ValueError(
                 f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
             )
-        event = Event(pitches, length, state.key, ties, tuple(state.graces), None, state.tempo)
+        event = Event(pitches, length, state.key, state.meter, ties, tuple(state.graces), None, state.tempo)
         state.graces, state.tempo = [], None
         if state.tuplet_left:
             event.tuplet = state.tuplet
@@ -302,10 +301,7 @@ class _Parser:
                 self._change(key=key)
                 state.accidentals.clear()
         elif letter == "M":
-            meter = parse_meter(value)
-            self._change(meter=meter)
-            for voice in self._concerned():
-                voice.items.append(MeterChange(meter))
+            self._change(meter=parse_meter(value))
         elif letter == "L":
             self._change(unit=parse_unit(value))
         elif letter == "Q":
@@ -326,6 +322,7 @@ class _Parser:
                 setattr(voice, name, value)
 
 
+@lru_cache(maxsize=1024)
 def _length(text: str) -> Fraction:
     """`3/2`, `2`, `/`, `//`, `/4` as a multiple of the unit length."""
     if not text:

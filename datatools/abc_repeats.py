@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from copy import copy
 from fractions import Fraction
 
-from datatools.abc_keys import Meter
 from datatools.abc_lexer import lex
-from datatools.abc_parse import Item, Mark, MeterChange, Parsed, parse
+from datatools.abc_parse import Item, Mark, Parsed, parse
 from datatools.abc_text import text_of
 from datatools.abc_tune import Bar, Event, Tune
 
-LONGEST_TUNE = 100_000  # events of a tune with its repeats written out
+LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
 
 
 def unrolled(text: str) -> str:
@@ -32,8 +31,10 @@ def read_tune(text: str, silent: bool = False) -> Tune:
     for name, items in parsed.voices.items():
         played = _played(items, parsed, budget)
         budget -= sum(isinstance(item, Event) for item in played)
-        tune.voices.append(_bars(played, parsed.meter))
+        tune.voices.append(_bars(played))
         tune.names.append(parsed.names.get(name, ""))
+    if tune.voices:  # fields between the header and the first note belong to the header
+        tune.meter, tune.key = tune.voices[0][0].meter, tune.voices[0][0].events[0].key
     if not silent and not any(event.pitches for voice in tune.voices for bar in voice for event in bar.events):
         raise ValueError("there is no note in it")
     return tune
@@ -149,22 +150,17 @@ def _coalesced(items: list[Item]) -> list[Item]:
     return out
 
 
-def _bars(items: list[Item], meter: Meter) -> list[Bar]:
+def _bars(items: list[Item]) -> list[Bar]:
     """Events between bar lines; halves of a bar on both sides of a section's seam are joined; ties are settled."""
     bars: list[Bar] = []
     events: list[Event] = []
     seam = False  # whether a repeat or double bar stands before `events`
-    bar_meter = meter
     for item in [*items, Mark()]:
         if isinstance(item, Event):
-            if not events:
-                bar_meter = meter
             events.append(copy(item))
-        elif isinstance(item, MeterChange):
-            meter = item.meter
         else:
             if events:
-                bar = Bar(events, bar_meter)
+                bar = Bar(events, events[0].meter)
                 if seam and bars and _halves(bars[-1], bar):
                     bars[-1].events += events
                 else:

@@ -6,6 +6,7 @@ octave) and an alteration in semitones.
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from datatools.abc_keys import Key, Meter
@@ -26,6 +27,7 @@ class Pitch(NamedTuple):
         return 12 + 12 * octave + _SEMITONES[letter] + self.alter
 
 
+@lru_cache(maxsize=1024)
 def spelled(step: int, alter: int) -> Pitch:
     """The pitch with at most one sharp or flat: double accidentals become their neighbor."""
     while abs(alter) > 1:
@@ -50,6 +52,7 @@ class Event:
     pitches: tuple[Pitch, ...]
     length: Fraction
     key: Key
+    meter: Meter
     ties: tuple[bool, ...] = ()
     graces: tuple[Pitch, ...] = ()
     tuplet: Tuplet | None = None

@@ -221,7 +221,7 @@ class _Events:
             left -= head
             ties = (bool(left) or on,) * len(pitches)
             length = Fraction(head, 64 if triplet else 32)
-            yield Event(pitches, length, key, ties, (), Tuplet(3, 2, 0) if triplet else None)
+            yield Event(pitches, length, key, None, ties, (), Tuplet(3, 2, 0) if triplet else None)
 
 
 def _group(events: list[Event], serial: int) -> int:

@@ -19,7 +19,7 @@ from datatools.abc_repeats import read_tune
 from datatools.abc_text import text_of, words
 from hparams.tokenizers import AbcHParams
 from plugins import hookimpl
-from plugins.tokenizers.abc_repair import repaired
+from plugins.tokenizers.abc_repair import MOST_WORDS, repaired
 from plugins.tokenizers.abc_vocabulary import SPECIALS, vocabulary
 
 FORMAT = 1  # raised whenever the same text would give other words
@@ -43,6 +43,8 @@ class AbcTokenizer:
             said = words(read_tune(piece.abc, silent=True))
         except ValueError as error:
             raise _named(piece, str(error)) from error
+        if len(said) > MOST_WORDS:
+            raise _named(piece, f"it has {len(said)} abc tokens; expected at most {MOST_WORDS}")
         try:
             return [self._ids[word] for word in said]
         except KeyError:

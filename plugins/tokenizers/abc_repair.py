@@ -1,8 +1,8 @@
 """Any words of the `abc` vocabulary to well-formed ABC text.
 
 What stands where it cannot mean anything is left out: a length after no note, a bracket that closes nothing, a tuplet
-that is not filled, grace notes before nothing. What is missing is supplied: the header, the closing of what is open. The
-same words always give the same text.
+that is not filled, grace notes before nothing. What is missing is supplied: the header, the closing of what is open.
+The same words always give the same text.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from fractions import Fraction
 from plugins.tokenizers.abc_vocabulary import parse_length, parse_pitch, parse_tuplet
 
 DEFAULTS = {"M": "M:4/4", "L": "L:1/8", "K": "K:Cmaj"}
-MOST_WORDS = 80_000
+MOST_WORDS = 200_000
 LONGEST_VOICE = 50_000  # whole notes
 
 
@@ -41,8 +41,8 @@ def repaired(words: Iterable[str]) -> str:
     unit = Fraction(1, 8)
     for count, word in enumerate(words):
         kind = word[0] if word[1:2] == ":" and word[0] in "MLKV" else ""
-        if voice is None and kind in ("M", "L", "K"):
-            header.setdefault(kind, word)
+        if voice is None and kind in ("M", "L", "K") and kind not in header:
+            header[kind] = word
             continue
         if voice is None:
             unit = Fraction(header.get("L", DEFAULTS["L"])[2:])
