@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import symusic
@@ -23,6 +23,9 @@ from core.piece import Piece
 from hparams.tokenizers import MidiTokHParams
 from plugins.tokenizers import token_maps
 from plugins.tokenizers.quantise import Grid, quantise, same
+
+if TYPE_CHECKING:
+    from plugins.tokenizers.note_grammar import NoteGrammar, Tables
 
 SPECIALS = ("PAD", "BOS", "EOS")
 FILE = "miditok.json"
@@ -37,6 +40,16 @@ _REFUSED = {
 }
 # Parameters that REMI takes beside those of TokenizerConfig.
 _REMI_OPTIONS = ("use_bar_end_tokens", "add_trailing_bars", "max_bar_embedding")
+# Options whose tokens the grammar does not know.
+_NO_GRAMMAR = (
+    "use_rests",
+    "use_chords",
+    "use_pitch_intervals",
+    "use_sustain_pedals",
+    "use_pitch_bends",
+    "use_control_changes",
+    "program_changes",
+)
 
 
 def config(hparams: MidiTokHParams, kind: str) -> Any:
@@ -112,6 +125,7 @@ class MidiTokTokenizer:
         self.pad_id, self.bos_id, self.eos_id = (base.index(f"{name}_None") for name in SPECIALS)
         self._special = {base.index(f"{name}_None") for name in SPECIALS}
         self.__dict__.pop("_fingerprint", None)
+        self.__dict__.pop("_grammar_tables", None)
 
     @cached_property
     def grid(self) -> Grid:
@@ -322,6 +336,37 @@ class MidiTokTokenizer:
         for text, id in model.items():
             result[id] = text.startswith("\u2581")
         return result
+
+    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar":
+        """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
+        all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
+        """
+        from plugins.tokenizers.note_grammar import NoteGrammar
+
+        return NoteGrammar(self._grammar_tables, self.eos_id, bars, length)
+
+    @cached_property
+    def _grammar_tables(self) -> "Tables":
+        from plugins.tokenizers.note_grammar import Tables
+        from plugins.tokenizers.token_effects import Vocabulary
+
+        options = self._tokenizer.config
+        on = [option for option in _NO_GRAMMAR if getattr(options, option, False)]
+        on += [option for option in _REMI_OPTIONS if options.additional_params.get(option)]
+        if self.grid.untimed:
+            on.append("use_note_duration_programs")
+        if on:
+            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
+        per_beat = self._tokenizer._tpb_per_ts
+        vocabulary = Vocabulary(
+            names=tuple(self.base_tokens),
+            grid=self.grid,
+            bars="Bar_None" in self.base_tokens,
+            velocities=bool(options.use_velocities),
+            drum_tokens=bool(options.use_pitchdrum_tokens),
+            ticks={unit: self._tokenizer._tpb_tokens_to_ticks[per_beat[unit]] for unit in self.grid.durations},
+        )
+        return Tables(vocabulary, self.bases)
 
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
         """Positions at which a bar begins; only the beginning where the tokens do not tell bars."""
