@@ -56,6 +56,16 @@ def piece(seed: int, tpq: int = 480, tracks: int = 3, marks: bool = True) -> Pie
     return piece_from_score(score, source=f"piece {seed}")
 
 
+def chromatic() -> Piece:
+    """The same three notes from each of twelve pitches, so that byte pairs have transpositions."""
+    score = symusic.Score(480)
+    track = symusic.Track()
+    for index in range(12 * 12):
+        track.notes.append(symusic.Note(index * 480, 480, 50 + index // 12 + (0, 4, 7)[index % 3], 80))
+    score.tracks.append(track)
+    return piece_from_score(score, source="chromatic")
+
+
 def in_meter(beats: int, unit: int, bars: int = 4) -> Piece:
     """A note on each beat, low on the first of a bar."""
     score = symusic.Score(480)
@@ -204,9 +214,9 @@ def test_tracks_become_one_or_keep_their_instruments(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "split"), itertools.product(KINDS, ("bar", "no")))
 def test_byte_pairs(kind: str, split: str, tmp_path: Path) -> None:
-    pieces = [in_meter(*meter) for meter in METERS] + [piece(seed, tracks=2) for seed in range(4)]
+    pieces = [chromatic(), *(in_meter(*meter) for meter in METERS), *(piece(seed, tracks=2) for seed in range(3))]
     plain = built(kind, options={"encode_ids_split": split})
-    size = plain.vocab_size + 60
+    size = plain.vocab_size + 100
     tokenizer, twin = (built(kind, bpe=size, options={"encode_ids_split": split}) for _ in range(2))
     tokenizer.train(iter(pieces))
     twin.train(pieces)
@@ -217,11 +227,11 @@ def test_byte_pairs(kind: str, split: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for source in pieces:
         ids = tokenizer.encode(source)
-        assert tokenizer.base_ids(ids) == plain.encode(source) and len(ids) < len(plain.encode(source))
+        assert tokenizer.base_ids(ids) == plain.encode(source) and len(ids) <= len(plain.encode(source))
         assert loaded.encode(source) == ids == tokenizer.encode(tokenizer.decode(ids))
         assert notes(tokenizer.decode(ids)) == notes(plain.decode(plain.encode(source)))
         bars = tokenizer.bar_starts(ids)
-        if kind == "remi":
+        if kind == "remi" and split == "bar":
             assert len(bars) == len(plain.bar_starts(plain.encode(source)))
             chunks = [ids[a:b] for a, b in itertools.pairwise([*bars, len(ids)])]
             assert all(tokenizer.base_ids(chunk)[0] == plain.bases[plain.encode(source)[0]][0] for chunk in chunks)
@@ -229,6 +239,7 @@ def test_byte_pairs(kind: str, split: str, tmp_path: Path) -> None:
         if notes(tokenizer.decode(wild)):
             again = tokenizer.encode(tokenizer.decode(wild))
             assert notes(tokenizer.decode(again)) == notes(tokenizer.decode(wild))
+    assert sum(len(tokenizer.encode(p)) for p in pieces) < 0.8 * sum(len(plain.encode(p)) for p in pieces)
     assert " " in tokenizer.token(size - 1)
     same = tokenizer.transpose_table(0)
     assert same == list(range(size))
