@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
         except HubError as error:
             _say(f"swaptunes: {error}")
             status = 2
+        except BrokenPipeError:  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 0
         except KeyboardInterrupt:
             _say("swaptunes: interrupted; the same command goes on from what was saved")
             status = 130

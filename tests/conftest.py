@@ -1,10 +1,13 @@
 """What several tests share: a small folder of music made on the spot, and a cache of their own."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
-import symusic
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is loaded
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import symusic  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
