@@ -16,6 +16,7 @@ import torch
 
 from core.log import logger
 from datatools.storage import cache_folder
+from plugins.backbones.native.memory import keep_freed_memory
 
 _HERE = Path(__file__).parent
 _NAME = "swaptunes_native"
@@ -62,6 +63,7 @@ def load() -> None:
             if not target.exists():
                 _compile(target)
     torch.ops.load_library(target)
+    keep_freed_memory()
 
 
 def _compile(target: Path) -> None:

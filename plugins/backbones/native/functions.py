@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.matmul import product
+from plugins.backbones.native.matmul import outer, product
 
 
 def _ops() -> Any:
@@ -76,8 +76,8 @@ class _Inner(torch.autograd.Function):
             )
             grad_delta = grad_delta.flatten(0, 1)  # (bl e)
             grad_xd[:, :r] = product(grad_delta, dt_weight.t())
-            grad_dt_weight = product(grad_delta.t(), xd[:, :r].t())
-            grad_x_weight = product(grad_xd.t(), u.flatten(0, 1).t())
+            grad_dt_weight = outer(grad_delta, xd[:, :r])
+            grad_x_weight = outer(grad_xd, u.flatten(0, 1))
             through_xd = product(grad_xd, x_weight.t()).view_as(u)
             grad_weight, grad_conv_bias, grad_conv = _ops().conv_backward(
                 grad_u, through_xd, x, conv_weight, conv_bias, conv, starts, grad_x

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_FEW_ROWS = 32  # below, a call costs more than its arithmetic
+_FEW = 8  # rows or inputs; below, a call costs more than its arithmetic
 
 
 @cache
@@ -33,7 +33,7 @@ def onednn_is_faster() -> bool:
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
-    if x.dtype == torch.float32 and x.device.type == "cpu" and len(x) >= _FEW_ROWS and onednn_is_faster():
+    if x.dtype == torch.float32 and x.device.type == "cpu" and min(x.shape) >= _FEW and onednn_is_faster():
         x, weight = _dense(x), _dense(weight)
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
     return x @ weight.t()
@@ -42,6 +42,13 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 def _dense(x: Tensor) -> Tensor:
     """x, or its transpose, without gaps between rows: for anything else oneDNN falls back to loops without vectors."""
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
+
+
+def outer(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a weight (o i): grad (r o) transposed times x (r i); no gradient of its own."""
+    if grad.shape[1] > x.shape[1]:  # oneDNN copies the transpose of what comes first: let it be the smaller one
+        return product(x.t(), grad.t()).t()
+    return product(grad.t(), x.t())
 
 
 class _Linear(torch.autograd.Function):
@@ -57,7 +64,7 @@ class _Linear(torch.autograd.Function):
         needs_x, needs_weight = ctx.needs_input_grad
         with torch.autocast("cpu", enabled=False):
             of_x = product(grad, weight.t()) if needs_x else None
-            return of_x, product(grad.t(), x.t()) if needs_weight else None
+            return of_x, outer(grad, x) if needs_weight else None
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
