@@ -15,6 +15,7 @@ from datatools.abc_parse import Item, Mark, Parsed, parse
 from datatools.abc_text import text_of
 from datatools.abc_tune import Bar, Event, Tune
 
+MOST_PARTS = 500  # that a header's P: field may ask for
 LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
 
 
@@ -59,17 +60,23 @@ def _played(items: list[Item], parsed: Parsed, budget: int) -> list[Item]:
 
 
 def _ordered(order: str) -> str:
-    """`A2(BC)2` as `AABCBC`; what cannot be told gives the empty string."""
+    """`A2(BC)2` as `AABCBC`; words instead of an order give the empty string."""
     while "(" in order:
         inner = re.search(r"\(([^()]*)\)(\d{0,2})", order)
         if inner is None:
             return ""
         order = order.replace(inner[0], _ordered(inner[1]) * int(inner[2] or 1), 1)
-        if len(order) > 500:
-            return ""
+        _check_order(order)
     if not re.fullmatch(r"(?:[A-Za-z]\d{0,2})*", order):
         return ""
-    return "".join(letter * int(times or 1) for letter, times in re.findall(r"([A-Za-z])(\d*)", order))[:500]
+    letters = "".join(letter * int(times or 1) for letter, times in re.findall(r"([A-Za-z])(\d*)", order))
+    _check_order(letters)
+    return letters
+
+
+def _check_order(order: str) -> None:
+    if len(order) > MOST_PARTS:
+        raise ValueError(f"its P: field asks for more than {MOST_PARTS} parts")
 
 
 class _Section:

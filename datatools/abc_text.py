@@ -148,7 +148,7 @@ def text_of(tune: Tune) -> str:
                 lines += [meter_word(tune.meter), f"K:{tune.key.name}"]
         before = len(lines)
         _voice_lines(tune, voice, lines)
-        changed = changed or any(line[1] == ":" for line in lines[before:])
+        changed = changed or any(line[1:2] == ":" for line in lines[before:])
     return "\n".join(lines) + "\n"
 
 

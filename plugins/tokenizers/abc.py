@@ -20,7 +20,7 @@ from datatools.abc_text import text_of, words
 from hparams.tokenizers import AbcHParams
 from plugins import hookimpl
 from plugins.tokenizers.abc_repair import MOST_WORDS, repaired
-from plugins.tokenizers.abc_vocabulary import SPECIALS, vocabulary
+from plugins.tokenizers.abc_vocabulary import SPECIALS, fits_tuplet, vocabulary
 
 FORMAT = 1  # raised whenever the same text would give other words
 FILE = "abc.json"
@@ -40,9 +40,13 @@ class AbcTokenizer:
     def encode(self, piece: Piece) -> list[int]:
         """Ids of the piece; ValueError naming it and the first thing that has no token."""
         try:
-            said = words(read_tune(piece.abc, silent=True))
+            tune = read_tune(piece.abc, silent=True)
         except ValueError as error:
             raise _named(piece, str(error)) from error
+        for event in (event for voice in tune.voices for bar in voice for event in bar.events):
+            if event.tuplet and not fits_tuplet(event.length / tune.unit):
+                raise _named(piece, f"a note of {event.length} in a tuplet has no note head")
+        said = words(tune)
         if len(said) > MOST_WORDS:
             raise _named(piece, f"it has {len(said)} abc tokens; expected at most {MOST_WORDS}")
         try:

@@ -8,7 +8,7 @@ The same words always give the same text.
 from collections.abc import Iterable
 from fractions import Fraction
 
-from plugins.tokenizers.abc_vocabulary import parse_length, parse_pitch, parse_tuplet
+from plugins.tokenizers.abc_vocabulary import fits_tuplet, parse_length, parse_pitch, parse_tuplet
 
 DEFAULTS = {"M": "M:4/4", "L": "L:1/8", "K": "K:Cmaj"}
 MOST_WORDS = 200_000
@@ -28,6 +28,7 @@ class _Voice:
         self.tieable = False
         self.tuplet_at = -1
         self.tuplet_left = 0
+        self.grouped = False  # whether the last event is of a tuplet
         self.graces_at = -1  # where grace notes still wait for their note
         self.time = Fraction(0)
         self.last = Fraction(0)
@@ -111,7 +112,7 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.sized, voice.tieable = True, False
     else:
         length = parse_length(word)
-        if length is not None and not voice.sized and not voice.open:
+        if length is not None and not voice.sized and not voice.open and (not voice.grouped or fits_tuplet(length)):
             voice.out.append(word)
             voice.time += (length - 1) * unit
             voice.sized = True
@@ -123,6 +124,7 @@ def _event(voice: _Voice, words: list[str], unit: Fraction, sounds: bool) -> Non
     voice.time += unit
     voice.sized, voice.tieable = False, sounds
     voice.graces_at = -1
+    voice.grouped = voice.tuplet_left > 0
     if voice.tuplet_left:
         voice.tuplet_left -= 1
         if not voice.tuplet_left:

@@ -36,6 +36,14 @@ _PITCH = re.compile(r"([\^_=]?)([A-Ga-g])([,']*)")
 _ALTERS = {"^": 1, "=": 0, "_": -1}
 
 
+def fits_tuplet(length: Fraction) -> bool:
+    """Whether one note head, dotted or not, bears the length; in tuplets other readers take no other."""
+    odd = length.numerator
+    while odd % 2 == 0:
+        odd //= 2
+    return odd in (1, 3, 7, 15)
+
+
 def tuplet_word(p: int, q: int, r: int) -> str:
     return "(3" if (p, q, r) == (3, 2, 3) else f"({p}:{q}:{r}"
 

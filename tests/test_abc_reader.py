@@ -1,0 +1,200 @@
+"""ABC text to notes: known answers, and abc2midi (inside symusic) as the independent reader."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import symusic
+
+from datatools import abc_book, abc_reader, abc_repeats
+
+MUSIC = Path(__file__).parent / "music"
+HEAD = "X:1\nM:4/4\nL:1/8\nK:C\n"
+
+
+def notes(score):
+    return [[(n.time, n.pitch, n.duration) for n in track.notes] for track in score.tracks]
+
+
+def line(music: str, head: str = HEAD):
+    """(time in eighths, pitch, length in eighths) of the only voice."""
+    [track] = notes(abc_reader.score(head + music + "\n"))
+    return [(time / 240, pitch, duration / 240) for time, pitch, duration in track]
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """The C library inside symusic writes to the terminal by file descriptor."""
+    kept = [os.dup(1), os.dup(2)]
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            for number, saved in enumerate(kept, 1):
+                os.dup2(saved, number)
+                os.close(saved)
+
+
+def oracle(text: str) -> list[tuple[int, int, int]]:
+    """Notes by abc2midi, which starts them a tick late and shortens them by one."""
+    with silence():
+        score = symusic.Score.from_abc(text)
+    return sorted((n.time - 1, n.pitch, n.duration + 1) for track in score.tracks for n in track.notes)
+
+
+def tunes():
+    for path in sorted(MUSIC.glob("*.abc")):
+        text = abc_book.decode_bytes(path.read_bytes())
+        for index in range(abc_book.count_tunes(text)):
+            yield pytest.param(abc_book.tune(text, index), id=f"{path.stem}-{index}")
+
+
+@pytest.mark.parametrize(
+    ("music", "expected"),
+    [
+        ("C2 E/ G3/2", [(0, 60, 2), (2, 64, 0.5), (2.5, 67, 1.5)]),
+        ("c, C' c'", [(0, 60, 1), (1, 72, 1), (2, 84, 1)]),
+        ("^F F | F", [(0, 66, 1), (1, 66, 1), (2, 65, 1)]),
+        ("^F f =F F", [(0, 66, 1), (1, 77, 1), (2, 65, 1), (3, 65, 1)]),
+        ("^^F __B", [(0, 67, 1), (1, 69, 1)]),
+        ("A>B c<d e>>f", [(0, 69, 1.5), (1.5, 71, 0.5), (2, 72, 0.5), (2.5, 74, 1.5), (4, 76, 1.75), (5.75, 77, 0.25)]),
+        ("A>B/ c", [(0, 69, 1), (1, 71, 0.5), (1.5, 72, 1)]),
+        ("C2-|C2 C", [(0, 60, 4), (4, 60, 1)]),
+        ("C-D", [(0, 60, 1), (1, 62, 1)]),
+        ("^C-|^C C", [(0, 61, 2), (2, 61, 1)]),
+        ("[C-E]2[CG]2", [(0, 60, 4), (0, 64, 2), (2, 67, 2)]),
+        ("(3CDE F", [(0, 60, 2 / 3), (2 / 3, 62, 2 / 3), (4 / 3, 64, 2 / 3), (2, 65, 1)]),
+        ("(3:2:2 C2D E", [(0, 60, 4 / 3), (4 / 3, 62, 2 / 3), (2, 64, 1)]),
+        ("{DE}C2", [(0, 62, 1 / 6), (1 / 6, 64, 1 / 6), (1 / 3, 60, 5 / 3)]),
+        ("z2 x C Z D", [(3, 60, 1), (12, 62, 1)]),
+        (
+            'u"G7"!trill!~.C (DE) `F +fermata+G !D',
+            [(0, 60, 1), (1, 62, 1), (2, 64, 1), (3, 65, 1), (4, 67, 1), (5, 62, 1)],
+        ),
+        ("[K:D] F [K:none] F [L:1/4] F", [(0, 66, 1), (1, 65, 1), (2, 65, 2)]),
+    ],
+)
+def test_known_answers(music, expected) -> None:
+    assert line(music) == [pytest.approx(row) for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("key", "pitches"),
+    [
+        ("G", "60 62 64 66 67 69 71"),
+        ("Am", "60 62 64 65 67 69 71"),
+        ("A Dorian", "60 62 64 66 67 69 71"),
+        ("Dmix", "60 62 64 66 67 69 71"),
+        ("F#loc", "60 62 64 66 67 69 71"),
+        ("Bb", "60 62 63 65 67 69 70"),
+        ("C#", "61 63 65 66 68 70 72"),
+        ("D =c", "60 62 64 66 67 69 71"),
+        ("C exp _e ^f", "60 62 63 66 67 69 71"),
+        ("Hp", "61 62 64 66 67 69 71"),
+        ("", "60 62 64 65 67 69 71"),
+    ],
+)
+def test_keys(key, pitches) -> None:
+    found = line("CDEFGAB", f"X:1\nL:1/8\nK:{key}\n")
+    assert " ".join(str(pitch) for _, pitch, _ in found) == pitches
+
+
+@pytest.mark.parametrize(
+    ("music", "played"),
+    [
+        ("C|D:|E|", "CDCDE"),
+        ("C|:D|E:|F|", "CDEDEF"),
+        ("C|D||E|F:|", "CDEFEF"),
+        ("|:C|[1 D:|[2 E|]", "CDCE"),
+        ("C|1 D:|2 E||F|", "CDCEF"),
+        ("|:C|1,3 D:|2 E:|", "CDCECD"),
+        ("|:C::D:|", "CCDD"),
+        ("|::C::|D", "CCCD"),
+        ("|:C\n|1 D:|\n|2 E|]", "CDCE"),
+        ("C:|:D:|", "CCDD"),
+        ("C:||:D:|", "CCDD"),
+    ],
+)
+def test_repeats(music, played) -> None:
+    assert "".join("CDEFGAB"[(pitch - 60) * 7 // 12 + (pitch in (61, 65))] for _, pitch, _ in line(music)) == played
+
+
+def test_parts_follow_their_order() -> None:
+    text = "X:1\nL:1/8\nP:A2BA\nK:C\nP:A\nC|\nP:B\nD:|\n"
+    assert [pitch for _, pitch, _ in line("", text)] == [60, 60, 62, 62, 60]
+
+
+def test_halves_of_a_bar_meet_again() -> None:
+    text = abc_repeats.unrolled("X:1\nM:3/4\nL:1/4\nK:C\nG|c2 B|A2:|\n")
+    assert text.partition("K:Cmaj")[2].split() == ["G", "|", "c2", "B", "|", "A2", "G", "|", "c2", "B", "|", "A2", "|"]
+
+
+def test_signatures_and_tempo() -> None:
+    score = abc_reader.score("X:1\nT:Air\nM:C|\nL:1/8\nQ:1/2=60\nK:Em\nE8|[M:3/4][K:G]G6|\n")
+    assert [(m.time, m.numerator, m.denominator) for m in score.time_signatures] == [(0, 2, 2), (1920, 3, 4)]
+    assert [(k.time, k.key, k.tonality) for k in score.key_signatures] == [(0, 1, 1), (1920, 1, 0)]
+    assert [round(t.qpm, 3) for t in score.tempos] == [120.0]
+    assert score.ticks_per_quarter == 480 and score.tracks[0].name == "Air" and score.tracks[0].program == 0
+
+
+@pytest.mark.parametrize("text", tunes())
+def test_unrolled_text_sounds_the_same_and_is_its_own_unrolling(text) -> None:
+    once = abc_repeats.unrolled(text)
+    assert abc_repeats.unrolled(once) == once
+    assert notes(abc_reader.score(once)) == notes(abc_reader.score(text))
+    assert "|:" not in once and ":|" not in once and "P:" not in once
+
+
+@pytest.mark.parametrize("text", tunes())
+def test_abc2midi_hears_the_unrolled_text_alike(text) -> None:
+    plain = abc_repeats.unrolled("".join(text.split("{")[:1] + [part.split("}", 1)[1] for part in text.split("{")[1:]]))
+    mine = sorted(
+        (pitch, time, time + length) for track in notes(abc_reader.score(plain)) for time, pitch, length in track
+    )
+    theirs = sorted((pitch, time, time + length) for time, pitch, length in oracle(plain))
+    assert [row[0] for row in mine] == [row[0] for row in theirs]
+    # It spreads the notes of some chords by ten ticks each.
+    assert [row[1] for row in mine] == pytest.approx([row[1] for row in theirs], abs=30)
+    assert [row[2] for row in mine] == pytest.approx([row[2] for row in theirs], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("music", "reason"),
+    [
+        ("C999999999999", "whole notes"),
+        ("C/0", "length"),
+        ("C99999", "whole notes"),
+        ("[CE", "closing bracket"),
+        ("{CE", "closing }"),
+        ("C & D", "overlaid"),
+        ("C ♯F", "not ABC music"),
+        ("C|2 D|", "without an ending 1"),
+        ("[C2E4]", "different lengths"),
+        ("z4|", "no note"),
+        (":::::::::::::C", "playings"),
+    ],
+)
+def test_what_cannot_be_told_is_named(music, reason) -> None:
+    with pytest.raises(ValueError, match=reason):
+        abc_reader.score(HEAD + music + "\n")
+
+
+def test_a_bomb_of_repeats_is_refused() -> None:
+    for order, reason in (("((A99)99)99", "more than 500 parts"), ("(AB)99", "more than 250000 notes")):
+        with pytest.raises(ValueError, match=reason):
+            abc_reader.score(f"X:1\nP:{order}\nK:C\nP:A\n" + "CDEFGABc|" * 1000 + "\nP:B\nC|\n")
+
+
+def test_books() -> None:
+    text = (MUSIC / "book_of_three.abc").read_text()
+    assert abc_book.count_tunes(text) == 3
+    assert [abc_book.title(abc_book.tune(text, i)) for i in range(3)] == ["Lamp Post", "Stepping Stones", "Kettle"]
+    assert "M:2/4" in abc_book.tune(text, 0)
+    assert len(abc_reader.score(abc_book.tune(text, 2)).tracks[0].notes) > 20
+    with pytest.raises(IndexError):
+        abc_book.tune(text, 3)
+    assert abc_book.decode_bytes("T:Ó".encode("latin-1")) == "T:Ó" == abc_book.decode_bytes("T:Ó".encode())

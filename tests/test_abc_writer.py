@@ -1,0 +1,97 @@
+"""Scores as ABC text: the notes come back exactly, and independent readers hear them."""
+
+import music21
+import numpy as np
+import pytest
+import symusic
+
+from core.seeds import generator
+from datatools import abc_reader, abc_repeats, abc_writer
+from tests.test_abc_reader import oracle
+
+
+def score_of(rows, tpq=480, meter=(4, 4), key=None, tracks=1):
+    """A score from (time, pitch, duration) in 24ths of a quarter, dealt to the tracks in turn."""
+    score = symusic.Score(tpq)
+    if meter:
+        score.time_signatures.append(symusic.TimeSignature(0, *meter))
+    if key is not None:
+        score.key_signatures.append(symusic.KeySignature(0, key, 0))
+    for number in range(tracks):
+        track = symusic.Track(name="", program=0, is_drum=False)
+        for time, pitch, duration in rows[number::tracks]:
+            track.notes.append(symusic.Note(time * tpq // 24, duration * tpq // 24, pitch, 64))
+        score.tracks.append(track)
+    return score
+
+
+def notes(score):
+    """(time, pitch, duration) in 24ths of a quarter, sorted."""
+    quarter = score.ticks_per_quarter
+    return sorted((n.time * 24 / quarter, n.pitch, n.duration * 24 / quarter) for t in score.tracks for n in t.notes)
+
+
+def random_rows(draw, count, grid):
+    return [
+        (int(draw.integers(0, 20)) * grid + int(draw.integers(0, 8)) * 24, int(draw.integers(30, 100)), int(d) * grid)
+        for d in draw.integers(1, 30, size=count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_notes_come_back_exactly(seed) -> None:
+    draw = generator("abc writer", seed)
+    meters = [(4, 4), (3, 4), (6, 8), (2, 2), (7, 8), (5, 16)]
+    rows = random_rows(draw, 12, [2, 3, 1, 6][seed % 4])
+    score = score_of(rows, [480, 24, 960][seed % 3], meters[seed % 6], [None, -7, 7, 0][seed % 4], 1 + seed % 2)
+    text = abc_writer.write(score)
+    assert notes(abc_reader.score(text)) == notes(score)
+    assert abc_repeats.unrolled(text) == text
+    assert sorted(p for _, p, _ in oracle(text)) == [int(p) for p in sorted(p for _, p, _ in notes(score))]
+
+
+def test_music21_hears_the_voices() -> None:
+    score = score_of([(0, 60, 24), (24, 61, 36), (60, 63, 12), (0, 48, 48), (48, 50, 24)], meter=(3, 4))
+    heard = music21.converter.parse(abc_writer.write(score), format="abc").stripTies()
+    found = sorted(
+        (float(n.getOffsetInHierarchy(heard)) * 24, n.pitch.midi, n.quarterLength * 24) for n in heard.recurse().notes
+    )
+    assert found == notes(score)
+
+
+def test_meters_keys_titles_and_tempos() -> None:
+    score = score_of([(0, 61, 24), (24, 66, 96), (96, 70, 24)], key=6)
+    score.time_signatures.append(symusic.TimeSignature(960, 3, 8))
+    score.tempos.append(symusic.Tempo(0, qpm=90))
+    text = abc_writer.write(score, title="A  title")
+    assert text.startswith("X:1\nT:A title\nM:4/4\n") and "\nQ:1/4=90\n" in text and "\nK:F#maj\n" in text
+    again = abc_reader.score(text)
+    assert [(m.time, m.numerator, m.denominator) for m in again.time_signatures] == [(0, 4, 4), (960, 3, 8)]
+    assert "^" not in text.partition("K:")[2] and "_" not in text.partition("K:")[2]
+
+
+def test_bars_add_up_and_triplets_are_groups() -> None:
+    text = abc_writer.write(score_of([(at, 60 + at % 5, 8) for at in range(0, 96, 8)]))
+    assert text.count("(3") == 4 and text.count("|") == 1
+
+
+def test_what_has_no_notation_is_named() -> None:
+    off = score_of([(0, 60, 24)])
+    off.tracks[0].notes.append(symusic.Note(481, 120, 62, 64))
+    with pytest.raises(ValueError, match=r"some\.mid: the note 62 at tick 481"):
+        abc_writer.write(off, source="some.mid")
+    drums = score_of([(0, 36, 24)])
+    drums.tracks[0].is_drum = True
+    with pytest.raises(ValueError, match="drums"):
+        abc_writer.write(drums)
+    with pytest.raises(ValueError, match="no note"):
+        abc_writer.write(symusic.Score(480))
+
+
+def test_spelling_stays_within_one_sign() -> None:
+    for fifths in range(-7, 8):
+        for mode in ("maj", "min"):
+            key = abc_writer.plain_key(fifths, mode)
+            spelled = [abc_writer.spell(midi, key) for midi in range(12, 120)]
+            assert [pitch.midi for pitch in spelled] == list(range(12, 120))
+            assert np.abs([pitch.alter for pitch in spelled]).max() <= 1
