@@ -148,7 +148,6 @@ def _book(path: str, modified: int) -> tuple[str, ...]:
     from datatools import abc_book
 
     text = abc_book.decode_bytes(data)
-    tunes = tuple(abc_book.tune(text, index) for index in range(abc_book.count_tunes(text)))
-    if not tunes:
-        raise ValueError("it holds no tune (a tune begins with X:)")
-    return tunes
+    if not any(line.lstrip().startswith(("X:", "K:")) for line in text.splitlines()):
+        raise ValueError("it holds no tune: there is neither an X: nor a K: line")
+    return tuple(abc_book.tune(text, index) for index in range(abc_book.count_tunes(text)))
