@@ -110,7 +110,7 @@ def _one_line(error: BaseException) -> str:
 def _score(stream: Any, source: str) -> symusic.Score:
     stream = _played(stream, source)
     parts = list(stream.parts) or [stream]
-    orders = _orders(parts) if measures.plain(stream) else [None] * len(parts)
+    orders = _orders(parts, source) if measures.plain(stream) else _written(parts)
     pickup = _pickup(parts)
     result = symusic.Score(TICKS)
     for part, played in zip(parts, orders, strict=True):
@@ -120,13 +120,20 @@ def _score(stream: Any, source: str) -> symusic.Score:
     return result
 
 
-def _orders(parts: list[Any]) -> list[list[int] | None]:
+def _orders(parts: list[Any], source: str) -> list[list[int] | None]:
     """The order of measures of each part; the written one where the parts do not repeat alike."""
     bars = [list(part.getElementsByClass("Measure")) for part in parts]
+    if not all(bars):
+        return _written(parts)
     orders = [measures.order(part) for part in bars]
-    if not all(bars) or any(played != orders[0] for played in orders):
-        return [None] * len(parts)
+    if any(played != orders[0] for played in orders):
+        logger.warning("%s: repeats not written out: the parts do not repeat alike", source or "a score")
+        return _written(parts)
     return list(orders)
+
+
+def _written(parts: list[Any]) -> list[list[int] | None]:
+    return [None for _ in parts]
 
 
 def _played(stream: Any, source: str) -> Any:
@@ -181,9 +188,7 @@ def _tracks(part: Any, played: list[int] | None, pickup: Fraction, source: str) 
     return result
 
 
-def _notes(
-    part: Any, played: list[int] | None, pickup: Fraction, source: str
-) -> tuple[list[Note], list[Note]]:
+def _notes(part: Any, played: list[int] | None, pickup: Fraction, source: str) -> tuple[list[Note], list[Note]]:
     """(pitched, unpitched) notes of a part as (start, end, pitch, velocity) in ticks, ties joined."""
     pitched: list[list[Any]] = []
     drums: list[list[Any]] = []
@@ -241,9 +246,7 @@ def _ticks(notes: list[list[Any]]) -> list[Note]:
     return [(_tick(start), _tick(end), pitch, velocity) for start, end, pitch, velocity in notes if 0 <= pitch <= 127]
 
 
-def _marks(
-    result: symusic.Score, parts: list[Any], orders: list[list[int] | None], pickup: Fraction
-) -> None:
+def _marks(result: symusic.Score, parts: list[Any], orders: list[list[int] | None], pickup: Fraction) -> None:
     """Tempos, meters and keys, each from all parts, one at a time and only where it changes."""
     tempos: dict[int, float] = {}
     meters: dict[int, tuple[int, int]] = {}
