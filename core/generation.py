@@ -6,12 +6,12 @@ Shapes: b batch, l length, v vocabulary.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from core.backbone import State, select
+from core.grammar import Grammar
 from core.model import LanguageModel
 from core.sampling import Sampling, draw
 
@@ -23,22 +23,6 @@ class Generated:
     ids: list[int]
     prompt_length: int
     ended: bool
-
-
-class Grammar(Protocol):
-    """What may follow what; tensors whose first dimension is the batch, no Python per row."""
-
-    def begin(self, batch: int) -> State:
-        """The state of a piece without tokens."""
-        ...
-
-    def allowed(self, state: State) -> Tensor:
-        """(b v) bool: what may come next. Never nothing; eos only where the piece is complete."""
-        ...
-
-    def advance(self, state: State, ids: Tensor) -> State:
-        """The state after one more token (b,) a row."""
-        ...
 
 
 def generate(

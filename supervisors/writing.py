@@ -1,6 +1,7 @@
 """Generated pieces as files: .mid, .png, .json and, where the tokens are ABC, .abc."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from tqdm import tqdm
 from core.checkpoint import atomic, write_json, write_text
 from core.errors import HubError
 from core.generation import Generated, generate
+from core.grammar import Grammar
+from core.log import warn_once
 from core.model import LanguageModel
 from core.sampling import Sampling
 from core.tokenizer import Tokenizer
@@ -84,8 +87,8 @@ def _draw(
     progress: Any,
 ) -> list[tuple[int, Generated]]:
     positions = list(range(asked.count)) if row is None else [row]
-    make = getattr(tokenizer, "grammar", None)
-    bars = _bar_counter(tokenizer, prompt, asked.bars) if asked.bars and make is None else None
+    grammar = _grammar(tokenizer, prompt, asked)
+    bars = _bar_counter(tokenizer, prompt, asked.bars) if asked.bars and grammar is None else None
     sampling = Sampling(
         temperature=asked.temperature,
         top_k=asked.top_k,
@@ -102,7 +105,7 @@ def _draw(
         pad_id=tokenizer.pad_id,
         length=asked.length,
         sampling=sampling,
-        grammar=make(bars=asked.bars, length=asked.length + len(prompt)) if make is not None else None,
+        grammar=grammar,
         first_row=positions[0] + attempt * asked.count,
         progress=progress,
         stop=bars,
@@ -110,11 +113,33 @@ def _draw(
     return list(zip(positions, pieces, strict=True))
 
 
-def _bar_counter(tokenizer: Tokenizer, prompt: list[int], bars: int) -> Any:
-    starts = getattr(tokenizer, "bar_starts", None)
+def _grammar(tokenizer: Tokenizer, prompt: list[int], asked: GenerateHParams) -> Grammar | None:
+    """What the tokenizer says may follow what, for the bars and tokens asked for; None where it cannot tell."""
+    make = getattr(tokenizer, "grammar", None)
+    if make is None:
+        return None
+    bars = asked.bars
+    if bars and prompt:
+        bars += len(_bar_starts(tokenizer)(prompt))
+    try:
+        grammar: Grammar = make(bars=bars, length=asked.length + len(prompt))
+    except ValueError as error:
+        warn_once(f"generating without a grammar: {error}")
+        return None
+    return grammar
+
+
+def _bar_starts(tokenizer: Tokenizer) -> Callable[[list[int]], Sequence[int]]:
+    starts: Callable[[list[int]], Sequence[int]] | None = getattr(tokenizer, "bar_starts", None)
     if starts is None:
         raise HubError("generate.bars: this tokenizer does not know its bars; give generate.length (tokens) instead")
-    return lambda row, ids: len(starts([*ids])) - len(starts(prompt) if prompt else []) > bars
+    return starts
+
+
+def _bar_counter(tokenizer: Tokenizer, prompt: list[int], bars: int) -> Callable[[int, list[int]], bool]:
+    starts = _bar_starts(tokenizer)
+    most = bars + len(starts(prompt))
+    return lambda row, ids: len(starts(ids)) > most
 
 
 def _notes(tokenizer: Tokenizer, piece: Generated) -> int:
