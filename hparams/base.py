@@ -112,7 +112,7 @@ class EvaluateHParams:
     # Optimizer steps between validations; 0: a twentieth of the run, at least 10 steps.
     every: int = 0
     # Most tokens of the validation split that a validation in training scores; the final figures use all.
-    tokens: int = 65536
+    tokens: int = 32768
 
     def __post_init__(self) -> None:
         require(self.every >= 0, "evaluate.every", self.every, "0 (chosen from the run) or more")

@@ -11,18 +11,19 @@ from torch import Tensor, nn
 
 from core.checkpoint import load_weights, write_json
 from core.dataset import SPLITS, Split
-from core.errors import HubError
 from core.log import logger
 from core.model import LanguageModel
 from core.optim import learning_rate, parameter_groups
 from core.seeds import derive
-from datatools import cache, ngram
+from datatools import cache, ngram, pianoroll, scores
 from datatools.batches import Batches, whole
 from hparams.loading import plain
 from supervisors import artefact, precision
 from supervisors.base import Supervisor
 from supervisors.engine import build_engine
+from supervisors.logbook import add_picture
 from supervisors.scoring import score
+from supervisors.start import load_start
 from supervisors.writing import write_samples
 
 EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the data
@@ -72,7 +73,8 @@ class LanguageModelSupervisor(Supervisor):
         hparams, device = self.hparams, self.ranks.device
         torch.manual_seed(derive(hparams.seed, "weights"))
         self.model = artefact.build_model(self.manager, hparams, self.tokenizer)
-        self._start_weights()
+        if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started
+            load_start(self.model, hparams, self.tokenizer, self.manager)
         self.model.to(device)
         self.parameters = self.model.parameter_count()  # counted before an engine spreads them over ranks
         self.dtype, reason = precision.choose(hparams.train.precision, device)
@@ -95,15 +97,6 @@ class LanguageModelSupervisor(Supervisor):
             self.steps = min(MOST, max(FEWEST, round(EPOCHS * self.batches.steps_per_epoch)))
         groups = parameter_groups(self.model, hparams.train.weight_decay)
         self.engine = build_engine(SummedLoss(self.model, device, self.dtype), groups, hparams, self.ranks)
-
-    def _start_weights(self) -> None:
-        start = self.hparams.model.start
-        if not start:
-            return
-        old = artefact.read(Path(start), self.manager)
-        if old.tokenizer.fingerprint() != self.tokenizer.fingerprint():
-            raise HubError(f"model.start: {start} has another vocabulary; use its tokenizer settings to start from it")
-        artefact.load_into(self.model, old.weights, start)
 
     def train_step(self, step: int) -> dict[str, float]:
         hparams, ranks = self.hparams.train, self.ranks
@@ -196,5 +189,7 @@ class LanguageModelSupervisor(Supervisor):
         self.load_best()
         if not self.ranks.first:
             return []
-        folder = self.folder.samples / f"step_{int(self.best['step']):06d}"
-        return write_samples(self.model, self.tokenizer, self.hparams, folder)
+        step = int(self.best["step"])
+        files = write_samples(self.model, self.tokenizer, self.hparams, self.folder.samples / f"step_{step:06d}")
+        add_picture(self.folder.path, "sample", step, pianoroll.image(scores.read(files[0]).score))
+        return files

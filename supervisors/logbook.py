@@ -40,11 +40,6 @@ class Logbook:
         self._bar.set_postfix({**getattr(self, "_shown", {}), **parts}, refresh=False)
         self._shown = {**getattr(self, "_shown", {}), **parts}
 
-    def picture(self, name: str, step: int, image: np.ndarray) -> None:
-        """Adds an image (h w 3) of bytes to TensorBoard."""
-        if self._board is not None:
-            self._board.add_image(name, image, step, dataformats="HWC")
-
     def say(self, text: str) -> None:
         """Prints a line without breaking the progress bar."""
         if self._bar is not None:
@@ -55,6 +50,14 @@ class Logbook:
         for part in (self._lines, self._board, self._bar):
             if part is not None:
                 part.close()
+
+
+def add_picture(folder: Path, name: str, step: int, image: np.ndarray) -> None:
+    """Adds an image (h w 3) of bytes to the TensorBoard of a run."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as board:
+        board.add_image(name, image, step, dataformats="HWC")
 
 
 def _finite(value: float) -> float | None:

@@ -29,16 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("swaptunes").setLevel(logging.INFO)
-    parser = argparse.ArgumentParser(prog="swaptunes", usage=USAGE, add_help=False, allow_abbrev=False)
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--hparams", default="")
-    parser.add_argument("--run", default="", type=str)
-    parser.add_argument("--local_rank", default="")  # DeepSpeed's launcher sets it; the environment says the same
-    parser.add_argument("--version", action="store_true")
-    parser.add_argument("--help", "-h", action="store_true")
     try:
         try:
-            options = _parse(parser, sys.argv[1:] if arguments is None else arguments)
+            options = parse(build_parser(), sys.argv[1:] if arguments is None else arguments)
             status = _run(options)
         except HubError as error:
             _say(f"swaptunes: {error}")
@@ -55,7 +48,20 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
-def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The few flags; everything else is key=value."""
+    parser = argparse.ArgumentParser(prog="swaptunes", usage=USAGE, add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--hparams", default="")
+    parser.add_argument("--run", default="", type=str)
+    parser.add_argument("--local_rank", default="")  # DeepSpeed's launcher sets it; the environment says the same
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The flags, the verb and the words that are left; HubError for a flag that there is not."""
     options, rest = parser.parse_known_intermixed_args(arguments)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
