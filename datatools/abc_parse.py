@@ -205,8 +205,10 @@ class _Parser:
             raise ValueError(
                 f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
             )
-        event = Event(pitches, length, state.key, state.meter, ties, tuple(state.graces), None, state.tempo)
-        state.graces, state.tempo = [], None
+        # Grace notes wait for the next note, over rests and bar lines.
+        graces = tuple(state.graces) if pitches else ()
+        event = Event(pitches, length, state.key, state.meter, ties, graces, None, state.tempo)
+        state.graces, state.tempo = ([] if pitches else state.graces), None
         if state.tuplet_left:
             event.tuplet = state.tuplet
             state.tuplet_left -= 1

@@ -80,6 +80,13 @@ class AbcTokenizer:
             before = word
         return starts
 
+    def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar":
+        """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens."""
+        from plugins.tokenizers.abc_grammar import AbcGrammar
+        from plugins.tokenizers.abc_tables import Tables
+
+        return AbcGrammar(Tables(), self.eos_id, bars, length)
+
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps([FORMAT, self._words]).encode()).hexdigest()[:16]
 
