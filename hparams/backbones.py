@@ -59,12 +59,15 @@ class TransformerHParams:
     hidden: int = 656
     # Base of the rotary angles.
     rope_base: float = 10000.0
+    # Added to the mean square under the root of every norm.
+    norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
         _check(self)
         require(self.heads >= 1, "backbone.heads", self.heads, "at least 1")
         require(self.hidden >= 0, "backbone.hidden", self.hidden, "0 (8/3 of dim) or more")
         require(self.rope_base > 1, "backbone.rope_base", self.rope_base, "more than 1")
+        require(self.norm_eps > 0, "backbone.norm_eps", self.norm_eps, "more than 0")
         require(
             self.dim % (2 * self.heads) == 0,
             "backbone.dim",

@@ -37,9 +37,9 @@ class Block(nn.Module):
 
     def __init__(self, hparams: TransformerHParams) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(hparams.dim)
+        self.input_layernorm = RMSNorm(hparams.dim, hparams.norm_eps)
         self.self_attn = Attention(hparams)
-        self.post_attention_layernorm = RMSNorm(hparams.dim)
+        self.post_attention_layernorm = RMSNorm(hparams.dim, hparams.norm_eps)
         self.mlp = FeedForward(hparams.dim, hparams.hidden or 16 * math.ceil(8 * hparams.dim / 3 / 16))
         self.dropout = nn.Dropout(hparams.dropout)
 
@@ -62,7 +62,7 @@ class Transformer(nn.Module):
         self.kv_heads = hparams.kv_heads or hparams.heads
         self.base = hparams.rope_base
         self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
-        self.norm = RMSNorm(hparams.dim)
+        self.norm = RMSNorm(hparams.dim, hparams.norm_eps)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:  # both ends of a block's branches are smaller, so that the stream's variance stays
                 ends = name.endswith(("o_proj.weight", "down_proj.weight"))
