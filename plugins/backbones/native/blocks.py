@@ -74,9 +74,7 @@ def _decode(model: nn.Module, stream: Tensor, state: State) -> tuple[Tensor, Sta
         keys += (f"conv.{name}", f"ssm.{name}")
     states = [state[key].contiguous() for key in keys]
     last = modules["norm_f"]
-    weights.append(last._parameters["weight"])
-    for each in (*weights, *states):
-        if each.dtype != torch.float32 or not each.is_contiguous():
-            return None
-    hidden = decode(stream[:, 0], weights[:-1], states, weights[-1], last.eps)
+    hidden = decode(stream[:, 0], weights, states, last._parameters["weight"], last.eps)
+    if hidden is None:
+        return None
     return hidden[:, None], dict(zip(keys, states, strict=True))

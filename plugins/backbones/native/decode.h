@@ -30,27 +30,29 @@ struct Model {
 
 template <int B>
 inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin, int64_t end, bool add) {
-  constexpr int LANES = Simd<float>::W, ROWS = 4;
+  constexpr int LANES = Simd<float>::W, ROWS = LANES / B;  // so many sums as a vector has lanes
   for (int64_t o = begin; o < end; o += ROWS) {
     const int rows = std::min<int64_t>(ROWS, end - o);
-    Vec<float> sums[ROWS][B] = {};
+    Vec<float> totals[LANES] = {};
     const float* w[ROWS];
     for (int i = 0; i < ROWS; ++i) w[i] = W + std::min(o + i, end - 1) * k;
     int64_t j = 0;
     for (; j + LANES <= k; j += LANES)
-#pragma GCC unroll 4
+#pragma GCC unroll 16
       for (int i = 0; i < ROWS; ++i) {
         const Vec<float> weight = load(w[i] + j);
 #pragma GCC unroll 4
-        for (int b = 0; b < B; ++b) sums[i][b] += weight * load(x + b * ldx + j);
+        for (int b = 0; b < B; ++b) totals[b * ROWS + i] += weight * load(x + b * ldx + j);
       }
     if (j < k)
       for (int i = 0; i < ROWS; ++i)
-        for (int b = 0; b < B; ++b) sums[i][b] += load<float>(w[i] + j, k - j) * load<float>(x + b * ldx + j, k - j);
-    for (int i = 0; i < rows; ++i)
-      for (int b = 0; b < B; ++b) {
+        for (int b = 0; b < B; ++b) totals[b * ROWS + i] += load<float>(w[i] + j, k - j) * load<float>(x + b * ldx + j, k - j);
+    float out[LANES];
+    store<float>(out, sums<float>(totals));
+    for (int b = 0; b < B; ++b)
+      for (int i = 0; i < rows; ++i) {
         float& to = y[b * ldy + o + i];
-        to = sum<float>(sums[i][b]) + (add ? to : 0.0f);
+        to = out[b * ROWS + i] + (add ? to : 0.0f);
       }
   }
 }
@@ -58,11 +60,12 @@ inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* 
 // The same for `lanes` rows of the batch, at most one vector of them.
 inline void columns(int lanes, const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin,
                     int64_t end, bool add) {
-  constexpr int LANES = Simd<float>::W, ROWS = 16;
+  constexpr int LANES = Simd<float>::W, ROWS = 8;  // whose pointers fit into registers
   Scratch<float> panel(k);  // x transposed, (k lanes)
   float* p = reinterpret_cast<float*>(static_cast<Vec<float>*>(panel));
-  for (int64_t j = 0; j < k; ++j)
-    for (int b = 0; b < LANES; ++b) p[j * LANES + b] = b < lanes ? x[b * ldx + j] : 0.0f;
+  if (lanes < LANES) std::memset(p, 0, k * sizeof(Vec<float>));
+  for (int b = 0; b < lanes; ++b)
+    for (int64_t j = 0; j < k; ++j) p[j * LANES + b] = x[b * ldx + j];
   for (int64_t o = begin; o < end; o += ROWS) {
     const int rows = std::min<int64_t>(ROWS, end - o);
     Vec<float> sums[ROWS] = {};
@@ -70,7 +73,7 @@ inline void columns(int lanes, const float* W, const float* x, int64_t ldx, int6
       const float* w = W + o * k;
       for (int64_t j = 0; j < k; ++j) {
         const Vec<float> in = panel[j];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
         for (int i = 0; i < ROWS; ++i) sums[i] += in * w[i * k + j];
       }
     } else {
@@ -100,11 +103,9 @@ inline void project(int64_t batch, const float* W, const float* x, int64_t ldx, 
       b += lanes;
       continue;
     }
-    if (left == 4) dots<4>(W, in, ldx, k, out, ldy, begin, end, add);
-    if (left == 3) dots<3>(W, in, ldx, k, out, ldy, begin, end, add);
-    if (left == 2) dots<2>(W, in, ldx, k, out, ldy, begin, end, add);
-    if (left == 1) dots<1>(W, in, ldx, k, out, ldy, begin, end, add);
-    b = batch;
+    const int64_t rows = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    (rows == 4 ? dots<4> : rows == 2 ? dots<2> : dots<1>)(W, in, ldx, k, out, ldy, begin, end, add);
+    b += rows;
   }
 }
 
@@ -127,71 +128,74 @@ inline void rms_norm(const Model& m, const float* stream, const float* weight, f
 
 // ---- the parts of a block, for channels [begin, end) ----
 
-// xz (b 2e) -> u (b e); the window moves on by one.
-inline void convolve(const Model& m, const Layer& layer, const float* xz, float* u, int64_t begin, int64_t end) {
-  constexpr int W = Simd<float>::W;
-  const int64_t past = m.taps - 1;
-  for (int64_t b = 0; b < m.batch; ++b) {
-    const float* x = xz + b * 2 * m.inner;
-    float* y = u + b * m.inner;
-    for (int64_t c = begin; c < end; ++c) {
-      float* window = layer.conv + (b * m.inner + c) * past;
-      const float* weight = layer.conv_weight + c * m.taps;
-      float total = layer.conv_bias[c] + weight[past] * x[c];
-      for (int64_t j = 0; j < past; ++j) total += weight[j] * window[j];
-      for (int64_t j = 0; j + 1 < past; ++j) window[j] = window[j + 1];
-      if (past) window[past - 1] = x[c];
-      y[c] = total;
-    }
-    for (int64_t c = begin; c < end; c += W) {
-      const int lanes = std::min<int64_t>(W, end - c);
-      const Vec<float> v = load<float>(y + c, lanes);
-      store<float>(y + c, v * sigmoid<float>(v), lanes);
-    }
+// The convolution of channels [0, count): x, y (count), window (count k-1) moves on by one. `TAPS` 0: any number.
+template <int TAPS>
+inline void convolve_row(int64_t count, int64_t taps, const float* __restrict x, const float* __restrict weight,
+                         const float* __restrict bias, float* __restrict window, float* __restrict y) {
+  const int64_t past = (TAPS ? TAPS : taps) - 1;
+  for (int64_t c = 0; c < count; ++c) {
+    float total = bias[c] + weight[c * (past + 1) + past] * x[c];
+    for (int64_t j = 0; j < past; ++j) total += weight[c * (past + 1) + j] * window[c * past + j];
+    for (int64_t j = 0; j + 1 < past; ++j) window[c * past + j] = window[c * past + j + 1];
+    if (past) window[c * past + past - 1] = x[c];
+    y[c] = total;
   }
 }
 
-// The recurrence: u (b e), step (b e) before bias and softplus, xd (b r+2n), gate z in xz -> y (b e).
+// xz (b 2e) -> u (b e); the windows move on by one.
+inline void convolve(const Model& m, const Layer& layer, const float* xz, float* u, int64_t begin, int64_t end) {
+  for (int64_t b = 0; b < m.batch; ++b) {
+    float* y = u + b * m.inner;
+    float* window = layer.conv + (b * m.inner + begin) * (m.taps - 1);
+    (m.taps == 4 ? convolve_row<4> : convolve_row<0>)(end - begin, m.taps, xz + b * 2 * m.inner + begin,
+                                                      layer.conv_weight + begin * m.taps, layer.conv_bias + begin, window, y + begin);
+    each_block<float>(begin, end, [&](int64_t c, auto lanes) {
+      const Vec<float> v = load<float>(y + c, lanes);
+      store<float>(y + c, v * sigmoid<float>(v), lanes);
+    });
+  }
+}
+
+// The recurrence: u (b e), step (b e) before bias and softplus, xd (b r+2n), gate z in xz -> y (b e). `PARTS` vectors hold the
+// states of a channel exactly; 0: any number.
+template <int PARTS>
 inline void recur(const Model& m, const Layer& layer, const float* xz, const float* u, const float* xd, float* step, float* y,
                   int64_t begin, int64_t end) {
   constexpr int W = Simd<float>::W;
   const FlushTiny guard;
-  const int64_t N = m.states, size = m.rank + 2 * N, block = 64;
-  Scratch<float> rates(block * ((N + W - 1) / W));
-  for (int64_t from = begin; from < end; from += block) {
-    const int64_t to = std::min(end, from + block);
-    Vec<float>* rate = rates;
-    for (int64_t c = from; c < to; ++c)
-      for (int64_t n = 0; n < N; n += W)
-        *rate++ = -exp<float>(load<float>(layer.A_log + c * N + n, std::min<int64_t>(W, N - n))) * float(LOG2E);
-    for (int64_t b = 0; b < m.batch; ++b) {
-      const float *B = xd + b * size + m.rank, *C = B + N;
-      for (int64_t c = from; c < to; c += W) {
-        const int lanes = std::min<int64_t>(W, to - c);
-        float* dt = step + b * m.inner + c;
-        store<float>(dt, softplus<float>(load<float>(dt, lanes) + load<float>(layer.dt_bias + c, lanes)), lanes);
-      }
-      rate = rates;
-      for (int64_t c = from; c < to; ++c) {
-        const float dt = step[b * m.inner + c], drive = dt * u[b * m.inner + c];
-        float* h = layer.ssm + (b * m.inner + c) * N;
-        Vec<float> total{};
-        for (int64_t n = 0; n < N; n += W) {
-          const int lanes = std::min<int64_t>(W, N - n);
-          const Vec<float> now = exp2<float>(*rate++ * dt) * load<float>(h + n, lanes) + load<float>(B + n, lanes) * drive;
-          store<float>(h + n, now, lanes);
-          total += now * load<float>(C + n, lanes);
+  const int64_t N = m.states, size = m.rank + 2 * N, parts = PARTS ? PARTS : (N + W - 1) / W;
+  const auto lanes = [&](int64_t part) {
+    if constexpr (PARTS)
+      return std::integral_constant<int, W>{};
+    else
+      return int(std::min<int64_t>(W, N - part * W));
+  };
+  Scratch<float> rates((end - begin) * parts);
+  for (int64_t i = 0; i < (end - begin) * parts; ++i)
+    rates[i] = -exp<float>(load<float>(layer.A_log + (begin + i / parts) * N + i % parts * W, lanes(i % parts))) * float(LOG2E);
+  for (int64_t b = 0; b < m.batch; ++b) {
+    const float *B = xd + b * size + m.rank, *C = B + N, *z = xz + (2 * b + 1) * m.inner;
+    const float *in = u + b * m.inner, *delta = step + b * m.inner;
+    each_block<float>(begin, end, [&](int64_t c, auto channels) {
+      float dt[W], drive[W];
+      const Vec<float> dts = softplus<float>(load<float>(delta + c, channels) + load<float>(layer.dt_bias + c, channels));
+      store<float>(dt, dts);
+      store<float>(drive, dts * load<float>(in + c, channels));
+      Vec<float> totals[W] = {};
+      float* h = layer.ssm + (b * m.inner + c) * N;
+      const Vec<float>* rate = rates + (c - begin) * parts;
+      for (int i = 0; i < channels; ++i)
+        for (int64_t part = 0; part < parts; ++part) {
+          const int64_t n = part * W;
+          const Vec<float> decay = exp2<float>(rate[i * parts + part] * dt[i]);
+          const Vec<float> now = decay * load<float>(h + i * N + n, lanes(part)) + load<float>(B + n, lanes(part)) * drive[i];
+          store<float>(h + i * N + n, now, lanes(part));
+          totals[i] += now * load<float>(C + n, lanes(part));
         }
-        y[b * m.inner + c] = sum<float>(total);
-      }
-      for (int64_t c = from; c < to; c += W) {
-        const int lanes = std::min<int64_t>(W, to - c);
-        const Vec<float> z = load<float>(xz + (2 * b + 1) * m.inner + c, lanes);
-        const Vec<float> skip = load<float>(layer.D + c, lanes) * load<float>(u + b * m.inner + c, lanes);
-        float* out = y + b * m.inner + c;
-        store<float>(out, (load<float>(out, lanes) + skip) * z * sigmoid<float>(z), lanes);
-      }
-    }
+      const Vec<float> gate = load<float>(z + c, channels);
+      const Vec<float> skip = load<float>(layer.D + c, channels) * load<float>(in + c, channels);
+      store<float>(y + b * m.inner + c, (sums<float>(totals) + skip) * gate * sigmoid<float>(gate), channels);
+    });
   }
 }
 
@@ -218,7 +222,8 @@ inline void decode(const Model& m, const std::vector<Layer>& layers, const float
       std::vector<float> xd(m.batch * size);
       project(m.batch, layer.x_proj, u.data(), E, E, xd.data(), size, 0, size);
       project(m.batch, layer.dt_weight, xd.data(), size, m.rank, step.data(), E, begin, end);
-      recur(m, layer, xz.data(), u.data(), xd.data(), step.data(), y.data(), begin, end);
+      (m.states == Simd<float>::W ? recur<1> : m.states == 2 * Simd<float>::W ? recur<2> : recur<0>)(
+          m, layer, xz.data(), u.data(), xd.data(), step.data(), y.data(), begin, end);
     });
     parallel(m.width, [&](int64_t begin, int64_t end) {
       project(m.batch, layer.out_proj, y.data(), E, E, stream, m.width, begin, end, true);

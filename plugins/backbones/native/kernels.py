@@ -22,8 +22,8 @@ def fault() -> str | None:
         deviation = _deviation()
     except Exception as error:  # whatever a compiler, a linker or a disk can come up with
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        telling = [line for line in lines if "error" in line.lower()] or lines or [type(error).__name__]
-        return telling[-1 if "ninja" in telling[0].lower() else 0][:300]
+        telling = [line for line in lines if "error:" in line] or lines or [type(error).__name__]
+        return telling[0][:200]
     return None if deviation < 1e-4 else f"they deviate from the formula by {deviation:.1e} on this CPU"
 
 
@@ -35,7 +35,7 @@ def available() -> bool:
     if reason is not None:
         warn_once(
             f"no fused CPU kernels ({reason}): Mamba runs in plain PyTorch, several times slower. "
-            f"Install a C++20 compiler (g++ 11 or later) and ninja; {SWITCH}=0 silences this."
+            f"Install a C++20 compiler (g++ 11 or later, or clang) and ninja; {SWITCH}=0 silences this."
         )
     return reason is None
 

@@ -227,12 +227,14 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const
   });
 }
 
-// One token: stream (b d), per block the ten weights of `Layer` in their order and the states conv, ssm -> hidden (b d).
+// One token: stream (b d), per block the ten weights of `Layer` in their order and the states conv, ssm -> hidden (b d);
+// empty, and nothing done, where one of them is not dense float32.
 Tensor decode_op(const Tensor& x, at::TensorList weights, at::TensorList states, const Tensor& last_norm, double eps) {
   const int64_t fields = 10, count = weights.size() / fields;
-  TORCH_CHECK(int64_t(states.size()) == 2 * count, "expected two states a block");
-  for (const Tensor& each : weights) TORCH_CHECK(each.is_contiguous() && each.scalar_type() == at::kFloat, "expected dense float32");
-  for (const Tensor& each : states) TORCH_CHECK(each.is_contiguous() && each.scalar_type() == at::kFloat, "expected dense float32");
+  TORCH_CHECK(count && int64_t(states.size()) == 2 * count, "expected ten weights and two states a block");
+  const auto fits = [](const Tensor& each) { return each.scalar_type() == at::kFloat && each.is_contiguous(); };
+  if (!std::all_of(weights.begin(), weights.end(), fits) || !std::all_of(states.begin(), states.end(), fits) || !fits(last_norm))
+    return at::empty({0}, x.options());
   const Tensor stream = x.clone(at::MemoryFormat::Contiguous), hidden = at::empty_like(stream);
   std::vector<Layer> layers;
   for (int64_t i = 0; i < count; ++i) {
@@ -240,11 +242,9 @@ Tensor decode_op(const Tensor& x, at::TensorList weights, at::TensorList states,
     for (int64_t j = 0; j < fields; ++j) w[j] = data<float>(weights[i * fields + j]);
     layers.push_back({w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], data<float>(states[2 * i]), data<float>(states[2 * i + 1])});
   }
-  if (count) {
-    const Tensor &dt = weights[5], &A = weights[7];
-    const Model model{x.size(0), x.size(1), A.size(0), A.size(1), weights[2].size(-1), dt.size(1), eps};
-    decode(model, layers, data<float>(last_norm), data<float>(stream), data<float>(hidden));
-  }
+  const Tensor &dt = weights[5], &A = weights[7];
+  const Model model{x.size(0), x.size(1), A.size(0), A.size(1), weights[2].size(-1), dt.size(1), eps};
+  decode(model, layers, data<float>(last_norm), data<float>(stream), data<float>(hidden));
   return hidden;
 }
 

@@ -309,7 +309,12 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
     }
     for (int t = 0; t < chunk.steps; ++t) {
       const int64_t at = ((part * shape.batch + row) * shape.length + k * CHUNK + t) * shape.states;
-      for (int64_t n = 0; n < shape.states; ++n) {
+      int64_t n = 0;
+      for (; n + W <= shape.states; n += W) {
+        store<T>(scan.part_B + at + n, sums<T>(sum_B + t * padded + n));
+        store<T>(scan.part_C + at + n, sums<T>(sum_C + t * padded + n));
+      }
+      for (; n < shape.states; ++n) {
         scan.part_B[at + n] = sum<T>(sum_B[t * padded + n]);
         scan.part_C[at + n] = sum<T>(sum_C[t * padded + n]);
       }

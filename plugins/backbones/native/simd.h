@@ -9,6 +9,7 @@
 #include <memory>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #if defined(__SSE__)
 #include <immintrin.h>
@@ -183,6 +184,33 @@ inline T sum(Vec<T> v) {
   for (int width = Simd<T>::W / 2; width; width /= 2)
     for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
   return lanes[0];
+}
+
+template <class T, int... J>
+inline Vec<T> shuffled(Vec<T> a, Vec<T> b) {
+#if __has_builtin(__builtin_shufflevector)
+  return __builtin_shufflevector(a, b, J...);
+#else
+  return __builtin_shuffle(a, b, typename Simd<T>::I{J...});
+#endif
+}
+
+// Of each pair of lanes that are S apart the sum: of a's where the lane's number has no bit S, of b's where it has.
+template <class T, int S, int... I>
+inline Vec<T> fold(Vec<T> a, Vec<T> b, std::integer_sequence<int, I...>) {
+  constexpr int W = Simd<T>::W;
+  return shuffled<T, (I & S ? W + I : I)...>(a, b) + shuffled<T, (I & S ? W + I - S : I + S)...>(a, b);
+}
+
+// Lane i of the result is the sum over the lanes of v[i], for one vector a lane; v is used up.
+template <class T, int S = Simd<T>::W / 2>
+inline Vec<T> sums(Vec<T>* v) {
+#pragma GCC unroll 8
+  for (int i = 0; i < S; ++i) v[i] = fold<T, S>(v[i], v[i + S], std::make_integer_sequence<int, Simd<T>::W>{});
+  if constexpr (S > 1)
+    return sums<T, S / 2>(v);
+  else
+    return v[0];
 }
 
 // The nearest whole number and 2 to its power times p.
