@@ -132,7 +132,7 @@ def quantise(score: symusic.Score, grid: Grid, source: str = "") -> symusic.Scor
             program = 0
         voices.setdefault(program, []).append(track)
     result = symusic.Score(grid.ticks)
-    last, left_out = -1, 0
+    last, left_out, shortened = -1, 0, 0
     for program in sorted(voices, key=lambda p: (p < 0, p)):  # drums last
         if program not in (grid.programs if grid.programs is not None else {0}):
             left_out += sum(len(track.notes) for track in voices[program])
@@ -147,6 +147,8 @@ def quantise(score: symusic.Score, grid: Grid, source: str = "") -> symusic.Scor
         columns = {key: values[inside] for key, values in columns.items()}
         if not len(columns["time"]):
             continue
+        longest = max(int(bins[-1]) for bins in grid.durations.values())
+        shortened += int((columns["duration"] * grid.ticks > longest * tpq).sum())
         columns = _notes(columns, grid, sections, tpq, program in grid.untimed)
         last = max(last, int(columns["time"].max()))
         out = symusic.Track(program=max(program, 0), is_drum=program == -1)
@@ -156,6 +158,8 @@ def quantise(score: symusic.Score, grid: Grid, source: str = "") -> symusic.Scor
         result.tracks.append(out)
     if left_out:
         logger.info("%s: %d notes that the vocabulary cannot tell are left out", source or "a score", left_out)
+    if shortened:
+        logger.info("%s: %d notes are longer than any duration of the vocabulary", source or "a score", shortened)
     sections.cut(max(last, 0))
     for start, (beats, unit) in zip(sections.starts, sections.meters, strict=True):
         result.time_signatures.append(symusic.TimeSignature(start, beats, unit))
