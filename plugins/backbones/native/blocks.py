@@ -16,8 +16,8 @@ from plugins.backbones.native.matmul import linear
 def forward(model: nn.Module, stream: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State]:
     """Blocks and last norm of `plugins.backbones.mamba.Mamba` over stream (b l d).
 
-    Returns hidden (b l d) and, if a state was given, what the blocks keep: `conv.i` (b e k-1), `ssm.i` (b e n). One token
-    that needs no gradient overwrites the state's tensors.
+    Returns hidden (b l d) and, if a state was given, what the blocks keep: `conv.i` (b e k-1), `ssm.i` (b e n). One
+    token that needs no gradient overwrites the state's tensors.
     """
     if state is not None and stream.shape[1] == 1 and starts is None:
         step = _decode(model, stream, state)
@@ -66,7 +66,8 @@ def _decode(model: nn.Module, stream: Tensor, state: State) -> tuple[Tensor, Sta
             return None
         conv, dt = inside["conv1d"]._parameters, inside["dt_proj"]._parameters
         try:
-            weights += (parts["norm"]._parameters["weight"], inside["in_proj"]._parameters["weight"], conv["weight"], conv["bias"])
+            weights += (parts["norm"]._parameters["weight"], inside["in_proj"]._parameters["weight"])
+            weights += (conv["weight"], conv["bias"])
             weights += (inside["x_proj"]._parameters["weight"], dt["weight"], dt["bias"], own["A_log"], own["D"])
             weights.append(inside["out_proj"]._parameters["weight"])
         except KeyError:  # somebody's replacement of a projection

@@ -23,7 +23,8 @@ _NAME = "swaptunes_native"
 _WIDTH = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
 # Threads are those of PyTorch's own OpenMP: compiled for it, but linked to no second one.
 _THREADS = [] if sys.platform == "darwin" else ["-fopenmp"]
-_FLAGS = ["-O3", "-march=native", *_WIDTH, *_THREADS, "-std=c++20", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi", "-g0"]
+_MATH = ["-ffp-contract=fast", "-fno-math-errno"]  # nothing that would hide what is not a number
+_FLAGS = ["-O3", "-march=native", *_WIDTH, *_THREADS, *_MATH, "-std=c++20", "-Wno-psabi", "-g0"]
 
 
 def sources() -> list[Path]:

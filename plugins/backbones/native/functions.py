@@ -1,6 +1,7 @@
 """The fused operators with their gradients.
 
-Under autocast, and for bfloat16 input, products and what lies between operators are bfloat16; sums and states are float32.
+Under autocast, and for bfloat16 input, products and what lies between operators are bfloat16; sums and states are
+float32.
 
 Shapes: b batch, l length, d model width, e inner width, n states, k taps, r rank of the step size.
 """
@@ -113,9 +114,9 @@ def inner(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """What lies between a block's two projections: convolution, step size, B and C, scan and gate.
 
-    xz (b l 2e), conv_weight (e k), conv_bias (e), x_weight (r+2n e), dt_weight (e r), dt_bias (e), A (e n), D (e); the state
-    before: conv (b e k-1) inputs, oldest first, and ssm (b e n); `starts` (b l) bool. Returns y (b l e) in xz's type, the last
-    ssm and, if `conv` was given, the inputs that the next call needs.
+    xz (b l 2e), conv_weight (e k), conv_bias (e), x_weight (r+2n e), dt_weight (e r), dt_bias (e), A (e n) below 0, D (e);
+    the state before: conv (b e k-1) inputs, oldest first, and ssm (b e n); `starts` (b l) bool. Returns y (b l e) in xz's
+    type, the last ssm and, if `conv` was given, the inputs that the next call needs.
     """
     wide = torch.promote_types(xz.dtype, torch.float32)
     taps = conv_weight.t().to(wide).contiguous()  # (k e)
@@ -171,7 +172,7 @@ class _Norm(torch.autograd.Function):
 def add_norm(
     stream: Tensor, branch: Tensor | None, weight: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """stream (b l d) + branch (b l d), and the norm of that times weight (d) in `dtype`; no branch: nothing is added."""
+    """stream + branch (b l d), and the norm of that times weight (d) in `dtype`; no branch: nothing is added."""
     branch = None if branch is None else branch.to(dtype).contiguous()
     return _Norm.apply(stream.contiguous(), branch, weight.to(stream.dtype), eps, dtype)  # type: ignore[no-any-return,no-untyped-call]
 
@@ -179,9 +180,9 @@ def add_norm(
 def decode(x: Tensor, weights: list[Tensor], states: list[Tensor], last_norm: Tensor, eps: float) -> Tensor | None:
     """One token x (b d) through all blocks; the states are written in place.
 
-    `weights`: for each block norm (d), in_proj, conv1d weight and bias, x_proj, dt_proj weight and bias, A_log, D, out_proj;
-    `states`: for each block conv (b e k-1) and ssm (b e n). Returns the hidden state (b d), or None, with nothing done, if not all
-    are dense and float32.
+    `weights`: for each block norm (d), in_proj, conv1d weight and bias, x_proj, dt_proj weight and bias, A_log, D,
+    out_proj; `states`: for each block conv (b e k-1) and ssm (b e n). Returns the hidden state (b d), or None, with
+    nothing done, if not all are dense and float32.
     """
     hidden: Tensor = _ops().decode(x, weights, states, last_norm, eps)
     return hidden if len(hidden) else None

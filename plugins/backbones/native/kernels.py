@@ -16,7 +16,7 @@ SWITCH = "SWAPTUNES_NATIVE"  # 0: never
 
 @cache
 def fault() -> str | None:
-    """Why the operators cannot be used, in one line, or None if they can; the first call may compile for half a minute."""
+    """Why the operators cannot be used, in one line, or None; the first call may compile for half a minute."""
     try:
         build.load()
         deviation = _deviation()
@@ -44,9 +44,7 @@ def usable(x: Tensor) -> bool:
     """Whether the operators can take x: on the CPU, eager, in float32, bfloat16 or float64."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16, torch.float64) or x.numel() == 0:
         return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._functorch.peek_interpreter_stack() is not None:
-        return False
-    return available()
+    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and available()
 
 
 def _deviation() -> float:
@@ -57,7 +55,8 @@ def _deviation() -> float:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).mul_(0.5)
 
-    values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e), -draw(e, n).exp(), draw(e)]
+    values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e)]
+    values += [-draw(e, n).exp(), draw(e)]
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         exact = [value.clone().requires_grad_() for value in values]
         single = [value.float().requires_grad_() for value in values]

@@ -1,7 +1,8 @@
 """Products of float32 matrices by the faster of the two libraries that PyTorch for CPUs carries.
 
-PyTorch gives float32 products to MKL, which keeps a CPU that is not Intel's to the instructions of AVX2. oneDNN asks the CPU what
-it can do; with AVX-512 it is more than twice as fast there. The choice hangs on the CPU alone, so that a run can be repeated.
+PyTorch gives float32 products to MKL, which keeps a CPU that is not Intel's to the instructions of AVX2. oneDNN asks
+the CPU what it can do; with AVX-512 it is more than twice as fast there. The choice hangs on the CPU alone, so that a
+run can be repeated.
 
 Shapes: ... any, i inputs, o outputs.
 """

@@ -1,7 +1,7 @@
 """Memory that a training step frees is kept for the next step, which wants the same.
 
-The C library gives freed memory back to the system, which then has to clear and map every page again, step after step: a fifth
-of the time of a step on two cores.
+The C library gives freed memory back to the system, which then has to clear and map every page again, step after step:
+up to a fifth of the time of a step.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ _MOST_KEPT = (1 << 31) - 1  # bytes
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc's allocator to keep what is freed (up to 2 GiB at the top of its heap); False where there is no glibc."""
+    """Tells glibc's allocator to keep what is freed, up to 2 GiB; False where there is no glibc."""
     if not sys.platform.startswith("linux"):
         return False
     try:
