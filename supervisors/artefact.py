@@ -17,6 +17,7 @@ from hparams.base import HParams
 from hparams.loading import from_tree, plain
 from plugins.manager import Manager, own_version
 from supervisors.environment import plugins_of
+from supervisors.foreign_configs import is_foreign
 from supervisors.runfolder import FORMAT
 
 
@@ -85,6 +86,8 @@ def read(folder: Path, manager: Manager) -> Artefact:
             if started
             else f"{folder} is neither a run nor an artefact: it has no model/config.json and no config.json"
         )
+    if is_foreign(place):
+        raise HubError(f"{folder} holds another library's checkpoint; train from it first, with model.start={folder}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         newer = config["format"] > FORMAT

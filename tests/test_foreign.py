@@ -19,7 +19,7 @@ from hparams.loading import load
 from plugins.backbones import mamba, transformer
 from plugins.manager import load_manager
 from supervisors import foreign
-from supervisors.artefact import section_of
+from supervisors.artefact import read, section_of
 from supervisors.language_model import LanguageModelSupervisor
 
 VOCABULARY = 11
@@ -296,6 +296,12 @@ def test_broken_folders_are_one_line(tmp_path: Path) -> None:
         changed = {name: value for name, value in (weights | change).items() if value is not None}
         save_file(changed, tmp_path / "model.safetensors")
         assert named in refusal(tmp_path, section)
+
+
+def test_a_foreign_folder_is_no_run(tmp_path: Path) -> None:
+    mamba_ssm_folder(tmp_path)
+    with pytest.raises(HubError, match=f"another library's checkpoint.*model.start={tmp_path}"):
+        read(tmp_path, load_manager())
 
 
 def supervisor(folder: Path, music: Path, *words: str) -> LanguageModelSupervisor:
