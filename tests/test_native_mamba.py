@@ -203,7 +203,7 @@ def test_autocast_stays_near_float32() -> None:
 
 
 @needs_kernels
-def test_same_bits_every_time_and_for_any_number_of_threads() -> None:
+def test_same_bits_every_time() -> None:
     values, starts = arguments((3, 150, 96, 16, 6, 4, False, 0.05), torch.float32)
 
     def gradients() -> list[Tensor]:

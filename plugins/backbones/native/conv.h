@@ -14,23 +14,23 @@ constexpr int SLAB = 32;  // steps that are worked on while they are near the co
 
 template <class T, class S>
 struct Conv {
-  int64_t batch, length, channels, taps;
+  int64_t batch, length, channels, taps, threads;
   View<const S> x;
-  View<const S> before;  // (b k-1 e), oldest first, or null
+  View<const S> before;    // (b k-1 e), oldest first, or null
   const T *weight, *bias;  // (k e), oldest tap first; (e)
-  const bool* starts;  // (b l) or null
+  const bool* starts;      // (b l) or null
   View<S> y;
   // backward; the gradient of y is the sum of two
   View<const S> grad_y, grad_y2;
   View<S> grad_x;
-  View<T> grad_before;  // (b k-1 e) or null
+  View<T> grad_before;         // (b k-1 e) or null
   T *part_weight, *part_bias;  // (b k e), (b e)
 
   int64_t slabs() const { return (length + SLAB - 1) / SLAB; }
-  // Channels of one task of the backward pass; at least 4 tasks where there are enough, whatever the number of threads.
+  // Channels of one task of the backward pass.
   int64_t group() const {
     constexpr int W = Simd<T>::W;
-    const int64_t blocks = (channels + W - 1) / W, groups = std::min((4 + batch - 1) / batch, (blocks + 3) / 4);
+    const int64_t blocks = (channels + W - 1) / W, groups = split(batch, blocks, threads);
     return (blocks + groups - 1) / groups * W;
   }
   int64_t groups() const { return (channels + group() - 1) / group(); }
@@ -53,7 +53,8 @@ inline Vec<T> convolved(const Conv<T, S>& conv, const S* const* rows, int64_t re
   const T* newest = conv.weight + (conv.taps - 1) * conv.channels + channel;
   if constexpr (TAPS) {
 #pragma GCC unroll 8
-    for (int d = 0; d < TAPS; ++d) sum += load<T>(newest - d * conv.channels, lanes) * load<T>(rows[d] + channel, lanes);
+    for (int d = 0; d < TAPS; ++d)
+      sum += load<T>(newest - d * conv.channels, lanes) * load<T>(rows[d] + channel, lanes);
   } else {
     for (int64_t d = 0; d <= reached; ++d)
       sum += load<T>(newest - d * conv.channels, lanes) * load<T>(rows[d] + channel, lanes);
@@ -82,8 +83,8 @@ void conv_forward(const Conv<T, S>& conv, int64_t task) {
 
 // The gradient before SiLU of one step into `grad`, and its shares of those of weight and bias if `own`.
 template <class T, class S, int TAPS>
-void conv_grad_row(const Conv<T, S>& conv, const S* const* rows, int64_t reached, const S* grad_y, const S* grad_y2, bool own,
-                   int64_t first, int64_t last, T* grad, T* of_weight, T* of_bias) {
+void conv_grad_row(const Conv<T, S>& conv, const S* const* rows, int64_t reached, const S* grad_y, const S* grad_y2,
+                   bool own, int64_t first, int64_t last, T* grad, T* of_weight, T* of_bias) {
   const int64_t width = conv.group();
   each_block<T>(first, last, [&](int64_t channel, auto lanes) {
     constexpr int W = Simd<T>::W;
@@ -115,7 +116,9 @@ void conv_input_row(const Conv<T, S>& conv, const T* const* far, int64_t first, 
   each_block<T>(first, last, [&](int64_t channel, auto lanes) {
     Vec<T> g{};
     for (int64_t d = 0; d < conv.taps; ++d)
-      if (far[d]) g += load<T>(conv.weight + (conv.taps - 1 - d) * conv.channels + channel, lanes) * load(far[d] + channel - first);
+      if (far[d])
+        g += load<T>(conv.weight + (conv.taps - 1 - d) * conv.channels + channel, lanes) *
+             load(far[d] + channel - first);
     store<T>(to + channel, g, lanes);
   });
 }
@@ -133,28 +136,29 @@ void conv_backward(const Conv<T, S>& conv, int64_t task) {
   std::vector<const S*> rows(conv.taps);
   std::vector<const T*> far(conv.taps);
   for (int64_t slab = 0; slab < conv.slabs(); ++slab) {
-    const int64_t begin = slab * SLAB, end = std::min(conv.length, begin + SLAB), seen = std::min(conv.length, end + past);
+    const int64_t begin = slab * SLAB, end = std::min(conv.length, begin + SLAB),
+                  seen = std::min(conv.length, end + past);
     for (int64_t t = begin; t < seen; ++t) {  // of the slab and of the steps that its inputs reach
       const int64_t reached = reach[t - begin] = conv.reach(b, t);
       for (int64_t d = 0; d <= reached; ++d) rows[d] = conv.input(b, t - d);
-      (reached == 3 ? conv_grad_row<T, S, 4> : conv_grad_row<T, S, 0>)(
-          conv, rows.data(), reached, conv.grad_y.at(b, t), conv.grad_y2.data ? conv.grad_y2.at(b, t) : nullptr, t < end, first, last,
-          grad + (t - begin) * width, of_weight, of_bias);
+      (reached == 3 ? conv_grad_row<T, S, 4>
+                    : conv_grad_row<T, S, 0>)(conv, rows.data(), reached, conv.grad_y.at(b, t),
+                                              conv.grad_y2.data ? conv.grad_y2.at(b, t) : nullptr, t < end, first, last,
+                                              grad + (t - begin) * width, of_weight, of_bias);
     }
     for (int64_t t = begin == 0 && conv.before.data ? -past : begin; t < end; ++t) {
       for (int64_t d = 0; d <= past; ++d) {
         const bool reached = t + d >= 0 && t + d < seen && reach[t + d - begin] >= d;
         far[d] = reached ? grad + (t + d - begin) * width : nullptr;
       }
-      if (t >= 0)
-        conv_input_row(conv, far.data(), first, last, conv.grad_x.at(b, t));
-      else
-        conv_input_row(conv, far.data(), first, last, conv.grad_before.at(b, past + t));
+      if (t >= 0) conv_input_row(conv, far.data(), first, last, conv.grad_x.at(b, t));
+      else conv_input_row(conv, far.data(), first, last, conv.grad_before.at(b, past + t));
     }
   }
   std::memcpy(conv.part_bias + b * conv.channels + first, of_bias, (last - first) * sizeof(T));
   for (int64_t j = 0; j < conv.taps; ++j)
-    std::memcpy(conv.part_weight + (b * conv.taps + j) * conv.channels + first, of_weight + j * width, (last - first) * sizeof(T));
+    std::memcpy(conv.part_weight + (b * conv.taps + j) * conv.channels + first, of_weight + j * width,
+                (last - first) * sizeof(T));
 }
 
 }  // namespace native

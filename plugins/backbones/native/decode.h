@@ -1,8 +1,9 @@
 // One token through the whole model: every block's norm, projections, convolution, recurrence and residual in one call.
 //
-// Weights are read as they lie, nothing is packed or kept between calls, so that they may change at any time. For up to four
-// rows a product is a dot product over the weights' rows; for more, the lanes of a vector are rows of the batch. A block is
-// three parallel parts, each thread with its share of the channels; what is small is done by every thread for itself.
+// Weights are read as they lie, nothing is packed or kept between calls, so that they may change at any time. For up to
+// four rows a product is a dot product over the weights' rows; for more, the lanes of a vector are rows of the batch. A
+// block is three parallel parts, each thread with its share of the channels; what is small is done by every thread for
+// itself.
 //
 // Shapes: b batch, d model width, e inner width, n states, k taps, r rank of the step size.
 #pragma once
@@ -29,7 +30,8 @@ struct Model {
 // ---- y (b, ldy) = or += x (b k) W[rows]^T for W (o k) ----
 
 template <int B>
-inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin, int64_t end, bool add) {
+inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin,
+                 int64_t end, bool add) {
   constexpr int LANES = Simd<float>::W, ROWS = LANES / B;  // so many sums as a vector has lanes
   for (int64_t o = begin; o < end; o += ROWS) {
     const int rows = std::min<int64_t>(ROWS, end - o);
@@ -46,7 +48,8 @@ inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* 
       }
     if (j < k)
       for (int i = 0; i < ROWS; ++i)
-        for (int b = 0; b < B; ++b) totals[b * ROWS + i] += load<float>(w[i] + j, k - j) * load<float>(x + b * ldx + j, k - j);
+        for (int b = 0; b < B; ++b)
+          totals[b * ROWS + i] += load<float>(w[i] + j, k - j) * load<float>(x + b * ldx + j, k - j);
     float out[LANES];
     store<float>(out, sums<float>(totals));
     for (int b = 0; b < B; ++b)
@@ -58,10 +61,10 @@ inline void dots(const float* W, const float* x, int64_t ldx, int64_t k, float* 
 }
 
 // The same for `lanes` rows of the batch, at most one vector of them.
-inline void columns(int lanes, const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin,
-                    int64_t end, bool add) {
+inline void columns(int lanes, const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy,
+                    int64_t begin, int64_t end, bool add) {
   constexpr int LANES = Simd<float>::W, ROWS = 8;  // whose pointers fit into registers
-  Scratch<float> panel(k);  // x transposed, (k lanes)
+  Scratch<float> panel(k);                         // x transposed, (k lanes)
   float* p = reinterpret_cast<float*>(static_cast<Vec<float>*>(panel));
   if (lanes < LANES) std::memset(p, 0, k * sizeof(Vec<float>));
   for (int b = 0; b < lanes; ++b)
@@ -90,8 +93,8 @@ inline void columns(int lanes, const float* W, const float* x, int64_t ldx, int6
   }
 }
 
-inline void project(int64_t batch, const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy, int64_t begin,
-                    int64_t end, bool add = false) {
+inline void project(int64_t batch, const float* W, const float* x, int64_t ldx, int64_t k, float* y, int64_t ldy,
+                    int64_t begin, int64_t end, bool add = false) {
   constexpr int LANES = Simd<float>::W;
   for (int64_t b = 0; b < batch;) {
     const int64_t left = batch - b;
@@ -148,7 +151,8 @@ inline void convolve(const Model& m, const Layer& layer, const float* xz, float*
     float* y = u + b * m.inner;
     float* window = layer.conv + (b * m.inner + begin) * (m.taps - 1);
     (m.taps == 4 ? convolve_row<4> : convolve_row<0>)(end - begin, m.taps, xz + b * 2 * m.inner + begin,
-                                                      layer.conv_weight + begin * m.taps, layer.conv_bias + begin, window, y + begin);
+                                                      layer.conv_weight + begin * m.taps, layer.conv_bias + begin,
+                                                      window, y + begin);
     each_block<float>(begin, end, [&](int64_t c, auto lanes) {
       const Vec<float> v = load<float>(y + c, lanes);
       store<float>(y + c, v * sigmoid<float>(v), lanes);
@@ -156,29 +160,29 @@ inline void convolve(const Model& m, const Layer& layer, const float* xz, float*
   }
 }
 
-// The recurrence: u (b e), step (b e) before bias and softplus, xd (b r+2n), gate z in xz -> y (b e). `PARTS` vectors hold the
-// states of a channel exactly; 0: any number.
+// The recurrence: u (b e), step (b e) before bias and softplus, xd (b r+2n), gate z in xz -> y (b e). `PARTS` vectors
+// hold the states of a channel exactly; 0: any number.
 template <int PARTS>
-inline void recur(const Model& m, const Layer& layer, const float* xz, const float* u, const float* xd, float* step, float* y,
-                  int64_t begin, int64_t end) {
+inline void recur(const Model& m, const Layer& layer, const float* xz, const float* u, const float* xd, float* step,
+                  float* y, int64_t begin, int64_t end) {
   constexpr int W = Simd<float>::W;
   const FlushTiny guard;
   const int64_t N = m.states, size = m.rank + 2 * N, parts = PARTS ? PARTS : (N + W - 1) / W;
   const auto lanes = [&](int64_t part) {
-    if constexpr (PARTS)
-      return std::integral_constant<int, W>{};
-    else
-      return int(std::min<int64_t>(W, N - part * W));
+    if constexpr (PARTS) return std::integral_constant<int, W>{};
+    else return int(std::min<int64_t>(W, N - part * W));
   };
   Scratch<float> rates((end - begin) * parts);
   for (int64_t i = 0; i < (end - begin) * parts; ++i)
-    rates[i] = -exp<float>(load<float>(layer.A_log + (begin + i / parts) * N + i % parts * W, lanes(i % parts))) * float(LOG2E);
+    rates[i] = -exp<float>(load<float>(layer.A_log + (begin + i / parts) * N + i % parts * W, lanes(i % parts))) *
+               float(LOG2E);
   for (int64_t b = 0; b < m.batch; ++b) {
     const float *B = xd + b * size + m.rank, *C = B + N, *z = xz + (2 * b + 1) * m.inner;
     const float *in = u + b * m.inner, *delta = step + b * m.inner;
     each_block<float>(begin, end, [&](int64_t c, auto channels) {
       float dt[W], drive[W];
-      const Vec<float> dts = softplus<float>(load<float>(delta + c, channels) + load<float>(layer.dt_bias + c, channels));
+      const Vec<float> dts =
+          softplus<float>(load<float>(delta + c, channels) + load<float>(layer.dt_bias + c, channels));
       store<float>(dt, dts);
       store<float>(drive, dts * load<float>(in + c, channels));
       Vec<float> totals[W] = {};
@@ -188,7 +192,8 @@ inline void recur(const Model& m, const Layer& layer, const float* xz, const flo
         for (int64_t part = 0; part < parts; ++part) {
           const int64_t n = part * W;
           const Vec<float> decay = exp2<float>(rate[i * parts + part] * dt[i]);
-          const Vec<float> now = decay * load<float>(h + i * N + n, lanes(part)) + load<float>(B + n, lanes(part)) * drive[i];
+          const Vec<float> now =
+              decay * load<float>(h + i * N + n, lanes(part)) + load<float>(B + n, lanes(part)) * drive[i];
           store<float>(h + i * N + n, now, lanes(part));
           totals[i] += now * load<float>(C + n, lanes(part));
         }
@@ -200,8 +205,10 @@ inline void recur(const Model& m, const Layer& layer, const float* xz, const flo
 }
 
 // stream (b d) goes through all blocks in place; hidden (b d) gets the last norm of it.
-inline void decode(const Model& m, const std::vector<Layer>& layers, const float* last_norm, float* stream, float* hidden) {
-  const int64_t E = m.inner, size = m.rank + 2 * m.states, threads = std::min<int64_t>(at::get_num_threads(), (E + 63) / 64);
+inline void decode(const Model& m, const std::vector<Layer>& layers, const float* last_norm, float* stream,
+                   float* hidden) {
+  const int64_t E = m.inner, size = m.rank + 2 * m.states,
+                threads = std::min<int64_t>(at::get_num_threads(), (E + 63) / 64);
   std::vector<float> xz(m.batch * 2 * E), u(m.batch * E), step(m.batch * E), y(m.batch * E);
   auto share = [&](int64_t total, int64_t thread) { return (total * thread / threads + 15) / 16 * 16; };
   auto parallel = [&](int64_t total, auto&& part) {
@@ -222,8 +229,10 @@ inline void decode(const Model& m, const std::vector<Layer>& layers, const float
       std::vector<float> xd(m.batch * size);
       project(m.batch, layer.x_proj, u.data(), E, E, xd.data(), size, 0, size);
       project(m.batch, layer.dt_weight, xd.data(), size, m.rank, step.data(), E, begin, end);
-      (m.states == Simd<float>::W ? recur<1> : m.states == 2 * Simd<float>::W ? recur<2> : recur<0>)(
-          m, layer, xz.data(), u.data(), xd.data(), step.data(), y.data(), begin, end);
+      (m.states == Simd<float>::W ? recur<1>
+       : m.states == 2 * Simd<float>::W
+           ? recur<2>
+           : recur<0>)(m, layer, xz.data(), u.data(), xd.data(), step.data(), y.data(), begin, end);
     });
     parallel(m.width, [&](int64_t begin, int64_t end) {
       project(m.batch, layer.out_proj, y.data(), E, E, stream, m.width, begin, end, true);

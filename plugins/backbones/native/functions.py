@@ -114,9 +114,9 @@ def inner(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """What lies between a block's two projections: convolution, step size, B and C, scan and gate.
 
-    xz (b l 2e), conv_weight (e k), conv_bias (e), x_weight (r+2n e), dt_weight (e r), dt_bias (e), A (e n) below 0, D (e);
-    the state before: conv (b e k-1) inputs, oldest first, and ssm (b e n); `starts` (b l) bool. Returns y (b l e) in xz's
-    type, the last ssm and, if `conv` was given, the inputs that the next call needs.
+    xz (b l 2e), conv_weight (e k), conv_bias (e), x_weight (r+2n e), dt_weight (e r), dt_bias (e), A (e n) below 0,
+    D (e); the state before: conv (b e k-1) inputs, oldest first, and ssm (b e n); `starts` (b l) bool. Returns
+    y (b l e) in xz's type, the last ssm and, if `conv` was given, the inputs that the next call needs.
     """
     wide = torch.promote_types(xz.dtype, torch.float32)
     taps = conv_weight.t().to(wide).contiguous()  # (k e)

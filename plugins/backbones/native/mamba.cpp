@@ -76,8 +76,8 @@ Tensor unpack(const Tensor& x, const Shape& shape) {
 }
 
 template <class T, class S>
-Scan<T, S> scan_inputs(const Tensor& u, const Tensor& delta, const Tensor& rates, const Tensor& B, const Tensor& C, const Tensor& D,
-                       const Tensor& z, const Tensor& bias, const Maybe& starts, const Shape& shape) {
+Scan<T, S> scan_inputs(const Tensor& u, const Tensor& delta, const Tensor& rates, const Tensor& B, const Tensor& C,
+                       const Tensor& D, const Tensor& z, const Tensor& bias, const Maybe& starts, const Shape& shape) {
   Scan<T, S> scan{};
   scan.shape = shape;
   scan.u = view<const S>(u), scan.delta = view<const S>(delta), scan.z = view<const S>(z);
@@ -87,12 +87,15 @@ Scan<T, S> scan_inputs(const Tensor& u, const Tensor& delta, const Tensor& rates
   return scan;
 }
 
-Shape shape_of(const Tensor& u, const Tensor& A) { return {u.size(0), u.size(1), u.size(2), A.size(1)}; }
+Shape shape_of(const Tensor& u, const Tensor& A) {
+  return {u.size(0), u.size(1), u.size(2), A.size(1), at::get_num_threads()};
+}
 
 // y (b l e), the last state (b e n), the states at chunk borders (empty unless `keep`).
-std::tuple<Tensor, Tensor, Tensor> scan_forward_op(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
-                                                   const Tensor& C, const Tensor& D, const Tensor& z, const Tensor& bias,
-                                                   const Maybe& before, const Maybe& starts, bool keep) {
+std::tuple<Tensor, Tensor, Tensor> scan_forward_op(const Tensor& u, const Tensor& delta, const Tensor& A,
+                                                   const Tensor& B, const Tensor& C, const Tensor& D, const Tensor& z,
+                                                   const Tensor& bias, const Maybe& before, const Maybe& starts,
+                                                   bool keep) {
   return by_type(u, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
@@ -102,7 +105,8 @@ std::tuple<Tensor, Tensor, Tensor> scan_forward_op(const Tensor& u, const Tensor
     Maybe first;
     if (before) first = pack<T>(*before, shape);
     const Tensor last = at::empty({shape.batch, shape.blocks(W), shape.padded(), W}, A.options());
-    const Tensor borders = at::empty({keep ? shape.batch : 0, shape.chunks(), shape.blocks(W), shape.padded(), W}, A.options());
+    const Tensor borders =
+        at::empty({keep ? shape.batch : 0, shape.chunks(), shape.blocks(W), shape.padded(), W}, A.options());
     const Tensor y = at::empty(u.sizes(), u.options());
     Scan<T, S> scan = scan_inputs<T, S>(u, delta, rates, B, C, D, z, bias, starts, shape);
     scan.borders = keep ? data<T>(borders) : nullptr;
@@ -112,11 +116,12 @@ std::tuple<Tensor, Tensor, Tensor> scan_forward_op(const Tensor& u, const Tensor
   });
 }
 
-// Gradients of u, delta (b l e), A (e n), D, bias (e), before (b e n); those of z, B and C are written where they are wanted.
+// Gradients of u, delta (b l e), A (e n), D, bias (e), before (b e n); those of z, B and C are written where they are
+// wanted.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_backward_op(
-    const Tensor& grad_y, const Maybe& grad_last, const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
-    const Tensor& C, const Tensor& D, const Tensor& z, const Tensor& bias, const Maybe& starts, const Tensor& borders,
-    const Tensor& grad_z, const Tensor& grad_B, const Tensor& grad_C) {
+    const Tensor& grad_y, const Maybe& grad_last, const Tensor& u, const Tensor& delta, const Tensor& A,
+    const Tensor& B, const Tensor& C, const Tensor& D, const Tensor& z, const Tensor& bias, const Maybe& starts,
+    const Tensor& borders, const Tensor& grad_z, const Tensor& grad_B, const Tensor& grad_C) {
   return by_type(u, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
@@ -127,8 +132,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_backward_op(
     Maybe after;
     if (grad_last) after = pack<T>(*grad_last, shape);
     const Tensor grad_u = at::empty(u.sizes(), u.options()), grad_delta = at::empty(u.sizes(), u.options());
-    const Tensor part_B = at::empty({groups, shape.batch, shape.length, shape.states}, A.options()), part_C = at::empty_like(part_B);
-    const Tensor part_A = at::empty({shape.batch, blocks, shape.padded(), W}, A.options()), grad_before = at::empty_like(part_A);
+    const Tensor part_B = at::empty({groups, shape.batch, shape.length, shape.states}, A.options()),
+                 part_C = at::empty_like(part_B);
+    const Tensor part_A = at::empty({shape.batch, blocks, shape.padded(), W}, A.options()),
+                 grad_before = at::empty_like(part_A);
     const Tensor part_D = at::empty({shape.batch, blocks * W}, A.options()), part_bias = at::empty_like(part_D);
     Scan<T, S> scan = scan_inputs<T, S>(u, delta, rates, B, C, D, z, bias, starts, shape);
     scan.borders = data<T>(borders);
@@ -144,9 +151,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_backward_op(
 }
 
 template <class T, class S>
-Conv<T, S> conv_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Maybe& before, const Maybe& starts) {
+Conv<T, S> conv_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias, const Maybe& before,
+                       const Maybe& starts) {
   Conv<T, S> conv{};
   conv.batch = x.size(0), conv.length = x.size(1), conv.channels = x.size(2), conv.taps = weight.size(0);
+  conv.threads = at::get_num_threads();
   conv.x = view<const S>(x);
   if (before) conv.before = view<const S>(*before);
   conv.weight = data<T>(weight), conv.bias = data<T>(bias);
@@ -155,7 +164,8 @@ Conv<T, S> conv_inputs(const Tensor& x, const Tensor& weight, const Tensor& bias
 }
 
 // x (b l e), weight (k e), bias (e), before (b k-1 e) -> (b l e).
-Tensor conv_forward_op(const Tensor& x, const Tensor& weight, const Tensor& bias, const Maybe& before, const Maybe& starts) {
+Tensor conv_forward_op(const Tensor& x, const Tensor& weight, const Tensor& bias, const Maybe& before,
+                       const Maybe& starts) {
   return by_type(x, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
@@ -167,10 +177,11 @@ Tensor conv_forward_op(const Tensor& x, const Tensor& weight, const Tensor& bias
   });
 }
 
-// The gradient of y is grad_y + grad_y2. Gradients of weight, bias, before (empty without); that of x is written to grad_x.
-std::tuple<Tensor, Tensor, Tensor> conv_backward_op(const Tensor& grad_y, const Maybe& grad_y2, const Tensor& x, const Tensor& weight,
-                                                    const Tensor& bias, const Maybe& before, const Maybe& starts,
-                                                    const Tensor& grad_x) {
+// The gradient of y is grad_y + grad_y2. Gradients of weight, bias, before (empty without); that of x is written to
+// grad_x.
+std::tuple<Tensor, Tensor, Tensor> conv_backward_op(const Tensor& grad_y, const Maybe& grad_y2, const Tensor& x,
+                                                    const Tensor& weight, const Tensor& bias, const Maybe& before,
+                                                    const Maybe& starts, const Tensor& grad_x) {
   return by_type(x, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
@@ -190,14 +201,15 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_op(const Tensor& grad_y, const 
 
 // stream (... d), branch alike or none, weight (d) -> stream + branch (empty without a branch), its norm in the type of
 // `like`, 1 / rms.
-std::tuple<Tensor, Tensor, Tensor> norm_forward_op(const Tensor& stream, const Maybe& branch, const Tensor& weight, double eps,
-                                                   const Tensor& like) {
+std::tuple<Tensor, Tensor, Tensor> norm_forward_op(const Tensor& stream, const Maybe& branch, const Tensor& weight,
+                                                   double eps, const Tensor& like) {
   return by_type(like, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
     const int64_t width = stream.size(-1), rows = width ? stream.numel() / width : 0;
     const Tensor added = branch ? at::empty_like(stream) : at::empty({0}, stream.options());
-    const Tensor y = at::empty(stream.sizes(), stream.options().dtype(like.scalar_type())), scale = at::empty({rows}, stream.options());
+    const Tensor y = at::empty(stream.sizes(), stream.options().dtype(like.scalar_type())),
+                 scale = at::empty({rows}, stream.options());
     Norm<T, S> norm{};
     norm.rows = rows, norm.width = width, norm.eps = eps;
     norm.stream = data<T>(stream), norm.branch = data<S>(branch), norm.weight = data<T>(weight);
@@ -208,8 +220,8 @@ std::tuple<Tensor, Tensor, Tensor> norm_forward_op(const Tensor& stream, const M
 }
 
 // Gradients of stream, branch (empty where it is that of stream, or where there is none) and weight.
-std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const Tensor& grad_y, const Tensor& sum, const Tensor& weight,
-                                                    const Tensor& scale, bool with_branch) {
+std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const Tensor& grad_y, const Tensor& sum,
+                                                    const Tensor& weight, const Tensor& scale, bool with_branch) {
   return by_type(grad_y, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
@@ -227,20 +239,22 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const
   });
 }
 
-// One token: stream (b d), per block the ten weights of `Layer` in their order and the states conv, ssm -> hidden (b d);
-// empty, and nothing done, where one of them is not dense float32.
+// One token: stream (b d), per block the ten weights of `Layer` in their order and the states conv, ssm -> hidden (b
+// d); empty, and nothing done, where one of them is not dense float32.
 Tensor decode_op(const Tensor& x, at::TensorList weights, at::TensorList states, const Tensor& last_norm, double eps) {
   const int64_t fields = 10, count = weights.size() / fields;
   TORCH_CHECK(count && int64_t(states.size()) == 2 * count, "expected ten weights and two states a block");
   const auto fits = [](const Tensor& each) { return each.scalar_type() == at::kFloat && each.is_contiguous(); };
-  if (!std::all_of(weights.begin(), weights.end(), fits) || !std::all_of(states.begin(), states.end(), fits) || !fits(last_norm))
+  if (!std::all_of(weights.begin(), weights.end(), fits) || !std::all_of(states.begin(), states.end(), fits) ||
+      !fits(last_norm))
     return at::empty({0}, x.options());
   const Tensor stream = x.clone(at::MemoryFormat::Contiguous), hidden = at::empty_like(stream);
   std::vector<Layer> layers;
   for (int64_t i = 0; i < count; ++i) {
     const float* w[fields];
     for (int64_t j = 0; j < fields; ++j) w[j] = data<float>(weights[i * fields + j]);
-    layers.push_back({w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], data<float>(states[2 * i]), data<float>(states[2 * i + 1])});
+    layers.push_back({w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], data<float>(states[2 * i]),
+                      data<float>(states[2 * i + 1])});
   }
   const Tensor &dt = weights[5], &A = weights[7];
   const Model model{x.size(0), x.size(1), A.size(0), A.size(1), weights[2].size(-1), dt.size(1), eps};
@@ -250,19 +264,25 @@ Tensor decode_op(const Tensor& x, at::TensorList weights, at::TensorList states,
 
 TORCH_LIBRARY(swaptunes_native, m) {
   m.def(
-      "scan_forward(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor bias, Tensor? before, "
+      "scan_forward(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor bias, Tensor? "
+      "before, "
       "Tensor? starts, bool keep) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "scan_backward(Tensor grad_y, Tensor? grad_last, Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, "
-      "Tensor bias, Tensor? starts, Tensor borders, Tensor(a!) grad_z, Tensor(b!) grad_B, Tensor(c!) grad_C) -> (Tensor, Tensor, "
+      "scan_backward(Tensor grad_y, Tensor? grad_last, Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, "
+      "Tensor z, "
+      "Tensor bias, Tensor? starts, Tensor borders, Tensor(a!) grad_z, Tensor(b!) grad_B, Tensor(c!) grad_C) -> "
+      "(Tensor, Tensor, "
       "Tensor, Tensor, Tensor, Tensor)");
   m.def("conv_forward(Tensor x, Tensor weight, Tensor bias, Tensor? before, Tensor? starts) -> Tensor");
   m.def(
-      "conv_backward(Tensor grad_y, Tensor? grad_y2, Tensor x, Tensor weight, Tensor bias, Tensor? before, Tensor? starts, "
+      "conv_backward(Tensor grad_y, Tensor? grad_y2, Tensor x, Tensor weight, Tensor bias, Tensor? before, Tensor? "
+      "starts, "
       "Tensor(a!) grad_x) -> (Tensor, Tensor, Tensor)");
-  m.def("norm_forward(Tensor stream, Tensor? branch, Tensor weight, float eps, Tensor like) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "norm_backward(Tensor? grad_sum, Tensor grad_y, Tensor sum, Tensor weight, Tensor scale, bool with_branch) -> (Tensor, "
+      "norm_forward(Tensor stream, Tensor? branch, Tensor weight, float eps, Tensor like) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "norm_backward(Tensor? grad_sum, Tensor grad_y, Tensor sum, Tensor weight, Tensor scale, bool with_branch) -> "
+      "(Tensor, "
       "Tensor, Tensor)");
   m.def("decode(Tensor x, Tensor[] weights, Tensor(a!)[] states, Tensor last_norm, float eps) -> Tensor");
 }

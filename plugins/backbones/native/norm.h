@@ -1,4 +1,5 @@
-// Root-mean-square norm of a residual stream, with the addition before it: s = stream + branch, y = s / rms(s) * weight.
+// Root-mean-square norm of a residual stream, with the addition before it: s = stream + branch, y = s / rms(s) *
+// weight.
 //
 // Shapes: r rows, d width. Source: Zhang & Sennrich, arXiv 1910.07467.
 #pragma once
@@ -9,7 +10,8 @@
 
 namespace native {
 
-constexpr int NORM_ROWS = 64;  // rows of one task; the weight's gradient is summed over them, then over tasks in their order
+constexpr int NORM_ROWS =
+    64;  // rows of one task; the weight's gradient is summed over them, then over tasks in their order
 
 template <class T, class S>
 struct Norm {
@@ -18,13 +20,13 @@ struct Norm {
   const T* stream;  // (r d)
   const S* branch;  // (r d) or null
   const T* weight;  // (d)
-  T *sum, *scale;  // s (r d), null without a branch; 1 / rms (r)
-  S* y;  // (r d)
+  T *sum, *scale;   // s (r d), null without a branch; 1 / rms (r)
+  S* y;             // (r d)
   // backward; `stream` is s
-  const T* grad_sum;  // (r d) or null
-  const S* grad_y;  // (r d)
+  const T* grad_sum;             // (r d) or null
+  const S* grad_y;               // (r d)
   T *grad_stream, *part_weight;  // (r d), (tasks d)
-  S* grad_branch;  // (r d), null where it is grad_stream itself
+  S* grad_branch;                // (r d), null where it is grad_stream itself
 
   int64_t tasks() const { return (rows + NORM_ROWS - 1) / NORM_ROWS; }
 };
@@ -73,7 +75,8 @@ void norm_backward(const Norm<T, S>& norm, int64_t task) {
     const T pull = sum<T>(dot) / T(d) * scale * scale * scale;
     for (int64_t i = 0; i < d; i += W) {
       const int lanes = std::min<int64_t>(W, d - i);
-      Vec<T> g = load<T>(norm.grad_y + r * d + i, lanes) * load<T>(norm.weight + i, lanes) * scale - load<T>(s + i, lanes) * pull;
+      Vec<T> g = load<T>(norm.grad_y + r * d + i, lanes) * load<T>(norm.weight + i, lanes) * scale -
+                 load<T>(s + i, lanes) * pull;
       if (norm.grad_sum) g += load<T>(norm.grad_sum + r * d + i, lanes);
       store<T>(norm.grad_stream + r * d + i, g, lanes);
       if (norm.grad_branch) store<T>(norm.grad_branch + r * d + i, g, lanes);

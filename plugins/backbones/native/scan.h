@@ -2,10 +2,11 @@
 //
 //   h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(delta + bias)
 //
-// One task is one row of the batch and one group of channels. It walks time in chunks and inside a chunk takes one block of
-// channels (one vector) at a time, a tile of its states in registers. Forward keeps the states at chunk borders only; backward
-// makes the others again, chunk by chunk from the end. Sums over channels (for B and C) and over rows (for A, D, bias) are left
-// as one part a task; the caller adds the parts in their order, so that the result does not depend on the threads.
+// One task is one row of the batch and one group of channels. It walks time in chunks and inside a chunk takes one
+// block of channels (one vector) at a time, a tile of its states in registers. Forward keeps the states at chunk
+// borders only; backward makes the others again, chunk by chunk from the end. Sums over channels (for B and C) and over
+// rows (for A, D, bias) are left as one part a task; the caller adds the parts in their order, so that the result does
+// not depend on which thread was faster.
 //
 // Shapes: b batch, l length, e channels, n states, t steps of a chunk, w lanes of a vector.
 // Source: Gu & Dao, arXiv 2312.00752, section 3.3.
@@ -28,15 +29,22 @@ struct View {
   S* at(int64_t b, int64_t t) const { return data + b * row + t * step; }
 };
 
+// How many groups to make of the blocks of each row, so that every thread has about as much to do.
+inline int64_t split(int64_t batch, int64_t blocks, int64_t threads) {
+  int64_t groups = 1;
+  while (groups < blocks && batch * groups < 4 * threads && batch * groups % threads) ++groups;
+  return groups;
+}
+
 struct Shape {
-  int64_t batch, length, channels, states;
+  int64_t batch, length, channels, states, threads;
   int64_t blocks(int width) const { return (channels + width - 1) / width; }
   int64_t chunks() const { return (length + CHUNK - 1) / CHUNK; }
   // States rounded up to whole small tiles; those beyond `states` are 0 throughout.
   int64_t padded() const { return (states + SMALL_TILE - 1) / SMALL_TILE * SMALL_TILE; }
-  // Blocks of one task: at least 4 tasks where there are enough blocks, whatever the number of threads.
+  // Blocks of one task.
   int64_t group(int width) const {
-    const int64_t groups = std::min((4 + batch - 1) / batch, (blocks(width) + 3) / 4);
+    const int64_t groups = split(batch, blocks(width), threads);
     return (blocks(width) + groups - 1) / groups;
   }
   int64_t groups(int width) const { return (blocks(width) + group(width) - 1) / group(width); }
@@ -46,28 +54,28 @@ template <class T, class S>
 struct Scan {
   Shape shape;
   View<const S> u, delta, z, B, C;
-  const T* rates;  // A log2(e), (blocks padded-n w)
-  const T *D, *bias;  // (e)
+  const T* rates;      // A log2(e), (blocks padded-n w)
+  const T *D, *bias;   // (e)
   const bool* starts;  // (b l) or null
-  T* borders;  // states before each chunk (b chunks blocks padded-n w); null: not kept
+  T* borders;          // states before each chunk (b chunks blocks padded-n w); null: not kept
   // forward
   View<S> y;
   const T* before;  // (b blocks padded-n w) or null
-  T* last;  // the same
+  T* last;          // the same
   // backward
   View<const S> grad_y;
   const T* grad_last;  // (b blocks padded-n w) or null
   View<S> grad_u, grad_delta, grad_z;
-  T *part_B, *part_C;  // (groups b l n)
-  T *part_A;  // (b blocks padded-n w)
+  T *part_B, *part_C;     // (groups b l n)
+  T* part_A;              // (b blocks padded-n w)
   T *part_D, *part_bias;  // (b blocks w)
-  T* grad_before;  // (b blocks padded-n w)
+  T* grad_before;         // (b blocks padded-n w)
 };
 
 // The states of one tile over a chunk: y += C . h. `RECORD` keeps every state and decay (t NT).
 template <class T, int NT, bool RECORD>
-inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const T* B, const T* C, const Vec<T>* rates,
-                    const bool* starts, Vec<T>* state, Vec<T>* y, Vec<T>* states, Vec<T>* decays) {
+inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const T* B, const T* C,
+                    const Vec<T>* rates, const bool* starts, Vec<T>* state, Vec<T>* y, Vec<T>* states, Vec<T>* decays) {
   Vec<T> h[NT];
 #pragma GCC unroll 16
   for (int n = 0; n < NT; ++n) h[n] = state[n];
@@ -96,9 +104,10 @@ inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* d
 
 // Backward over the same: `grad` is the gradient of the state after the chunk and becomes that of the state before it.
 template <class T, int NT>
-inline void retreat(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const Vec<T>* grad_y, const T* B, const T* C,
-                    const Vec<T>* rates, const Vec<T>* before, const Vec<T>* states, const Vec<T>* decays, Vec<T>* grad,
-                    Vec<T>* grad_rates, Vec<T>* grad_drive, Vec<T>* grad_step, Vec<T>* sum_B, Vec<T>* sum_C) {
+inline void retreat(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const Vec<T>* grad_y, const T* B,
+                    const T* C, const Vec<T>* rates, const Vec<T>* before, const Vec<T>* states, const Vec<T>* decays,
+                    Vec<T>* grad, Vec<T>* grad_rates, Vec<T>* grad_drive, Vec<T>* grad_step, Vec<T>* sum_B,
+                    Vec<T>* sum_C) {
   Vec<T> g[NT];
 #pragma GCC unroll 16
   for (int n = 0; n < NT; ++n) g[n] = grad[n];
@@ -141,7 +150,12 @@ class Chunk {
   static constexpr int W = Simd<T>::W;
 
   explicit Chunk(const Scan<T, S>& scan)
-      : scan_(scan), padded_(scan.shape.padded()), wide_(2 * CHUNK * padded_ / W + 2), dt(CHUNK), drive(CHUNK), y(CHUNK) {}
+      : scan_(scan),
+        padded_(scan.shape.padded()),
+        wide_(2 * CHUNK * padded_ / W + 2),
+        dt(CHUNK),
+        drive(CHUNK),
+        y(CHUNK) {}
 
   void open(int64_t row, int64_t chunk) {
     b_ = row, begin_ = chunk * CHUNK;
@@ -215,14 +229,13 @@ void scan_forward(const Scan<T, S>& scan, int64_t task) {
   const int64_t last = std::min(blocks, first + group), size = padded * W;
   Chunk<T, S> chunk(scan);
   Scratch<T> state((last - first) * padded);
-  if (scan.before)
-    std::memcpy(state, scan.before + (row * blocks + first) * size, (last - first) * size * sizeof(T));
-  else
-    std::memset(state, 0, (last - first) * size * sizeof(T));
+  if (scan.before) std::memcpy(state, scan.before + (row * blocks + first) * size, (last - first) * size * sizeof(T));
+  else std::memset(state, 0, (last - first) * size * sizeof(T));
   for (int64_t k = 0; k < shape.chunks(); ++k) {
     chunk.open(row, k);
     if (scan.borders)
-      std::memcpy(scan.borders + ((row * shape.chunks() + k) * blocks + first) * size, state, (last - first) * size * sizeof(T));
+      std::memcpy(scan.borders + ((row * shape.chunks() + k) * blocks + first) * size, state,
+                  (last - first) * size * sizeof(T));
     for (int64_t block = first; block < last; ++block) {
       const bool same = block + 1 < last;
       const int64_t next = same ? block + 1 : first;
@@ -231,8 +244,8 @@ void scan_forward(const Scan<T, S>& scan, int64_t task) {
       Vec<T>* h = state + (block - first) * padded;
       const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
       tiles(padded, [&](int64_t n, auto nt) {
-        advance<T, nt, false>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n, chunk.starts, h + n,
-                              chunk.y, nullptr, nullptr);
+        advance<T, nt, false>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n,
+                              chunk.starts, h + n, chunk.y, nullptr, nullptr);
       });
       const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes);
       for (int t = 0; t < chunk.steps; ++t) {
@@ -249,8 +262,10 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
   constexpr int W = Simd<T>::W;
   const FlushTiny guard;
   const Shape& shape = scan.shape;
-  const int64_t padded = shape.padded(), blocks = shape.blocks(W), group = shape.group(W), part = task % shape.groups(W);
-  const int64_t row = task / shape.groups(W), first = part * group, last = std::min(blocks, first + group), size = padded * W;
+  const int64_t padded = shape.padded(), blocks = shape.blocks(W), group = shape.group(W),
+                part = task % shape.groups(W);
+  const int64_t row = task / shape.groups(W), first = part * group, last = std::min(blocks, first + group),
+                size = padded * W;
   Chunk<T, S> chunk(scan);
   chunk.next_chunk = -CHUNK;
   Scratch<T> states(CHUNK * TILE), decays(CHUNK * TILE), sum_B(CHUNK * padded), sum_C(CHUNK * padded), h(TILE);
@@ -264,8 +279,7 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
   std::memset(grad_bias + first, 0, (last - first) * VECTOR_BYTES);
   if (scan.grad_last)
     std::memcpy(grad, scan.grad_last + (row * blocks + first) * size, (last - first) * size * sizeof(T));
-  else
-    std::memset(grad, 0, (last - first) * size * sizeof(T));
+  else std::memset(grad, 0, (last - first) * size * sizeof(T));
   for (int64_t k = shape.chunks() - 1; k >= 0; --k) {
     chunk.open(row, k);
     std::memset(sum_B, 0, CHUNK * padded * VECTOR_BYTES);
@@ -276,7 +290,8 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
       chunk.ahead(scan.delta, next, same), chunk.ahead(scan.u, next, same);
       chunk.ahead(scan.z, next, same), chunk.ahead(scan.grad_y, next, same);
       chunk.block(block);
-      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes), bias = load<T>(scan.bias + chunk.channel, chunk.lanes);
+      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes),
+                   bias = load<T>(scan.bias + chunk.channel, chunk.lanes);
       for (int t = 0; t < chunk.steps; ++t) {
         const Vec<T> z = chunk.get(scan.z, t);
         grad_y[t] = chunk.get(scan.grad_y, t) * z * sigmoid<T>(z);
@@ -288,10 +303,11 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
       tiles(padded, [&](int64_t n, auto nt) {
         std::memcpy(h, border + n, nt * VECTOR_BYTES);
         const int64_t at = (block - first) * padded + n;
-        advance<T, nt, true>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n, chunk.starts, h,
-                             chunk.y, states, decays);
-        retreat<T, nt>(chunk.steps, padded, chunk.dt, chunk.drive, grad_y, chunk.B + n, chunk.C + n, rates + n, border + n, states,
-                       decays, grad + at, grad_rates + at, grad_drive, grad_step, sum_B + n, sum_C + n);
+        advance<T, nt, true>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n,
+                             chunk.starts, h, chunk.y, states, decays);
+        retreat<T, nt>(chunk.steps, padded, chunk.dt, chunk.drive, grad_y, chunk.B + n, chunk.C + n, rates + n,
+                       border + n, states, decays, grad + at, grad_rates + at, grad_drive, grad_step, sum_B + n,
+                       sum_C + n);
       });
       Vec<T> to_D{}, to_bias{};
       for (int t = 0; t < chunk.steps; ++t) {

@@ -44,8 +44,13 @@ struct Simd<float> {
   static constexpr float LOWEST = -126.0f, HIGHEST = 127.0f;
   // Minimax polynomial of 2^x on [-1/2, 1/2] whose relative error is 2e-9; the first is 1, so that 2^0 is 1.
   static constexpr int DEGREE = 6;
-  static constexpr float EXP2[DEGREE + 1] = {1.0f,           0.6931472057372666f,   0.24022646890628313f, 0.05550328776967535f,
-                                             0.009618488957718885f, 0.001339993121859763f, 0.00015345811846013795f};
+  static constexpr float EXP2[DEGREE + 1] = {1.0f,
+                                             0.6931472057372666f,
+                                             0.24022646890628313f,
+                                             0.05550328776967535f,
+                                             0.009618488957718885f,
+                                             0.001339993121859763f,
+                                             0.00015345811846013795f};
   static constexpr int ATANH = 8;  // terms of the series of log1p
 };
 
@@ -149,7 +154,7 @@ inline void each_block(int64_t first, int64_t last, F&& call) {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t size) : data_(static_cast<Vec<T>*>(::operator new(size * VECTOR_BYTES + 1, ALIGN))) {}
+  explicit Scratch(int64_t size) : data_(static_cast<Vec<T>*>(::operator new(size* VECTOR_BYTES + 1, ALIGN))) {}
   ~Scratch() { ::operator delete(data_, ALIGN); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -207,16 +212,18 @@ template <class T, int S = Simd<T>::W / 2>
 inline Vec<T> sums(Vec<T>* v) {
 #pragma GCC unroll 8
   for (int i = 0; i < S; ++i) v[i] = fold<T, S>(v[i], v[i + S], std::make_integer_sequence<int, Simd<T>::W>{});
-  if constexpr (S > 1)
-    return sums<T, S / 2>(v);
-  else
-    return v[0];
+  if constexpr (S > 1) return sums<T, S / 2>(v);
+  else return v[0];
 }
 
 // The nearest whole number and 2 to its power times p.
 #if defined(__AVX512F__)
-inline Vec<float> nearest(Vec<float> x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-inline Vec<double> nearest(Vec<double> x) { return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Vec<float> nearest(Vec<float> x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline Vec<double> nearest(Vec<double> x) {
+  return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 inline Vec<float> scale(Vec<float> p, Vec<float> k) { return _mm512_scalef_ps(p, k); }
 inline Vec<double> scale(Vec<double> p, Vec<double> k) { return _mm512_scalef_pd(p, k); }
 #endif
