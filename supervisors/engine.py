@@ -25,6 +25,7 @@ class Engine(Protocol):
     """A module in training; `set_rate` and `gradient_norm` serve the schedule and the log."""
 
     name: str
+    spreads_weights: bool  # over ranks, so that the module cannot be used outside a training step
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor: ...
     def backward(self, loss: Tensor) -> None: ...
@@ -67,6 +68,7 @@ class TorchEngine:
     """One process, AdamW, clipping and accumulation, and nothing else."""
 
     name = "torch"
+    spreads_weights = False
 
     def __init__(self, module: nn.Module, groups: list[dict[str, Any]], hparams: HParams) -> None:
         self.module = module
@@ -146,6 +148,7 @@ class DeepSpeedEngine:
         )
         self.module = module
         self.stage = self.engine.zero_optimization_stage()
+        self.spreads_weights = self.stage == 3
         self._norm = math.nan
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor:

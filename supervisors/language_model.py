@@ -47,6 +47,8 @@ class SummedLoss(nn.Module):
 class LanguageModelSupervisor(Supervisor):
     """Trains a LanguageModel on a token store."""
 
+    concluded: LanguageModel | None = None  # the best model, once the run is over
+
     def load_data(self) -> None:
         hparams = self.hparams
         tokenizer_entry = self.manager.tokenizers[hparams.tokenizer.name]
@@ -132,14 +134,14 @@ class LanguageModelSupervisor(Supervisor):
             pad_id=tokenizer.pad_id,
             limit_tokens=limit,
         )
-        return score(self.model, batches, self.notes[split], self.autocast())
+        return score(self.whole_model(), batches, self.notes[split], self.autocast())
 
     def validate(self) -> dict[str, float]:
         found = self.measure("valid", self.hparams.evaluate.tokens)
         return {"valid_loss": found["nats_per_token"], "valid_nats_per_note": found["nats_per_note"]}
 
     def save_model(self) -> None:
-        weights = {key.removeprefix("model."): value for key, value in self.engine.state_dict().items()}
+        weights = self.weights()
         if self.ranks.first:
             facts = {
                 "best": self.best,
@@ -151,10 +153,28 @@ class LanguageModelSupervisor(Supervisor):
             artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
         self.ranks.barrier()
 
-    def load_best(self) -> None:
-        """Puts the best weights, not the last, into the model."""
-        path = self.folder.model / "model.safetensors"
-        artefact.load_into(self.model, load_weights(path), path)
+    def whole_model(self) -> LanguageModel:
+        """The model with all its weights in this process: a copy where the engine spreads them over ranks."""
+        if self.concluded is not None:
+            return self.concluded
+        if not self.engine.spreads_weights:
+            return self.model
+        copy = artefact.build_model(self.manager, self.hparams, self.tokenizer).to(self.ranks.device)
+        artefact.load_into(copy, self.weights(), "the engine")
+        return copy
+
+    def weights(self) -> dict[str, Tensor]:
+        """The engine's weights under the model's own names; every rank must ask."""
+        return {key.removeprefix("model."): value for key, value in self.engine.state_dict().items()}
+
+    def load_best(self) -> LanguageModel:
+        """The model with the best weights, not the last; the engine's are left as they are."""
+        if self.concluded is None:
+            path = self.folder.model / "model.safetensors"
+            best = artefact.build_model(self.manager, self.hparams, self.tokenizer).to(self.ranks.device)
+            artefact.load_into(best, load_weights(path), path)
+            self.concluded = best
+        return self.concluded
 
     def identity(self) -> dict[str, str]:
         return {"data": self.store.folder.name, "tokenizer": self.tokenizer.fingerprint()}
@@ -186,10 +206,10 @@ class LanguageModelSupervisor(Supervisor):
         return found
 
     def generate(self) -> list[Path]:
-        self.load_best()
+        best = self.load_best()
         if not self.ranks.first:
             return []
         step = int(self.best["step"])
-        files = write_samples(self.model, self.tokenizer, self.hparams, self.folder.samples / f"step_{step:06d}")
+        files = write_samples(best, self.tokenizer, self.hparams, self.folder.samples / f"step_{step:06d}")
         add_picture(self.folder.path, "sample", step, pianoroll.image(scores.read(files[0]).score))
         return files

@@ -63,7 +63,10 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> list[int]:
     """Ids of the first beats of the prompt file; no ids without one."""
     if not asked.prompt:
         return []
-    piece = scores.read(asked.prompt)
+    try:
+        piece = scores.read(asked.prompt)
+    except (ValueError, OSError) as error:
+        raise HubError(f"generate.prompt: {asked.prompt} cannot be read: {error}") from error
     if asked.prompt_beats:
         score = piece.score.copy()
         end = round(asked.prompt_beats * score.ticks_per_quarter)
