@@ -10,6 +10,15 @@ import pytest  # noqa: E402
 import symusic  # noqa: E402
 
 
+NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only the tests of the fused kernels compile them; to all others the plain path is the known one."""
+    os.environ["SWAPTUNES_NATIVE"] = NATIVE if item.path.name == "test_native_mamba.py" else "0"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
