@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from core.checkpoint import write_json
 from core.piece import Piece
@@ -21,6 +23,9 @@ from hparams.tokenizers import AbcHParams
 from plugins import hookimpl
 from plugins.tokenizers.abc_repair import MOST_WORDS, repaired
 from plugins.tokenizers.abc_vocabulary import SPECIALS, fits_tuplet, vocabulary
+
+if TYPE_CHECKING:
+    from plugins.tokenizers.abc_grammar import AbcGrammar
 
 FORMAT = 1  # raised whenever the same text would give other words
 FILE = "abc.json"
@@ -80,8 +85,19 @@ class AbcTokenizer:
             before = word
         return starts
 
+    def opening(self, ids: Sequence[int]) -> list[int]:
+        """A prompt's ids, to be continued: without the bar line after a last bar that is short of its meter."""
+        grammar = self.grammar()
+        state = grammar.begin(1)
+        for id in ids:
+            state = grammar.advance(state, torch.tensor([id]))
+        short = bool(state["final"][0]) and int(state["voicing"][0]) == 1
+        return list(ids[:-1]) if short and self._words[ids[-1]] == "|" else list(ids)
+
     def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar":
-        """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens."""
+        """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
+        all, prompt included and bos and eos not; HubError below 24 tokens, in which no clean end can be promised.
+        """
         from plugins.tokenizers.abc_grammar import AbcGrammar
         from plugins.tokenizers.abc_tables import Tables
 

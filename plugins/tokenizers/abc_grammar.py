@@ -1,8 +1,8 @@
 """The grammar of abc tokens: a header, then bars that add up to the meter, every bracket closed and every tuplet full.
 
-Only the first bar may be shorter than its meter (a pick-up) and the last; several voices have bars of equal lengths. A tie
-leads to a note of the same pitch, grace notes to a note, a chord rises and has at least two notes. Within a tuplet other
-than a triplet all lengths are equal; a triplet's lengths add up to whole 32nds of the unit length.
+Only the first bar may be shorter than its meter (a pick-up) and the last; several voices have bars of equal lengths. A
+tie leads to a note of the same pitch, grace notes to a note, a chord rises and has at least two notes. Within a tuplet
+other than a triplet all lengths are equal; a triplet's lengths add up to whole 32nds of the unit length.
 
 Shapes: b batch, v vocabulary, n lengths, p pitch words, w voices, m MIDI pitches (128), s diatonic steps.
 """
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from core.errors import HubError
 from core.grammar import State
 from plugins.tokenizers.abc_tables import PLAIN, Tables
 from plugins.tokenizers.abc_vocabulary import VOICES
@@ -44,7 +45,9 @@ class AbcGrammar:
 
     def __init__(self, tables: Tables, eos_id: int, bars: int = 0, length: int = 0) -> None:
         if bars < 0 or length < 0 or 0 < length < SHORTEST:
-            raise ValueError(f"bars {bars}, length {length}: expected 0 or more bars, and 0 or at least {SHORTEST} tokens")
+            raise HubError(
+                f"bars {bars}, length {length}: expected 0 or more bars, and 0 or at least {SHORTEST} tokens"
+            )
         self.tables, self.eos_id, self.bars, self.length = tables, eos_id, bars, length
 
     def begin(self, batch: int) -> State:
@@ -93,7 +96,8 @@ class AbcGrammar:
         mask[:, tables.id["["]] = starts & ((spare > 24) | (crowd > 1))
         mask[:, tables.tuplets] = self._tuplets(state, view, free & (where != TUPLET), spare)
         mask[:, tables.keys] |= self._keys(state, free & (where != TUPLET) & (where != KEY) & (spare > 8))
-        mask[:, tables.meters] |= self._meters(state, spare)
+        meters, follows = self._meters(state, spare)
+        mask[:, tables.meters] |= meters
         mask[:, tables.pitches] = self._pitches(state, view, starts)
         mask[:, tables.lengths] = self._lengths(state, view, hurry)
         if_sized = settled & ~self._must_size(state, view, hurry)
@@ -101,12 +105,15 @@ class AbcGrammar:
         mask[:, tables.id["]"]] = (where == CHORD) & (state["chord_count"] > 1) & ~self._uncovered(state, view).any(1)
         mask[:, tables.id["}"]] = (where == GRACE) & (state["graces"] > 0)
         mask[:, tables.id["|"]] = if_sized & (state["tuplet_left"] == 0) & self._may_close(state, view)
+        mask &= ~follows[:, None] | self._only(tables.meters)
         sized = self._must_size(state, view, hurry) & (where == EVENT)
         mask &= ~sized[:, None] | self._only(tables.lengths)
         mask[:, tables.voices] = self._voice_words(state, spare)
         ends = self._may_end(state)
         mask[:, self.eos_id] = ends
         over = ends & (hurry | self._over(state))
+        # One voice may also break off where its last bar might be closed short: bars can be longer than patience.
+        mask[:, self.eos_id] |= mask[:, tables.id["|"]] & self._may_break_off(state, view)
         mask &= ~over[:, None] | self._only(slice(self.eos_id, self.eos_id + 1))
         # Only a prompt that breaks the rules comes here: its bar is closed, and the piece ends.
         stuck = ~mask.any(1)
@@ -160,6 +167,11 @@ class AbcGrammar:
         ends = (single | multi) & (state["rounds"] > 0) & state["notes"] & ~state["pending"].any(2).any(1)
         return ends & (state["rounds"] >= self.bars) if self.bars else ends
 
+    def _may_break_off(self, state: State, view: _View) -> Tensor:
+        if self.bars:
+            return torch.zeros_like(state["notes"])
+        return (state["voicing"] == SINGLE) & state["notes"] & ~view.pending.any(1)
+
     def _last_round(self, state: State) -> Tensor:
         """(b,) whether no bar may follow the one that is being written."""
         return state["final"] | (state["rounds"] + 1 >= self.bars) if self.bars else state["final"]
@@ -189,8 +201,8 @@ class AbcGrammar:
         other = torch.arange(len(self.tables.key_alters))[None, :] != current
         return (free & (state["tuplet_left"] == 0))[:, None] & other
 
-    def _meters(self, state: State, spare: Tensor) -> Tensor:
-        """A change at the first voice's bar; the other voices follow it."""
+    def _meters(self, state: State, spare: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes (b, meters) at the first voice's bar, and whether another voice must follow one now (b,)."""
         count = len(self.tables.meter_ticks)
         current = state["meter"].gather(1, state["voice"][:, None])
         names = torch.arange(count)[None, :]
@@ -198,7 +210,8 @@ class AbcGrammar:
         lead = at & (state["voice"] == 0) & (state["rounds"] > 0) & (spare > 8)
         behind = at & (state["voice"] > 0)
         wanted = state["meter"][:, :1]
-        return (lead[:, None] & (names != current)) | (behind[:, None] & (names == wanted) & (current != wanted))
+        follows = behind & (current != wanted)[:, 0]
+        return (lead[:, None] & (names != current)) | (follows[:, None] & (names == wanted)), follows
 
     def _midi(self, state: State) -> Tensor:
         """(b p) the MIDI pitch that each pitch word would have here."""
@@ -234,7 +247,7 @@ class AbcGrammar:
         return single | chord | grace
 
     def _must_size(self, state: State, view: _View, hurry: Tensor) -> Tensor:
-        """(b,) whether a length word must follow: the plain length is none here, or is too slow a way to fill the bar."""
+        """(b,) whether a length word must follow: the plain length is none here, or fills the bar too slowly."""
         fill = hurry & ~self._may_close(state, view)
         lengths = torch.where(view.valid, self.tables.length_32nds, -1)
         return (state["where"] == EVENT) & (~view.valid[:, -1] | (fill & (lengths.amax(1) > PLAIN)))
@@ -319,6 +332,7 @@ class AbcGrammar:
         self._pend(new, state, outer, event, closes & in_chord)
         self._bar(new, state, bar, voice, ids)
 
+        pairs: tuple[tuple[Tensor, int], ...]
         pairs = ((meter & ~head, METER), (key & ~head, KEY), (tuplet, TUPLET), (ungrace, GRACED), (event, EVENT))
         pairs += ((length, SIZED), (outer, TIED), (opens, CHORD), (grace, GRACE), (voice, BAR))
         pairs += ((head & meter, HEAD_L), (head & unit, HEAD_K), (head & key, BAR))

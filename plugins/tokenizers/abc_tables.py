@@ -47,7 +47,9 @@ class Tables:
         self.key_alters = torch.tensor([key.alters for key in keys if key is not None])  # k 7
         tuplets = [parse_tuplet(word) or (1, 1, 1) for word in words[self.tuplets]]
         # A last row without effect stands for "no tuplet".
-        self.tuplet_p, self.tuplet_q, self.tuplet_r = (torch.tensor([*column, 1]) for column in zip(*tuplets, strict=True))
+        self.tuplet_p, self.tuplet_q, self.tuplet_r = (
+            torch.tensor([*column, 1]) for column in zip(*tuplets, strict=True)
+        )
         lengths = [parse_length(word) or Fraction(1) for word in words[self.lengths]]
         self.length_32nds = torch.tensor([*(int(length * PLAIN) for length in lengths), PLAIN])
         self.length_fits = torch.tensor([*(fits_tuplet(length) for length in lengths), True])
