@@ -5,10 +5,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is loaded
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import symusic  # noqa: E402
-
+import numpy as np
+import pytest
+import symusic
 
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 

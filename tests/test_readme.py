@@ -1,0 +1,57 @@
+"""README's own lines: every command in it parses, names what exists, and sets keys that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hparams.base import HParams
+from hparams.loading import load, override
+from plugins.manager import load_manager
+from supervisors.artefact import section_of
+from supervisors.run import USAGE, build_parser, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^(?:python -m|.*-m|.*--module) supervisors\.run(.*?)(?:\s+#.*)?$", README, flags=re.M)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_is_understood(line: str) -> None:
+    manager = load_manager()
+    options = parse(build_parser(), shlex.split(line))
+    words = [word for word in options.words if "=" in word]
+    source = options.hparams
+    if options.verb in ("train", "generate") and (not source or source.endswith(".yaml")):
+        override(manager.preset("mamba_remi"), words, section=section_of(manager))
+    elif source:
+        found = load(source, words, preset=manager.preset, section=section_of(manager))
+        assert isinstance(found, HParams) and found.name
+    assert f"  {options.verb} " in USAGE
+
+
+def test_there_are_commands_and_the_two_of_make() -> None:
+    assert len(COMMANDS) >= 10
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("run", "test"):
+        assert f"make {target}" in README and re.search(rf"^{target}:", makefile, flags=re.M)
+
+
+def test_every_folder_of_the_map_exists() -> None:
+    named = re.findall(r"^(\w+)/ ", README, flags=re.M)
+    assert set(named) == {"core", "hparams", "datatools", "plugins", "supervisors", "tests"}
+    assert all((ROOT / name).is_dir() for name in named)
+
+
+def test_what_readme_lists_is_what_is_registered() -> None:
+    manager = load_manager()
+    for registry, row in (
+        (manager.backbones, "backbone"),
+        (manager.tokenizers, "tokenizer"),
+        (manager.datasets, "dataset"),
+    ):
+        line = re.search(rf"^\| {row} \|(.*)\|$", README, flags=re.M)
+        assert line is not None
+        for name in registry:
+            assert f"`{name}`" in line[1], (row, name)
