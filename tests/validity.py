@@ -1,0 +1,143 @@
+"""How often random tokens are music, with and without the grammar: `python -m tests.validity NAME [n=10000] [bpe=0]`.
+
+Draws from random logits, the worst case, by the hub's own sampler; prints a Markdown row for each way. It is a
+benchmark and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens
+name notes that decode leaves out; for ABC, where ties join notes, not counted), `changed` (the music is another after
+encoding and decoding again), `refused` (ABC that music21 or abc2midi complains of).
+"""
+
+import os
+import sys
+import tempfile
+import warnings
+from typing import Any
+
+import symusic
+import torch
+
+from core.sampling import Sampling, draw
+from core.tokenizer import Tokenizer
+from plugins.manager import load_manager
+
+LENGTH = 128  # tokens at most
+BATCH = 250
+
+
+def sequences(tokenizer: Tokenizer, count: int, seed: int, masked: bool) -> list[list[int]]:
+    """`count` sequences of ids without eos, each from logits N(0, 1) drawn anew at each step."""
+    random = torch.Generator().manual_seed(seed)
+    grammar = tokenizer.grammar(length=LENGTH) if masked else None  # type: ignore[attr-defined]
+    sampling = Sampling(seed=seed)
+    result: list[list[int]] = []
+    while len(result) < count:
+        rows = torch.arange(len(result), min(len(result) + BATCH, count))
+        made: list[list[int]] = [[] for _ in rows]
+        going = torch.arange(len(rows))
+        state = grammar.begin(len(rows)) if grammar is not None else {}
+        for step in range(LENGTH + 1):
+            if grammar is not None:
+                allowed = grammar.allowed(state)
+            else:
+                allowed = torch.ones(len(going), tokenizer.vocab_size, dtype=torch.bool)
+                allowed[:, [tokenizer.pad_id, tokenizer.bos_id]] = False
+                allowed[:, tokenizer.eos_id] = step > 0
+            logits = torch.randn(len(going), tokenizer.vocab_size, generator=random)
+            ids = draw(logits, sampling, rows[going], step, allowed)
+            goes = (ids != tokenizer.eos_id) & torch.tensor(step < LENGTH)
+            if grammar is not None:
+                state = {key: value[goes] for key, value in grammar.advance(state, ids).items()}
+            going, ids = going[goes], ids[goes]
+            for row, id in zip(going.tolist(), ids.tolist(), strict=True):
+                made[row].append(id)
+            if not len(going):
+                break
+        result += made
+    return result
+
+
+def notes(piece: Any) -> list[tuple[int, int, int]]:
+    """(time, pitch, duration) of all notes, sorted."""
+    return sorted((note.time, note.pitch, note.duration) for track in piece.score.tracks for note in track.notes)
+
+
+def complaint(text: str) -> bool:
+    """Whether music21 or abc2midi finds fault with an ABC tune, a bar's length among the faults."""
+    from music21 import converter
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stream = converter.parseData(text, format="abc")
+        if not stream.recurse().notes:
+            return True
+    except Exception:  # whatever it raises is a complaint
+        return True
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(1), os.dup(2)
+        try:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            heard = sum(len(track.notes) for track in symusic.Score.from_abc(text).tracks)
+        finally:
+            for number, copy in enumerate(kept, 1):
+                os.dup2(copy, number)
+                os.close(copy)
+        said.seek(0)
+        words = said.read().decode("utf-8", "replace")
+    return not heard or "Error" in words or "Warning" in words
+
+
+def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]]) -> str:
+    """One line of the table."""
+    failed = dict.fromkeys(("undecodable", "empty", "lost", "changed", "refused"), 0)
+    heard = 0
+    for ids in drawn:
+        try:
+            piece = tokenizer.decode(ids)
+            music = notes(piece)
+        except Exception:  # the contract is that there is none
+            failed["undecodable"] += 1
+            continue
+        heard += len(music)
+        failed["empty"] += not music
+        if not music:
+            continue
+        if hasattr(tokenizer, "base_ids"):
+            names = [tokenizer.base_tokens[id] for id in tokenizer.base_ids(ids)]  # type: ignore[attr-defined]
+            failed["lost"] += sum(name.startswith(("Pitch", "Drum")) for name in names) != len(music)
+        else:
+            failed["refused"] += complaint(piece.abc)
+        failed["changed"] += notes(tokenizer.decode(tokenizer.encode(piece))) != music
+    mean = sum(map(len, drawn)) / len(drawn)
+    cells = [
+        name,
+        f"{len(drawn):,}",
+        *(f"{value:,}" for value in failed.values()),
+        f"{mean:.0f}",
+        f"{heard / len(drawn):.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Prints the two rows of one tokenizer."""
+    name, *words = sys.argv[1:]
+    settings = {"n": 10_000, "bpe": 0, **{key: int(value) for key, value in (word.split("=") for word in words)}}
+    entry = load_manager().tokenizers[name]
+    assert entry.build is not None and entry.hparams is not None
+    tokenizer = entry.build(entry.hparams(bpe=settings["bpe"]) if settings["bpe"] else entry.hparams())
+    if settings["bpe"]:
+        from datatools import scores
+        from hparams.datasets import BachChoralesHParams
+        from plugins.datasets.bach_chorales import build
+
+        items = sorted(build(BachChoralesHParams()).items())
+        tokenizer.train([scores.read(item.path) for item in items[::4]])
+    label = f"{name}, BPE {settings['bpe']}" if settings["bpe"] else name
+    for masked in (False, True):
+        drawn = sequences(tokenizer, settings["n"], 0, masked)
+        print(row(tokenizer, f"{label}, {'grammar' if masked else 'free'}", drawn), flush=True)
+
+
+if __name__ == "__main__":
+    main()
