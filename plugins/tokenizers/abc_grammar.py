@@ -49,6 +49,9 @@ class AbcGrammar:
                 f"bars {bars}, length {length}: expected 0 or more bars, and 0 or at least {SHORTEST} tokens"
             )
         self.tables, self.eos_id, self.bars, self.length = tables, eos_id, bars, length
+        self.only_lengths = self._only(tables.lengths)
+        self.only_meters = self._only(tables.meters)
+        self.only_end = self._only(slice(eos_id, eos_id + 1))
 
     def begin(self, batch: int) -> State:
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
@@ -74,9 +77,12 @@ class AbcGrammar:
         view = self._view(state)
         batch = len(where)
         mask = torch.zeros(batch, tables.size, dtype=torch.bool)
-        spare = self._spare(state, view)  # b
+        spare = self._spare(state)  # b
         hurry = spare < 4
         pending = view.pending.any(1)
+        over, ends, may_close = self._over(state), self._may_end(state), self._may_close(state, view)
+        must_size = self._must_size(state, view, hurry, may_close)
+        whole = state["tuplet_left"] == 0
 
         mask[:, tables.meters] |= (where == HEAD_M)[:, None]
         mask[:, tables.units] |= (where == HEAD_L)[:, None]
@@ -85,9 +91,8 @@ class AbcGrammar:
         settled = (where == SIZED) | (where == TIED) | ((where == EVENT) & view.valid[:, -1])
         before = (where >= BAR) & (where <= GRACED)
         room = view.end < view.target
-        starts = (before | settled) & room & ~self._over(state)  # b: an event may begin here
-        closing = hurry & settled & self._may_close(state, view) & (state["tuplet_left"] == 0)
-        starts = starts & ~closing & ~(hurry & self._may_end(state))
+        starts = (before | settled) & room & ~over  # b: an event may begin here
+        starts = starts & ~(hurry & (ends | (settled & may_close & whole)))
 
         free = starts & (where != GRACED)
         mask[:, tables.id["z"]] = free & ~pending & (state["notes"] | ~hurry)
@@ -96,25 +101,21 @@ class AbcGrammar:
         mask[:, tables.id["["]] = starts & ((spare > 24) | (crowd > 1))
         mask[:, tables.tuplets] = self._tuplets(state, view, free & (where != TUPLET), spare)
         mask[:, tables.keys] |= self._keys(state, free & (where != TUPLET) & (where != KEY) & (spare > 8))
-        meters, follows = self._meters(state, spare)
+        meters, follows = self._meters(state, spare, over)
         mask[:, tables.meters] |= meters
-        mask[:, tables.pitches] = self._pitches(state, view, starts)
-        mask[:, tables.lengths] = self._lengths(state, view, hurry)
-        if_sized = settled & ~self._must_size(state, view, hurry)
+        mask[:, tables.pitches] = self._pitches(state, view, starts, spare)
+        mask[:, tables.lengths] = self._lengths(state, view, hurry, must_size)
         mask[:, tables.id["-"]] = self._ties(state, view, settled, spare)
         mask[:, tables.id["]"]] = (where == CHORD) & (state["chord_count"] > 1) & ~self._uncovered(state, view).any(1)
         mask[:, tables.id["}"]] = (where == GRACE) & (state["graces"] > 0)
-        mask[:, tables.id["|"]] = if_sized & (state["tuplet_left"] == 0) & self._may_close(state, view)
-        mask &= ~follows[:, None] | self._only(tables.meters)
-        sized = self._must_size(state, view, hurry) & (where == EVENT)
-        mask &= ~sized[:, None] | self._only(tables.lengths)
-        mask[:, tables.voices] = self._voice_words(state, spare)
-        ends = self._may_end(state)
+        mask[:, tables.id["|"]] = settled & ~must_size & whole & may_close
+        mask &= ~follows[:, None] | self.only_meters
+        mask &= ~must_size[:, None] | self.only_lengths
+        mask[:, tables.voices] = self._voice_words(state, spare, over)
         mask[:, self.eos_id] = ends
-        over = ends & (hurry | self._over(state))
         # One voice may also break off where its last bar might be closed short: bars can be longer than patience.
         mask[:, self.eos_id] |= mask[:, tables.id["|"]] & self._may_break_off(state, view)
-        mask &= ~over[:, None] | self._only(slice(self.eos_id, self.eos_id + 1))
+        mask &= ~(ends & (hurry | over))[:, None] | self.only_end
         # Only a prompt that breaks the rules comes here: its bar is closed, and the piece ends.
         stuck = ~mask.any(1)
         mask[:, self.eos_id] |= stuck & (where == BAR)
@@ -164,7 +165,7 @@ class AbcGrammar:
         single = (state["voicing"] == SINGLE) & (state["where"] == BAR)
         complete = torch.where(state["voices"] > 0, state["voice"] + 1 == state["voices"], state["voice"] > 0)
         multi = (state["voicing"] == MULTI) & (state["where"] == VOICE) & complete
-        ends = (single | multi) & (state["rounds"] > 0) & state["notes"] & ~state["pending"].any(2).any(1)
+        ends = (single | multi) & (state["rounds"] > 0) & state["notes"] & ~state["pending"].flatten(1).any(1)
         return ends & (state["rounds"] >= self.bars) if self.bars else ends
 
     def _may_break_off(self, state: State, view: _View) -> Tensor:
@@ -201,12 +202,12 @@ class AbcGrammar:
         other = torch.arange(len(self.tables.key_alters))[None, :] != current
         return (free & (state["tuplet_left"] == 0))[:, None] & other
 
-    def _meters(self, state: State, spare: Tensor) -> tuple[Tensor, Tensor]:
+    def _meters(self, state: State, spare: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
         """Changes (b, meters) at the first voice's bar, and whether another voice must follow one now (b,)."""
         count = len(self.tables.meter_ticks)
         current = state["meter"].gather(1, state["voice"][:, None])
         names = torch.arange(count)[None, :]
-        at = (state["where"] == BAR) & ~self._over(state)
+        at = (state["where"] == BAR) & ~over
         lead = at & (state["voice"] == 0) & (state["rounds"] > 0) & (spare > 8)
         behind = at & (state["voice"] > 0)
         wanted = state["meter"][:, :1]
@@ -223,9 +224,10 @@ class AbcGrammar:
         return tables.pitch_base + torch.where(tables.pitch_signed, tables.pitch_alter, alter)
 
     def _uncovered(self, state: State, view: _View) -> Tensor:
-        return view.pending & ~state["held"] if len(view.pending) else view.pending
+        """(b m) tied pitches that an open chord does not hold yet."""
+        return view.pending & ~state["held"]
 
-    def _pitches(self, state: State, view: _View, starts: Tensor) -> Tensor:
+    def _pitches(self, state: State, view: _View, starts: Tensor, spare: Tensor) -> Tensor:
         midi = self._midi(state)
         where = state["where"]
         crowd = view.pending.sum(1, keepdim=True)
@@ -239,24 +241,24 @@ class AbcGrammar:
         slots = (midi == lowest) | (count + left < MOST_CHORD)
         # When tokens run short a chord takes no more than it must.
         needed = (midi == lowest) | ((count + left < 2) & (lowest == 128)) if self.length else torch.ones_like(rising)
-        enough = (self._spare(state, view) > 8)[:, None] if self.length else torch.ones_like(rising)
+        enough = (spare > 8)[:, None] if self.length else torch.ones_like(rising)
         chord = (where == CHORD)[:, None] & rising & slots & (needed | enough)
         grace = ((where == GRACE) & (state["graces"] < MOST_GRACES))[:, None]
         if self.length:
             grace = grace & ((state["graces"][:, None] == 0) | enough)
         return single | chord | grace
 
-    def _must_size(self, state: State, view: _View, hurry: Tensor) -> Tensor:
+    def _must_size(self, state: State, view: _View, hurry: Tensor, may_close: Tensor) -> Tensor:
         """(b,) whether a length word must follow: the plain length is none here, or fills the bar too slowly."""
-        fill = hurry & ~self._may_close(state, view)
+        fill = hurry & ~may_close
         lengths = torch.where(view.valid, self.tables.length_32nds, -1)
         return (state["where"] == EVENT) & (~view.valid[:, -1] | (fill & (lengths.amax(1) > PLAIN)))
 
-    def _lengths(self, state: State, view: _View, hurry: Tensor) -> Tensor:
+    def _lengths(self, state: State, view: _View, hurry: Tensor, must_size: Tensor) -> Tensor:
         lengths = torch.where(view.valid, self.tables.length_32nds, -1)
         longest = view.valid & (lengths == lengths.amax(1, keepdim=True))
         chosen = torch.where(hurry[:, None], longest, view.valid)[:, :-1]
-        wanted = (state["where"] == EVENT) & (~hurry | self._must_size(state, view, hurry))
+        wanted = (state["where"] == EVENT) & (~hurry | must_size)
         return wanted[:, None] & chosen
 
     def _ties(self, state: State, view: _View, settled: Tensor, spare: Tensor) -> Tensor:
@@ -266,7 +268,7 @@ class AbcGrammar:
         inner = (state["where"] == CHORD) & (state["chord_count"] > 0) & ~state["dash"] & ~last
         return (outer | inner) & (spare > 24)
 
-    def _voice_words(self, state: State, spare: Tensor) -> Tensor:
+    def _voice_words(self, state: State, spare: Tensor, over: Tensor) -> Tensor:
         names = torch.arange(VOICES)[None, :]
         start = ((state["where"] == BAR) & (state["voicing"] == 0) & (spare > 5 * FILL))[:, None] & (names == 0)
         at = (state["where"] == VOICE)[:, None]
@@ -274,10 +276,10 @@ class AbcGrammar:
         known = names == torch.where(voice + 1 >= voices, 0, voice + 1)
         more = (names == voice + 1) & ((spare > 3 * FILL * max(self.bars, 1))[:, None] | (voice == 0))
         unknown = more | ((names == 0) & (voice > 0))
-        over = self._over(state)[:, None] & ((voice + 1 >= voices) & (voices > 0) | ((voices == 0) & (voice > 0)))
-        return start | (at & torch.where(voices > 0, known, unknown) & ~over)
+        done = over[:, None] & ((voice + 1 >= voices) & (voices > 0) | ((voices == 0) & (voice > 0)))
+        return start | (at & torch.where(voices > 0, known, unknown) & ~done)
 
-    def _spare(self, state: State, view: _View) -> Tensor:
+    def _spare(self, state: State) -> Tensor:
         """(b,) tokens left beyond those that a clean end may still need."""
         if not self.length:
             return torch.full_like(state["used"], FOREVER)
