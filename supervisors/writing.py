@@ -74,8 +74,9 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> list[int]:
         if not any(len(track.notes) for track in clipped.tracks):
             raise HubError(f"generate.prompt: {asked.prompt} has no note in its first {asked.prompt_beats:g} beats")
         piece = scores.piece_from_score(clipped, source=piece.source, title=piece.title, sha256=piece.sha256)
+    opening = getattr(tokenizer, "opening", list)  # a prompt as the grammar may go on from
     try:
-        return list(tokenizer.encode(piece))
+        return list(opening(tokenizer.encode(piece)))
     except ValueError as error:
         raise HubError(f"generate.prompt: the tokenizer cannot tell {asked.prompt}: {error}") from error
 
