@@ -1,5 +1,6 @@
-"""How often random tokens are music, with and without the grammar: `python -m tests.validity NAME [n=10000] [free=10000] [bpe=0]`.
+"""How often random tokens are music, with and without the grammar.
 
+`python -m tests.validity NAME [n=10000] [free=10000] [bpe=0]`: sequences with the grammar, without, BPE vocabulary.
 Draws from random logits, the worst case, by the hub's own sampler; prints a Markdown row for each way. It is a
 benchmark and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens
 name notes that decode leaves out; for ABC, where ties join notes, not counted), `changed` (the music is another after
@@ -130,7 +131,8 @@ def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]]) -> str:
 def main() -> None:
     """Prints the two rows of one tokenizer."""
     name, *words = sys.argv[1:]
-    settings = {"n": 10_000, "free": 10_000, "bpe": 0, **{key: int(value) for key, value in (word.split("=") for word in words)}}
+    settings = {"n": 10_000, "free": 10_000, "bpe": 0}
+    settings |= {key: int(value) for key, value in (word.split("=") for word in words)}
     entry = load_manager().tokenizers[name]
     assert entry.build is not None and entry.hparams is not None
     tokenizer = entry.build(entry.hparams(bpe=settings["bpe"]) if settings["bpe"] else entry.hparams())
