@@ -78,6 +78,7 @@ def test_no_token_of_real_music_is_masked(piece) -> None:
         "^c8-|^c4 c2z2|",
         "C8|[K:D]F4 [K:G]F4|[M:3/4]F6|F2|",
         "(3C{d}D[EG]- [EG]6|C8|",
+        "_B4 [K:D]B4-|B8|",
     ],
 )
 def test_all_that_can_be_told_is_allowed(body) -> None:

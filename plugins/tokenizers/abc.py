@@ -91,7 +91,7 @@ class AbcTokenizer:
         state = grammar.begin(1)
         for id in ids:
             state = grammar.advance(state, torch.tensor([id]))
-        short = bool(state["final"][0]) and int(state["voicing"][0]) == 1
+        short = bool(grammar.broken_off(state)[0])
         return list(ids[:-1]) if short and self._words[ids[-1]] == "|" else list(ids)
 
     def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar":

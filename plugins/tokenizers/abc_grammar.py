@@ -4,40 +4,91 @@ Only the first bar may be shorter than its meter (a pick-up) and the last; sever
 tie leads to a note of the same pitch, grace notes to a note, a chord rises and has at least two notes. Within a tuplet
 other than a triplet all lengths are equal; a triplet's lengths add up to whole 32nds of the unit length.
 
-Shapes: b batch, v vocabulary, n lengths, p pitch words, w voices, m MIDI pitches (128), s diatonic steps.
+A step is many operations on few numbers, so they are NumPy's on the memory of the tensors, a third of the cost; what
+most rows do not need is asked of the other rows only.
+
+Shapes: b batch, v vocabulary, n lengths, p pitch words, w voices, m MIDI pitches (128), s diatonic steps, f fields.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import HubError
 from core.grammar import State
-from plugins.tokenizers.abc_tables import PLAIN, Tables
+from plugins.tokenizers.abc_effects import (
+    BAR,
+    CHORD,
+    EVENT,
+    FOREVER,
+    GRACE,
+    GRACED,
+    HEAD_K,
+    HEAD_L,
+    HEAD_M,
+    KEY,
+    METER,
+    MULTI,
+    SINGLE,
+    SIZED,
+    TIED,
+    TUPLET,
+    VOICE,
+    VOICINGS,
+    Array,
+    Effects,
+    Kind,
+)
+from plugins.tokenizers.abc_tables import Tables
 from plugins.tokenizers.abc_vocabulary import VOICES
 
-# What the next token may be, by the last one: `where` in the state.
-HEAD_M, HEAD_L, HEAD_K = 0, 1, 2
-BAR, METER, KEY, TUPLET, GRACED = 3, 4, 5, 6, 7  # before an event: at a bar's start, after M:, K:, a tuplet's mark, `}`
-EVENT, SIZED, TIED = 8, 9, 10  # after an event: without a length yet, with one, with a tie
-CHORD, GRACE, VOICE = 11, 12, 13  # inside [ ], inside { }, before a V:
-SINGLE, MULTI = 1, 2  # `voicing`, once known
 MOST_CHORD, MOST_GRACES = 12, 8
-NO_SIGN = 9
-FOREVER = 1 << 60
 FILL = 18  # tokens that fill and close any bar, its V: included
 SHORTEST = 24  # tokens for which a clean end can be promised
+HELD, CHORD_TIES = VOICES, VOICES + 1  # rows of `pitches` after those of the voices' ties
+
+
+class _Fields(NamedTuple):
+    """The numbers (b,) of a state; flags are 0 and 1."""
+
+    where: Array
+    voicing: Array
+    unit: Array  # its index
+    voice: Array
+    voices: Array
+    pos: Array  # where the last event begins in its bar, in ticks
+    dur: Array
+    told: Array  # column of the last event's length
+    barlen: Array
+    rounds: Array
+    tuplet: Array
+    tuplet_left: Array
+    tuplet_sum: Array  # of lengths, mod 3
+    tuplet_length: Array  # column of its first length, -1 for none yet
+    graces: Array
+    chord_last: Array
+    held: Array  # how many pitches the last event or the open chord has
+    tied: Array  # how many of an open chord's are tied
+    owed: Array  # tokens that ties still need, of all voices
+    used: Array
+    final: Array
+    notes: Array
+    sounds: Array
+    dash: Array
 
 
 class _View(NamedTuple):
-    """What both questions about a state need."""
+    """What the questions about a state need."""
 
-    unit32: Tensor  # (b,) ticks of a 32nd of the unit length
-    end: Tensor  # (b,) where the last event ends in its bar
-    target: Tensor  # (b,) where the bar ends, FOREVER in free meter
-    valid: Tensor  # (b, n + 1) lengths that the last event may have; the last column is the plain one
-    pending: Tensor  # (b, m) pitches that the voice's next event must hold
+    room: Array  # (b,) ticks left in the bar after the last event
+    free: Array  # (b,) whether the meter is
+    valid: Array  # (b n) lengths that the last event may have; the last column is the plain one
+    crowd: Array  # (b,) how many tied pitches the voice's next event must hold
+    meter: Array  # (b,) and key, of the current voice
+    key: Array
+    flat: Array  # (b,) place of the current voice in a flat (b w)
 
 
 class AbcGrammar:
@@ -49,398 +100,413 @@ class AbcGrammar:
                 f"bars {bars}, length {length}: expected 0 or more bars, and 0 or at least {SHORTEST} tokens"
             )
         self.tables, self.eos_id, self.bars, self.length = tables, eos_id, bars, length
+        self.effects = Effects(tables)
         self.only_lengths = self._only(tables.lengths)
         self.only_meters = self._only(tables.meters)
         self.only_end = self._only(slice(eos_id, eos_id + 1))
+        self.meter_ticks = tables.meter_ticks.numpy()  # 0 in free meter
+        self.limits = np.where(self.meter_ticks == 0, FOREVER, self.meter_ticks)
+        self.pitch_step = tables.pitch_step.numpy()
+        self.pitch_signed, self.pitch_base = tables.pitch_signed.numpy(), tables.pitch_base.numpy()
+        self.pitch_alter = tables.pitch_alter.numpy()
+        self.tuplet_tokens = 2 * self.effects.tuplet_r[:-1]
 
     def begin(self, batch: int) -> State:
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(batch, *shape, dtype=dtype)
+        effects = self.effects
+        fields = dict.fromkeys(_Fields._fields, 0)
+        fields |= {"unit": effects.no_unit, "told": effects.plain, "tuplet": effects.none}
+        fields |= {"tuplet_length": -1, "chord_last": -1}
+        return {
+            "fields": torch.tensor([list(fields.values())]).repeat(batch, 1),
+            "voices": torch.zeros(batch, 3, VOICES, dtype=torch.int64),  # meter, key and number of ties of each
+            "alters": torch.from_numpy(effects.alters[0]).repeat(batch, 1),  # b s: sharps and flats in force
+            "pitches": torch.zeros(batch, VOICES + 2, 128, dtype=torch.bool),  # ties by voice, HELD, CHORD_TIES
+        }
 
-        scalars = ("where", "unit", "voicing", "voice", "voices", "pos", "dur", "barlen", "rounds", "tuplet_left")
-        state = {name: zeros() for name in (*scalars, "tuplet_sum", "graces", "chord_count", "used")}
-        state |= {name: zeros(dtype=torch.bool) for name in ("final", "notes", "sounds", "dash")}
-        state |= {"meter": zeros(VOICES), "key": zeros(VOICES), "pending": zeros(VOICES, 128, dtype=torch.bool)}
-        state |= {"held": zeros(128, dtype=torch.bool), "chord_ties": zeros(128, dtype=torch.bool)}
-        state["signs"] = torch.full((batch, self.tables.steps), NO_SIGN)
-        state["tuplet"] = torch.full((batch,), len(self.tables.tuplet_p) - 1)
-        state["tuplet_length"] = torch.full((batch,), -1)
-        state["chord_last"] = torch.full((batch,), -1)
-        state["unit"] += 1
-        return state
+    def broken_off(self, state: State) -> Tensor:
+        """(b,) whether the only voice has closed a bar short of its meter, after which nothing but the end may come."""
+        fields = _fields(state)
+        return torch.from_numpy((fields.final == 1) & (fields.voicing == SINGLE))
 
     # What may follow
 
     def allowed(self, state: State) -> Tensor:
         """(b v) bool."""
-        tables, where = self.tables, state["where"]
-        view = self._view(state)
+        tables, fields = self.tables, _fields(state)
+        where, notes = fields.where, fields.notes.astype(bool)
+        view = self._view(state, fields)
         batch = len(where)
-        mask = torch.zeros(batch, tables.size, dtype=torch.bool)
-        spare = self._spare(state)  # b
+        mask = np.zeros((batch, tables.size), dtype=bool)
+        rows = np.arange(batch)
+        spare = self._spare(fields)  # b
         hurry = spare < 4
-        pending = view.pending.any(1)
-        over, ends, may_close = self._over(state), self._may_end(state), self._may_close(state, view)
-        must_size = self._must_size(state, view, hurry, may_close)
-        whole = state["tuplet_left"] == 0
+        hurries = bool(hurry.any())
+        pending = view.crowd > 0
+        multi = bool((fields.voicing == MULTI).any())
+        over, ends = self._over(fields), self._may_end(fields, notes)
+        last = self._last_round(fields)
+        may_close = self._may_close(fields, view, last, pending, notes)
+        whole = fields.tuplet_left == 0
+        plain = view.valid[:, -1]
+        sized = where == EVENT
+        at_bar = where == BAR
 
-        mask[:, tables.meters] |= (where == HEAD_M)[:, None]
-        mask[:, tables.units] |= (where == HEAD_L)[:, None]
-        mask[:, tables.keys] |= (where == HEAD_K)[:, None]
-
-        settled = (where == SIZED) | (where == TIED) | ((where == EVENT) & view.valid[:, -1])
-        before = (where >= BAR) & (where <= GRACED)
-        room = view.end < view.target
-        starts = (before | settled) & room & ~over  # b: an event may begin here
-        starts = starts & ~(hurry & (ends | (settled & may_close & whole)))
-
+        settled = _SETTLED.take(where) | (sized & plain)
+        roomy = view.room > 0
+        starts = (_BEFORE.take(where) | settled) & roomy & ~over  # b: an event may begin here
+        if hurries:
+            starts &= ~(hurry & (ends | (settled & may_close & whole)))
         free = starts & (where != GRACED)
-        mask[:, tables.id["z"]] = free & ~pending & (state["notes"] | ~hurry)
-        mask[:, tables.id["{"]] = free & ~pending & (spare > 12)
-        crowd = view.pending.sum(1)
-        mask[:, tables.id["["]] = starts & ((spare > 24) | (crowd > 1))
-        mask[:, tables.tuplets] = self._tuplets(state, view, free & (where != TUPLET), spare)
-        mask[:, tables.keys] |= self._keys(state, free & (where != TUPLET) & (where != KEY) & (spare > 8))
-        meters, follows = self._meters(state, spare, over)
-        mask[:, tables.meters] |= meters
-        mask[:, tables.pitches] = self._pitches(state, view, starts, spare)
-        mask[:, tables.lengths] = self._lengths(state, view, hurry, must_size)
-        mask[:, tables.id["-"]] = self._ties(state, view, settled, spare)
-        mask[:, tables.id["]"]] = (where == CHORD) & (state["chord_count"] > 1) & ~self._uncovered(state, view).any(1)
-        mask[:, tables.id["}"]] = (where == GRACE) & (state["graces"] > 0)
-        mask[:, tables.id["|"]] = settled & ~must_size & whole & may_close
-        mask &= ~follows[:, None] | self.only_meters
-        mask &= ~must_size[:, None] | self.only_lengths
-        mask[:, tables.voices] = self._voice_words(state, spare, over)
-        mask[:, self.eos_id] = ends
+        unbound = free & ~pending
+        marks = free & (where != TUPLET)
+        mask[:, tables.id["z"]] = unbound & (notes | ~hurry)
+        mask[:, tables.id["{"]] = unbound & (spare > 12)
+        mask[:, tables.id["["]] = starts & ((spare > 24) | (view.crowd > 1))
+        mask[:, tables.tuplets] = self._tuplets(fields, view, marks & whole, spare)
+        mask[:, tables.keys] = (marks & whole & (where != KEY) & (spare > 8))[:, None]
+        mask[rows, view.key + tables.keys.start] = False
+        lead = at_bar & ~over & (fields.voice == 0) & (fields.rounds > 0) & (spare > 8)
+        mask[:, tables.meters] = lead[:, None]
+        mask[rows, view.meter + tables.meters.start] = False
+        if int(where.min()) < BAR:
+            mask[:, tables.meters] |= (where == HEAD_M)[:, None]
+            mask[:, tables.units] = (where == HEAD_L)[:, None]
+            mask[:, tables.keys] |= (where == HEAD_K)[:, None]
+        self._pitches(mask, state, fields, view, starts, spare)
+        self._lengths(mask, view, sized, hurry if hurries else None, may_close)
+        outer = settled & (where != TIED) & (fields.sounds == 1) & (roomy | ~last)
+        # In free meter a bar always has room; a last bar that is full has none.
+        inner = (where == CHORD) & (fields.held > 0) & (fields.dash == 0) & ~last
+        mask[:, tables.id["-"]] = (outer | inner) & (spare > 24)
+        mask[:, tables.id["}"]] = (where == GRACE) & (fields.graces > 0)
+        closes = settled & whole & may_close
+        mask[:, tables.id["|"]] = closes
+        if hurries:
+            must = sized & hurry & ~may_close & (self._longest(view) > 32)
+            mask &= ~must[:, None] | self.only_lengths
+            closes = mask[:, tables.id["|"]].copy()
+        if multi:
+            closes &= ~self._follows(mask, state, fields, view, over)
+        mask[:, tables.voices.start] = at_bar & (fields.voicing == 0) & (spare > 5 * FILL)
+        if multi:
+            self._voice_words(mask, fields, spare, over)
         # One voice may also break off where its last bar might be closed short: bars can be longer than patience.
-        mask[:, self.eos_id] |= mask[:, tables.id["|"]] & self._may_break_off(state, view)
-        mask &= ~(ends & (hurry | over))[:, None] | self.only_end
-        # Only a prompt that breaks the rules comes here: its bar is closed, and the piece ends.
+        breaks = closes & (fields.voicing == SINGLE) & notes & ~pending if not self.bars else False
+        mask[:, self.eos_id] = ends | breaks
+        if hurries:
+            mask &= ~(ends & hurry)[:, None] | self.only_end
         stuck = ~mask.any(1)
-        mask[:, self.eos_id] |= stuck & (where == BAR)
-        mask[:, tables.id["|"]] |= stuck & (where != BAR)
-        return mask
+        if stuck.any():  # only a prompt that breaks the rules comes here: its bar is closed, and the piece ends
+            mask[:, self.eos_id] |= stuck & at_bar
+            mask[:, tables.id["|"]] |= stuck & ~at_bar
+        return torch.from_numpy(mask)
 
-    def _only(self, kept: slice) -> Tensor:
+    def _only(self, kept: slice) -> Array:
         """(v,) True within the slice."""
-        mask = torch.zeros(self.tables.size, dtype=torch.bool)
+        mask = np.zeros(self.tables.size, dtype=bool)
         mask[kept] = True
         return mask
 
-    def _view(self, state: State) -> _View:
-        tables = self.tables
-        voice = state["voice"][:, None]
-        unit32 = state["unit"] // PLAIN
-        end = state["pos"] + state["dur"]
-        meter = tables.meter_ticks[state["meter"].gather(1, voice)[:, 0]]
-        meter = torch.where(meter == 0, FOREVER, meter)
-        target = torch.where(state["voice"] == 0, meter, state["barlen"])
-        p, q, r = (table[state["tuplet"]][:, None] for table in (tables.tuplet_p, tables.tuplet_q, tables.tuplet_r))
-        lengths = tables.length_32nds[None, :]  # 1 n
-        span = lengths * unit32[:, None] * q // p
-        pos, left, limit = state["pos"][:, None], state["tuplet_left"][:, None], target[:, None]
-        grouped = state["tuplet"][:, None] < len(tables.tuplet_p) - 1
-        plain = pos + span <= limit
-        rest = (left + 2) * unit32[:, None] * 2 // 3
-        triplet = torch.where(
-            left > 0, pos + span + rest <= limit, plain & ((state["tuplet_sum"][:, None] + lengths) % 3 == 0)
-        )
-        chosen = state["tuplet_length"][:, None]
-        first = (pos + r * span <= limit) & (r * span % unit32[:, None].clamp(min=1) == 0)
-        even = torch.where(chosen < 0, first, chosen == lengths)
-        valid = torch.where(grouped, torch.where((p == 3) & (q == 2), triplet, even) & tables.length_fits, plain)
-        pending = state["pending"].gather(1, voice[:, :, None].expand(-1, 1, 128))[:, 0]
-        return _View(unit32, end, target, valid, pending)
+    def _view(self, state: State, fields: _Fields) -> _View:
+        effects = self.effects
+        voices = state["voices"].numpy()
+        flat = np.arange(0, len(voices) * 3 * VOICES, 3 * VOICES) + fields.voice
+        meter, key, crowd = (voices.take(flat + at) for at in (0, VOICES, 2 * VOICES))
+        target = np.where(fields.voice == 0, self.limits.take(meter), fields.barlen)
+        left = target - fields.pos
+        tuplet, tuplet_left, chosen = fields.tuplet, fields.tuplet_left, fields.tuplet_length
+        row = effects.need_row.take((tuplet * 2 + (tuplet_left > 0)) * 3 + fields.tuplet_sum)
+        row += fields.unit * effects.situations
+        row = np.where((chosen >= 0) & effects.even.take(tuplet), effects.same_row + chosen, row)
+        rests = (fields.unit * (effects.none + 1) + tuplet) * effects.rest_size + tuplet_left
+        budget = left - effects.rests.take(rests)
+        valid = effects.needs.take(row, 0) <= budget[:, None]
+        return _View(left - fields.dur, target == FOREVER, valid, crowd, meter, key, flat)
 
-    def _over(self, state: State) -> Tensor:
+    def _over(self, fields: _Fields) -> Array:
         """(b,) whether all bars are written: nothing but the end may follow."""
-        done = state["final"] & ((state["voicing"] != MULTI) | (state["voice"] + 1 >= state["voices"]))
-        begun = (state["where"] == BAR) & (state["voicing"] == SINGLE) | (state["where"] == VOICE)
+        done = (fields.final == 1) & ((fields.voicing != MULTI) | (fields.voice + 1 >= fields.voices))
         if self.bars:
-            done = done | (state["rounds"] >= self.bars)
+            done |= fields.rounds >= self.bars
+        begun: Array = ((fields.where == BAR) & (fields.voicing == SINGLE)) | (fields.where == VOICE)
         return begun & done
 
-    def _may_end(self, state: State) -> Tensor:
-        single = (state["voicing"] == SINGLE) & (state["where"] == BAR)
-        complete = torch.where(state["voices"] > 0, state["voice"] + 1 == state["voices"], state["voice"] > 0)
-        multi = (state["voicing"] == MULTI) & (state["where"] == VOICE) & complete
-        ends = (single | multi) & (state["rounds"] > 0) & state["notes"] & ~state["pending"].flatten(1).any(1)
-        return ends & (state["rounds"] >= self.bars) if self.bars else ends
+    def _may_end(self, fields: _Fields, notes: Array) -> Array:
+        voice, voices = fields.voice, fields.voices
+        single = (fields.voicing == SINGLE) & (fields.where == BAR)
+        complete = np.where(voices > 0, voice + 1 == voices, voice > 0)
+        multi = (fields.voicing == MULTI) & (fields.where == VOICE) & complete
+        ends: Array = (single | multi) & (fields.rounds > 0) & notes & (fields.owed == 0)
+        return ends & (fields.rounds >= self.bars) if self.bars else ends
 
-    def _may_break_off(self, state: State, view: _View) -> Tensor:
-        if self.bars:
-            return torch.zeros_like(state["notes"])
-        return (state["voicing"] == SINGLE) & state["notes"] & ~view.pending.any(1)
-
-    def _last_round(self, state: State) -> Tensor:
+    def _last_round(self, fields: _Fields) -> Array:
         """(b,) whether no bar may follow the one that is being written."""
-        return state["final"] | (state["rounds"] + 1 >= self.bars) if self.bars else state["final"]
+        last: Array = fields.final == 1
+        return last | (fields.rounds + 1 >= self.bars) if self.bars else last
 
-    def _may_close(self, state: State, view: _View) -> Tensor:
+    def _may_close(self, fields: _Fields, view: _View, last: Array, pending: Array, notes: Array) -> Array:
         """(b,) whether a bar line may stand after the last event, were it settled."""
-        lead = state["voice"] == 0
-        full = (view.end == view.target) | (view.target == FOREVER)
-        last = self._last_round(state)
-        pending = view.pending.any(1)
-        first = (state["rounds"] == 0) & lead
-        short = lead & ~pending & state["notes"] & (last if self.bars else torch.ones_like(last))
-        free = full | first | short
-        return free & (view.end > 0) & (~last | (~pending & state["notes"]))
+        lead = fields.voice == 0
+        sound = notes & ~pending
+        short = sound & last if self.bars else sound
+        free: Array = (view.room == 0) | view.free | (lead & (short | (fields.rounds == 0)))
+        return free & (fields.pos + fields.dur > 0) & (~last | sound)
 
-    def _tuplets(self, state: State, view: _View, free: Tensor, spare: Tensor) -> Tensor:
-        tables = self.tables
-        p, q, r = (table[None, :-1] for table in (tables.tuplet_p, tables.tuplet_q, tables.tuplet_r))
-        triplet = (p == 3) & (q == 2)
-        unit32 = view.unit32[:, None]
-        least = torch.where(triplet, (r + 2) * unit32 * 2 // 3, r * 4 * unit32 * q // p)
-        fits = view.end[:, None] + least <= view.target[:, None]
-        return free[:, None] & (state["tuplet_left"] == 0)[:, None] & fits & (spare[:, None] > 2 * r + 8)
-
-    def _keys(self, state: State, free: Tensor) -> Tensor:
-        current = state["key"].gather(1, state["voice"][:, None])
-        other = torch.arange(len(self.tables.key_alters))[None, :] != current
-        return (free & (state["tuplet_left"] == 0))[:, None] & other
-
-    def _meters(self, state: State, spare: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes (b, meters) at the first voice's bar, and whether another voice must follow one now (b,)."""
-        count = len(self.tables.meter_ticks)
-        current = state["meter"].gather(1, state["voice"][:, None])
-        names = torch.arange(count)[None, :]
-        at = (state["where"] == BAR) & ~over
-        lead = at & (state["voice"] == 0) & (state["rounds"] > 0) & (spare > 8)
-        behind = at & (state["voice"] > 0)
-        wanted = state["meter"][:, :1]
-        follows = behind & (current != wanted)[:, 0]
-        return (lead[:, None] & (names != current)) | (follows[:, None] & (names == wanted)), follows
-
-    def _midi(self, state: State) -> Tensor:
-        """(b p) the MIDI pitch that each pitch word would have here."""
-        tables = self.tables
-        key = state["key"].gather(1, state["voice"][:, None])[:, 0]
-        plain = tables.key_alters[key][:, tables.pitch_letter]  # b p
-        signs = state["signs"][:, tables.pitch_step]  # b p
-        alter = torch.where(signs == NO_SIGN, plain, signs)
-        return tables.pitch_base + torch.where(tables.pitch_signed, tables.pitch_alter, alter)
-
-    def _uncovered(self, state: State, view: _View) -> Tensor:
-        """(b m) tied pitches that an open chord does not hold yet."""
-        return view.pending & ~state["held"]
-
-    def _pitches(self, state: State, view: _View, starts: Tensor, spare: Tensor) -> Tensor:
-        midi = self._midi(state)
-        where = state["where"]
-        crowd = view.pending.sum(1, keepdim=True)
-        wanted = view.pending.gather(1, midi)
-        single = starts[:, None] & ((crowd == 0) | ((crowd == 1) & wanted))
-        uncovered = self._uncovered(state, view)
-        left = uncovered.sum(1, keepdim=True)
-        lowest = torch.where(uncovered, torch.arange(128)[None, :], 128).amin(1, keepdim=True)
-        count = state["chord_count"][:, None]
-        rising = (midi > state["chord_last"][:, None]) & (midi <= lowest) & ((count > 0) | (midi < 108))
-        slots = (midi == lowest) | (count + left < MOST_CHORD)
-        # When tokens run short a chord takes no more than it must.
-        needed = (midi == lowest) | ((count + left < 2) & (lowest == 128)) if self.length else torch.ones_like(rising)
-        enough = (spare > 8)[:, None] if self.length else torch.ones_like(rising)
-        chord = (where == CHORD)[:, None] & rising & slots & (needed | enough)
-        grace = ((where == GRACE) & (state["graces"] < MOST_GRACES))[:, None]
+    def _tuplets(self, fields: _Fields, view: _View, free: Array, spare: Array) -> Array:
+        fits: Array = self.effects.least.take(fields.unit, 0) <= view.room[:, None]
+        fits &= free[:, None]
         if self.length:
-            grace = grace & ((state["graces"][:, None] == 0) | enough)
-        return single | chord | grace
+            fits &= (spare - 8)[:, None] > self.tuplet_tokens
+        return fits
 
-    def _must_size(self, state: State, view: _View, hurry: Tensor, may_close: Tensor) -> Tensor:
-        """(b,) whether a length word must follow: the plain length is none here, or fills the bar too slowly."""
-        fill = hurry & ~may_close
-        lengths = torch.where(view.valid, self.tables.length_32nds, -1)
-        return (state["where"] == EVENT) & (~view.valid[:, -1] | (fill & (lengths.amax(1) > PLAIN)))
+    def _follows(self, mask: Array, state: State, fields: _Fields, view: _View, over: Array) -> Array:
+        """Has another voice take over the first one's meter before its bar; (b,) where it must."""
+        wanted = state["voices"].numpy()[:, 0, 0]
+        follows: Array = (fields.where == BAR) & ~over & (fields.voice > 0) & (view.meter != wanted)
+        at = follows.nonzero()[0]
+        mask[at] = False
+        mask[at, wanted[at] + self.tables.meters.start] = True
+        return follows
 
-    def _lengths(self, state: State, view: _View, hurry: Tensor, must_size: Tensor) -> Tensor:
-        lengths = torch.where(view.valid, self.tables.length_32nds, -1)
-        longest = view.valid & (lengths == lengths.amax(1, keepdim=True))
-        chosen = torch.where(hurry[:, None], longest, view.valid)[:, :-1]
-        wanted = (state["where"] == EVENT) & (~hurry | must_size)
-        return wanted[:, None] & chosen
+    def _pitches(self, mask: Array, state: State, fields: _Fields, view: _View, starts: Array, spare: Array) -> None:
+        crowd, chord = view.crowd, fields.where == CHORD
+        plain = starts & (crowd == 0)
+        grace = (fields.where == GRACE) & (fields.graces < MOST_GRACES)
+        if self.length:
+            grace &= (fields.graces == 0) | (spare > 8)
+        mask[:, self.tables.pitches] = (plain | grace)[:, None]
+        at = (chord | (starts & (crowd == 1))).nonzero()[0]
+        if not len(at):
+            return
+        # Of the other rows only: a chord is open, or one note is tied to the next.
+        signs = state["alters"].numpy()[at].take(self.pitch_step, 1)
+        midi = np.where(self.pitch_signed, self.pitch_alter, signs)
+        midi += self.pitch_base
+        pitches = state["pitches"].numpy()
+        lowest, left = np.full((len(at), 1), 128), np.zeros((len(at), 1), dtype=np.int64)
+        chord = chord[at, None]
+        single = False
+        if crowd[at].any():
+            ties = pitches[at, fields.voice[at]]
+            uncovered = ties & ~pitches[at, HELD]
+            left = uncovered.sum(1, keepdims=True)
+            lowest = np.where(left > 0, uncovered.argmax(1)[:, None], 128)
+            single = starts[at, None] & (crowd[at, None] == 1) & np.take_along_axis(ties, midi, 1)
+        count = fields.held[at, None]
+        low = midi == lowest
+        rising = (midi > fields.chord_last[at, None]) & (midi <= lowest) & ((count > 0) | (midi < 108))
+        rising &= low | (count + left < MOST_CHORD)
+        if self.length:
+            # When tokens run short a chord takes no more than it must.
+            rising &= low | ((count + left < 2) & (lowest == 128)) | (spare[at] > 8)[:, None]
+        rising &= chord
+        mask[at, self.tables.pitches] = rising | single
+        mask[at, self.tables.id["]"]] = (chord & (count > 1) & (left == 0))[:, 0]
 
-    def _ties(self, state: State, view: _View, settled: Tensor, spare: Tensor) -> Tensor:
-        last = self._last_round(state)
-        outer = settled & (state["where"] != TIED) & state["sounds"] & ((view.end < view.target) | ~last)
-        # In free meter a bar always has room; a last bar that is full has none.
-        inner = (state["where"] == CHORD) & (state["chord_count"] > 0) & ~state["dash"] & ~last
-        return (outer | inner) & (spare > 24)
+    def _longest(self, view: _View) -> Array:
+        """(b,) the longest length that the last event may have."""
+        longest: Array = np.where(view.valid, self.effects.lengths, -1).max(1)
+        return longest
 
-    def _voice_words(self, state: State, spare: Tensor, over: Tensor) -> Tensor:
-        names = torch.arange(VOICES)[None, :]
-        start = ((state["where"] == BAR) & (state["voicing"] == 0) & (spare > 5 * FILL))[:, None] & (names == 0)
-        at = (state["where"] == VOICE)[:, None]
-        voice, voices = state["voice"][:, None], state["voices"][:, None]
-        known = names == torch.where(voice + 1 >= voices, 0, voice + 1)
+    def _lengths(self, mask: Array, view: _View, sized: Array, hurry: Array | None, may_close: Array) -> None:
+        """Length words; in a hurry only the longest, where the plain length is none or fills the bar too slowly."""
+        chosen, wanted = view.valid, sized
+        if hurry is not None:
+            longest = self._longest(view)
+            must = ~view.valid[:, -1] | (hurry & ~may_close & (longest > 32))
+            wanted = sized & (~hurry | must)
+            chosen = chosen & (~hurry[:, None] | (self.effects.lengths == longest[:, None]))
+        mask[:, self.tables.lengths] = chosen[:, :-1] & wanted[:, None]
+
+    def _voice_words(self, mask: Array, fields: _Fields, spare: Array, over: Array) -> None:
+        names = np.arange(VOICES)
+        at = fields.where == VOICE
+        voice, voices = fields.voice[:, None], fields.voices[:, None]
+        known = names == np.where(voice + 1 >= voices, 0, voice + 1)
         more = (names == voice + 1) & ((spare > 3 * FILL * max(self.bars, 1))[:, None] | (voice == 0))
         unknown = more | ((names == 0) & (voice > 0))
-        done = over[:, None] & ((voice + 1 >= voices) & (voices > 0) | ((voices == 0) & (voice > 0)))
-        return start | (at & torch.where(voices > 0, known, unknown) & ~done)
+        done = over[:, None] & (((voice + 1 >= voices) & (voices > 0)) | ((voices == 0) & (voice > 0)))
+        mask[:, self.tables.voices] |= at[:, None] & np.where(voices > 0, known, unknown) & ~done
 
-    def _spare(self, state: State) -> Tensor:
+    def _spare(self, fields: _Fields) -> Array:
         """(b,) tokens left beyond those that a clean end may still need."""
         if not self.length:
-            return torch.full_like(state["used"], FOREVER)
-        multi = state["voicing"] == MULTI
-        voices = torch.where(multi, torch.maximum(state["voices"], state["voice"] + 1).clamp(min=2), 1)
-        ties = state["pending"].sum(2)  # b w
-        need = 8 + 2 * state["tuplet_left"] + ties.sum(1) + 4 * (ties > 0).sum(1)
-        need = need + (3 - state["where"]).clamp(min=0)
-        need = need + torch.where(state["where"] == CHORD, state["held"].sum(1).clamp(max=2) + 4, 0)
-        need = need + torch.where(multi, FILL * (voices - state["voice"]), 0)
+            return np.full_like(fields.used, FOREVER)
+        multi = fields.voicing == MULTI
+        need = _NEED.take(fields.where) + 2 * fields.tuplet_left + fields.owed
+        need += (fields.where == CHORD) * np.minimum(fields.held, 2)
+        voices = np.where(multi, np.maximum(np.maximum(fields.voices, fields.voice + 1), 2), 1)
+        need += np.where(multi, FILL * (voices - fields.voice), 0)
         if self.bars:
-            more = (self.bars - state["rounds"]).clamp(min=0)
-            need = need + more * voices * FILL
-        return self.length - state["used"] - need
+            need += np.maximum(self.bars - fields.rounds, 0) * voices * FILL
+        return self.length - fields.used - need
 
     # What a token changes
 
     def advance(self, state: State, ids: Tensor) -> State:
         """The state after one more token (b,) a row."""
-        tables = self.tables
-        new = dict(state)
-        where = state["where"]
-        new["used"] = state["used"] + 1
+        effects, old, id = self.effects, _fields(state), ids.numpy()
+        batch = len(id)
+        rows = np.arange(batch)
+        voices, alters = state["voices"].numpy().copy(), state["alters"].numpy().copy()
+        pitches = state["pitches"].numpy().copy()
+        flat = rows * (3 * VOICES) + old.voice
+        code = effects.code.take(id) + old.where * VOICINGS + old.voicing
+        event, struck, single, inner, opens, closes, outer, dash, bar, voice, graced, grace, tuplet, sized = (
+            effects.flags.take(code, 0).T
+        )
+        # The pitch that sounds, by the signs in force; other words leave step 0 as it is.
+        step = effects.step.take(id)
+        sign = np.where(effects.signed.take(id), effects.alter.take(id), alters[rows, step])
+        alters[rows, step] = sign
+        midi = effects.base.take(id) + sign
 
-        def inside(kept: slice) -> Tensor:
-            return (ids >= kept.start) & (ids < kept.stop)
+        held, tied, crowd = self._sound(
+            pitches,
+            voices.reshape(-1)[flat + 2 * VOICES],
+            old,
+            midi,
+            (event, struck, single, inner, opens, closes, outer, dash),
+        )
+        voices.reshape(-1)[flat + 2 * VOICES], owed = crowd
+        group, left, total, same = self._group(old, id, event, bar, tuplet)
+        told = np.where(sized, effects.column.take(id), old.told)
+        span = (old.unit * (effects.none + 1) + group) * (effects.plain + 1) + told
+        stays = ~(bar | voice)
+        end = old.pos + old.dur
+        pos = np.where(event, end, old.pos) * stays
+        dur = np.where(sized, effects.spans.take(span), old.dur) * stays
+        short = bar & (old.voice == 0) & (end < self.meter_ticks.take(voices.take(flat))) & (old.rounds > 0)
+        barlen = np.where(bar & (old.voice == 0), end, old.barlen)
+        voicing = effects.voicing.take(code)
+        if (voicing == MULTI).any():
+            number, count, rounds = self._voices(old, id, bar, voice)
+        else:
+            number, count, rounds = old.voice, old.voices, old.rounds + bar
 
-        meter, key = inside(tables.meters), inside(tables.keys)
-        unit, voice, length = inside(tables.units), inside(tables.voices), inside(tables.lengths)
-        pitch, tuplet = inside(tables.pitches), inside(tables.tuplets)
-        bar, opens, closes = (ids == tables.id[word] for word in ("|", "[", "]"))
-        grace, ungrace, tie, rest = (ids == tables.id[word] for word in ("{", "}", "-", "z"))
+        unit = old.unit
+        kind = effects.kind.take(id)
+        fields = effects.fields.take(kind)
+        if fields.any():
+            unit = self._told_fields(voices, old, id, kind, fields)
+        anew = (~stays | fields).nonzero()[0]
+        if len(anew):
+            alters[anew] = effects.alters[voices[anew, 1, number[anew]]]
+        new = _Fields(
+            where=effects.leads.take(code),
+            voicing=voicing,
+            unit=unit,
+            voice=number,
+            voices=count,
+            pos=pos,
+            dur=dur,
+            told=told,
+            barlen=barlen,
+            rounds=rounds,
+            tuplet=group,
+            tuplet_left=left,
+            tuplet_sum=total,
+            tuplet_length=same,
+            graces=(old.graces + graced) * ~grace,
+            chord_last=np.where(opens, -1, np.where(inner, midi, old.chord_last)),
+            held=held,
+            tied=tied,
+            owed=owed,
+            used=old.used + 1,
+            final=old.final | short,
+            notes=old.notes | single | closes,
+            sounds=np.where(event, single | closes, old.sounds),
+            dash=(old.dash & ~(inner | opens)) | dash,
+        )
+        return {
+            "fields": torch.from_numpy(np.stack(new, 1)),
+            "voices": torch.from_numpy(voices),
+            "alters": torch.from_numpy(alters),
+            "pitches": torch.from_numpy(pitches),
+        }
 
-        head = where < BAR
-        self._fields(new, state, ids, head, meter, key, unit)
-        in_chord, in_grace = where == CHORD, where == GRACE
-        first = (state["voicing"] == 0) & ~head
-        new["voicing"] = torch.where(first, torch.where(voice, MULTI, SINGLE), state["voicing"])
-
-        at = (ids - tables.pitches.start).clamp(0, len(tables.pitch_step) - 1)[:, None]
-        midi = self._midi(state).gather(1, at)  # b 1
-        signed = pitch & tables.pitch_signed[at[:, 0]]
-        step = tables.pitch_step[at[:, 0]][:, None]
-        sign = torch.where(signed, tables.pitch_alter[at[:, 0]], state["signs"].gather(1, step)[:, 0])
-        new["signs"] = state["signs"].scatter(1, step, sign[:, None])
-        single = pitch & ~in_chord & ~in_grace & ~head
-        event = single | (rest & ~head) | (closes & in_chord)
-        self._event(new, state, event, opens, closes & in_chord, single, rest, pitch & in_chord, midi, tie & in_chord)
-        self._group(new, state, ids, tuplet, event, length, bar)
-        new["graces"] = torch.where(grace, 0, state["graces"] + (pitch & in_grace).long())
-        outer = tie & ~in_chord
-        self._pend(new, state, outer, event, closes & in_chord)
-        self._bar(new, state, bar, voice, ids)
-
-        pairs: tuple[tuple[Tensor, int], ...]
-        pairs = ((meter & ~head, METER), (key & ~head, KEY), (tuplet, TUPLET), (ungrace, GRACED), (event, EVENT))
-        pairs += ((length, SIZED), (outer, TIED), (opens, CHORD), (grace, GRACE), (voice, BAR))
-        pairs += ((head & meter, HEAD_L), (head & unit, HEAD_K), (head & key, BAR))
-        for condition, target in pairs:
-            where = torch.where(condition, target, where)
-        multi = new["voicing"] == MULTI
-        new["where"] = torch.where(bar, torch.where(multi, VOICE, BAR), where)
-        return new
-
-    def _fields(
-        self, new: State, state: State, ids: Tensor, head: Tensor, meter: Tensor, key: Tensor, unit: Tensor
-    ) -> None:
-        """Header fields hold for all voices, later ones for the current one."""
-        tables = self.tables
-        one = torch.arange(VOICES)[None, :] == state["voice"][:, None]  # b w
-        mine = head[:, None] | one
-        for name, said, start in (("meter", meter, tables.meters.start), ("key", key, tables.keys.start)):
-            value = (ids - start)[:, None]
-            new[name] = torch.where(said[:, None] & mine, value, state[name])
-        index = (ids - tables.units.start).clamp(0, len(tables.unit_ticks) - 1)
-        new["unit"] = torch.where(unit & head, tables.unit_ticks[index], state["unit"])
-        fresh = key & ~head
-        new["signs"] = torch.where(fresh[:, None], NO_SIGN, state["signs"])
-
-    def _event(
-        self,
-        new: State,
-        state: State,
-        event: Tensor,
-        opens: Tensor,
-        closes: Tensor,
-        single: Tensor,
-        rest: Tensor,
-        inner: Tensor,
-        midi: Tensor,
-        dash: Tensor,
-    ) -> None:
-        """Notes that sound, and the event's place in the bar at its plain length."""
-        one = torch.nn.functional.one_hot(midi[:, 0].clamp(0, 127), 128).bool()  # b m
-        held = torch.where((opens | event & ~closes)[:, None], False, state["held"])
-        new["held"] = held | one & (single | inner)[:, None]
-        last = torch.nn.functional.one_hot(state["chord_last"].clamp(0, 127), 128).bool()
-        ties = torch.where((opens | event & ~closes)[:, None], False, state["chord_ties"])
-        new["chord_ties"] = ties | last & dash[:, None]
-        new["dash"] = torch.where(dash, True, torch.where(inner | opens, False, state["dash"]))
-        new["chord_last"] = torch.where(opens, -1, torch.where(inner, midi[:, 0], state["chord_last"]))
-        new["chord_count"] = torch.where(opens, 0, state["chord_count"] + inner.long())
-        new["sounds"] = torch.where(event, ~rest, state["sounds"])
-        new["notes"] = state["notes"] | single | closes
-        new["pos"] = torch.where(event, state["pos"] + state["dur"], state["pos"])
+    def _sound(
+        self, pitches: Array, crowd: Array, old: _Fields, midi: Array, flags: tuple[Array, ...]
+    ) -> tuple[Array, Array, tuple[Array, Array]]:
+        """Notes that sound and ties that the voice's next event must take up, into `pitches`; how many of each."""
+        event, struck, single, inner, opens, closes, outer, dash = flags
+        first = np.arange(0, len(midi) * (VOICES + 2), VOICES + 2)
+        sets = pitches.reshape(-1, 128)
+        bits = pitches.reshape(-1)
+        ends = (event | outer).nonzero()[0]
+        if len(ends):
+            source = np.where(outer, HELD, np.where(closes, CHORD_TIES, old.voice))[ends]
+            taken = sets.take(first[ends] + source, 0)
+            taken &= ~struck[ends, None]
+            sets[first[ends] + old.voice[ends]] = taken
+        cleared = opens | struck
+        clears = cleared.nonzero()[0]
+        if len(clears):
+            pitches[clears, HELD:] = False
+        place = (first + HELD) * 128 + midi
+        bits[place] |= single | inner
+        place = (first + CHORD_TIES) * 128 + np.maximum(old.chord_last, 0)
+        bits[place] |= dash
+        held = old.held * ~cleared + (single | inner)
+        tied = old.tied * ~cleared + dash
+        now = np.where(outer, old.held, np.where(closes, old.tied, crowd * ~event))
+        owed = old.owed + now - crowd + 4 * ((now > 0) ^ 0) - 4 * ((crowd > 0) ^ 0)
+        return held, tied, (now, owed)
 
     def _group(
-        self, new: State, state: State, ids: Tensor, tuplet: Tensor, event: Tensor, length: Tensor, bar: Tensor
-    ) -> None:
-        """Tuplets, and the length of the last event."""
-        tables = self.tables
-        none = len(tables.tuplet_p) - 1
-        over = event & (state["tuplet_left"] == 0)  # the event after a full group
-        group = torch.where(over | bar, none, state["tuplet"])
-        sums = torch.where(over | bar, 0, state["tuplet_sum"])
-        same = torch.where(over | bar, -1, state["tuplet_length"])
-        mark = (ids - tables.tuplets.start).clamp(0, none)
-        new["tuplet"] = group = torch.where(tuplet, mark, group)
-        left = torch.where(tuplet, tables.tuplet_r[mark], state["tuplet_left"] - (event & (group < none)).long())
-        new["tuplet_left"] = torch.where(bar, 0, left.clamp(min=0))
-        index = (ids - tables.lengths.start).clamp(0, len(tables.length_32nds) - 1)
-        told = torch.where(length, tables.length_32nds[index], PLAIN)  # in 32nds
-        factor_p, factor_q = tables.tuplet_p[group], tables.tuplet_q[group]
-        changed = event | length
-        ticks = told * (state["unit"] // PLAIN) * factor_q // factor_p
-        new["dur"] = torch.where(changed, ticks, state["dur"])
+        self, old: _Fields, id: Array, event: Array, bar: Array, tuplet: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """The tuplet, its notes to come, its sum of lengths, and its first length."""
+        effects = self.effects
+        over = event & (old.tuplet_left == 0)  # the event after a full group
+        fresh = over | bar
+        group = np.where(fresh, effects.none, old.tuplet)
+        inside = event & (group < effects.none)
+        left = np.maximum(old.tuplet_left - inside, 0) * ~bar
+        total = old.tuplet_sum * ~fresh
+        same = np.where(fresh, -1, old.tuplet_length)
         # The last event's length may still be told: the sum takes it in with the next event of the group.
-        settled = event & (group < none) & ~over & (state["tuplet_left"] < tables.tuplet_r[state["tuplet"]])
-        pending = state["dur"] * factor_p // (factor_q * (state["unit"] // PLAIN).clamp(min=1))
-        new["tuplet_sum"] = torch.where(tuplet, 0, torch.where(settled, sums + pending, sums))
-        new["tuplet_length"] = torch.where(tuplet, -1, torch.where(settled & (same < 0), pending, same))
+        if inside.any():
+            settled = inside & (old.tuplet_left < effects.tuplet_r.take(old.tuplet))
+            total = np.where(settled, (total + effects.lengths.take(old.told)) % 3, total)
+            same = np.where(settled & (same < 0), old.told, same)
+        if tuplet.any():
+            mark = np.clip(id - self.tables.tuplets.start, 0, effects.none)
+            group = np.where(tuplet, mark, group)
+            left = np.where(tuplet, effects.tuplet_r.take(mark), left)
+            total = total * ~tuplet
+            same = np.where(tuplet, -1, same)
+        return group, left, total, same
 
-    def _pend(self, new: State, state: State, outer: Tensor, event: Tensor, closes: Tensor) -> None:
-        """Ties that the voice's next event must take up."""
-        current = state["pending"].gather(1, state["voice"][:, None, None].expand(-1, 1, 128))[:, 0]
-        current = torch.where(event[:, None], False, current)
-        current = torch.where(closes[:, None], state["chord_ties"], current)
-        current = torch.where(outer[:, None], state["held"], current)
-        one = torch.arange(VOICES)[None, :, None] == state["voice"][:, None, None]
-        new["pending"] = torch.where(one, current[:, None, :], state["pending"])
-
-    def _bar(self, new: State, state: State, bar: Tensor, voice: Tensor, ids: Tensor) -> None:
-        """Bar lines end a bar of one voice; the last voice's ends the round."""
-        end = state["pos"] + state["dur"]
-        lead = state["voice"] == 0
-        meter = self.tables.meter_ticks[state["meter"].gather(1, state["voice"][:, None])[:, 0]]
-        short = bar & lead & (meter > 0) & (end < meter) & (state["rounds"] > 0)
-        new["final"] = state["final"] | short
-        new["barlen"] = torch.where(bar & lead, end, state["barlen"])
-        multi = state["voicing"] == MULTI
-        known = state["voices"] > 0
-        last = torch.where(known, state["voice"] + 1 >= state["voices"], state["voice"] > 0)
-        rounds = state["rounds"] + (bar & (~multi | (known & last))).long()
-        rounds = torch.where(bar & multi & ~known & last, 1, rounds)
-        chosen = (ids - self.tables.voices.start).clamp(0, VOICES - 1)
-        again = voice & ~known & (chosen == 0) & (state["where"] == VOICE)
+    def _voices(self, old: _Fields, id: Array, bar: Array, voice: Array) -> tuple[Array, Array, Array]:
+        """The current voice, how many there are once known, and the rounds: the last voice's bar line ends one."""
+        multi = old.voicing == MULTI
+        known = old.voices > 0
+        last = np.where(known, old.voice + 1 >= old.voices, old.voice > 0)
+        rounds = old.rounds + (bar & (~multi | (known & last)))
+        rounds = np.where(bar & multi & ~known & last, 1, rounds)
+        chosen = np.clip(id - self.tables.voices.start, 0, VOICES - 1)
+        again = voice & ~known & (chosen == 0) & (old.where == VOICE)
         onward = voice & ~known & (chosen > 0)
-        new["rounds"] = torch.where(onward, 0, rounds)
-        new["voices"] = torch.where(again, state["voice"] + 1, state["voices"])
-        new["voice"] = torch.where(voice, chosen, state["voice"])
-        fresh = bar | voice
-        new["pos"] = torch.where(fresh, 0, new["pos"])
-        new["dur"] = torch.where(fresh, 0, new["dur"])
-        new["signs"] = torch.where(bar[:, None], NO_SIGN, new["signs"])
+        count = np.where(again, old.voice + 1, old.voices)
+        return np.where(voice, chosen, old.voice), count, np.where(onward, 0, rounds)
+
+    def _told_fields(self, voices: Array, old: _Fields, id: Array, kind: Array, fields: Array) -> Array:
+        """Header fields hold for all voices, later ones for the current one; the units after them."""
+        tables = self.tables
+        for at, told, start in ((0, Kind.METER, tables.meters.start), (1, Kind.KEY, tables.keys.start)):
+            rows = (kind == told).nonzero()[0]
+            head = (old.where[rows] < BAR)[:, None]
+            mine = head | (np.arange(VOICES) == old.voice[rows, None])
+            voices[rows, at] = np.where(mine, (id[rows] - start)[:, None], voices[rows, at])
+        unit = (kind == Kind.UNIT) & (old.where < BAR)
+        return np.where(unit, id - tables.units.start, old.unit)
+
+
+def _fields(state: State) -> _Fields:
+    return _Fields(*state["fields"].numpy().T)
+
+
+_SETTLED = np.isin(np.arange(VOICE + 1), (SIZED, TIED))
+_BEFORE = np.isin(np.arange(VOICE + 1), (BAR, METER, KEY, TUPLET, GRACED))
+_NEED = 8 + np.maximum(3 - np.arange(VOICE + 1), 0) + 4 * (np.arange(VOICE + 1) == CHORD)
