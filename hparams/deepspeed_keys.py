@@ -3,6 +3,14 @@
 Source: the DeepSpeed configuration reference, version 0.19.
 """
 
+# Keys that the hub fills from its own, which it needs to know.
+OWNED = {
+    "train_batch_size": "data.batch_size",
+    "train_micro_batch_size_per_gpu": "data.batch_size",
+    "gradient_accumulation_steps": "train.accumulate",
+    "gradient_clipping": "train.clip",
+}
+
 # fmt: off
 TOP_LEVEL_KEYS = frozenset([
     "activation_checkpointing", "aio", "amp", "autotuning", "bf16", "checkpoint", "comms_logger",

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.errors import HubError, did_you_mean
 from hparams.base import HParams
-from hparams.deepspeed_keys import TOP_LEVEL_KEYS
+from hparams.deepspeed_keys import OWNED, TOP_LEVEL_KEYS
 
 SLOTS = ("backbone", "tokenizer", "dataset")
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
@@ -106,6 +106,8 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] 
         setattr(hparams, slot, chosen)
     _check_keys(hparams, tree, "")
     for key in tree.get("deepspeed") or {}:
+        if key in OWNED:
+            raise HubError(f"deepspeed.{key} is filled by the hub; set {OWNED[key]} instead")
         if key not in TOP_LEVEL_KEYS:
             raise HubError(f'DeepSpeed knows no key "{key}" (deepspeed.{key}).{did_you_mean(key, TOP_LEVEL_KEYS)}')
     try:

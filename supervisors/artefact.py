@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint import load_weights, publish_folder, recover_folder, save_weights, write_json, write_text
+from core.checkpoint import checksum, load_weights, publish_folder, recover_folder, save_weights, write_json, write_text
 from core.errors import HubError
 from core.model import LanguageModel
 from core.tokenizer import Tokenizer
@@ -50,6 +50,7 @@ def write(
         "swaptunes": own_version(),
         "plugins": plugins_of(manager, hparams),
         "vocab_size": tokenizer.vocab_size,
+        "sha256": checksum(temporary / "model.safetensors"),
         "tokenizer_fingerprint": tokenizer.fingerprint(),
         **facts,
         "hparams": plain(hparams),
@@ -96,6 +97,13 @@ def read(folder: Path, manager: Manager) -> Artefact:
         raise HubError(f"{path} is not a configuration that swaptunes wrote ({error!r})") from error
     if newer:
         raise HubError(f"{path} has format {config['format']}, newer than {FORMAT}; update swaptunes to read it")
+    _insist_on_plugins(config.get("plugins", {}), folder, manager)
+    if not (place / "model.safetensors").exists():
+        raise HubError(f"{place} has no model.safetensors; copy the folder again")
+    if checksum(place / "model.safetensors") != config.get("sha256"):
+        raise HubError(
+            f"{place / 'model.safetensors'} was changed since it was written (sha256); copy the folder again"
+        )
     hparams = from_tree(tree, str(path), section_of(manager))
     tokenizer = build_tokenizer(manager, hparams, place / "tokenizer")
     if tokenizer.fingerprint() != fingerprint:
@@ -105,6 +113,16 @@ def read(folder: Path, manager: Manager) -> Artefact:
             "or install the version of its library that config.json names"
         )
     return Artefact(hparams, tokenizer, load_weights(place / "model.safetensors"), config)
+
+
+def _insist_on_plugins(plugins: dict[str, dict[str, str]], folder: Path, manager: Manager) -> None:
+    registries = {"backbone": manager.backbones, "tokenizer": manager.tokenizers, "dataset": manager.datasets}
+    for slot, plugin in plugins.items():
+        if plugin["name"] not in registries[slot]:
+            raise HubError(
+                f'{folder} needs the {slot} "{plugin["name"]}" of {plugin["distribution"]} {plugin["version"]}, '
+                f"which is not here: pip install {plugin['distribution']}, or see what `list` says of it"
+            )
 
 
 def section_of(manager: Manager) -> Any:

@@ -4,6 +4,7 @@ Everything random is a function of (seed, step, replica), so going on from a che
 """
 
 import json
+import math
 import shutil
 import signal
 import time
@@ -50,6 +51,7 @@ class Supervisor:
         self.steps = hparams.train.steps
         self.best: dict[str, float] = {}
         self.stale = 0  # validations since the best one
+        self.was_finished = False  # when it was opened
         self.seconds = 0.0  # spent in steps and validations, over all continuations
         self.logbook: Logbook | None = None
         self._signal = 0
@@ -63,9 +65,12 @@ class Supervisor:
         samples = list(self.folder.samples.glob("step_*/*.mid"))
         result: dict[str, Any]
         if self.folder.evaluation.exists():
-            result = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
-            if result["steps"] == self.step and samples:
-                return result
+            try:
+                result = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+                if result["steps"] == self.step and samples:
+                    return result
+            except (ValueError, KeyError, TypeError):
+                logger.warning("%s is damaged; evaluating again", self.folder.evaluation)
         result = self.evaluate()
         self.generate()
         return result
@@ -108,15 +113,19 @@ class Supervisor:
 
     def train(self) -> None:
         """Trains from where the run stands to its last step, or until validation stops getting better."""
+        if self.ranks.first:
+            write_text(self.folder.hparams, dump(self.hparams))
         self.load_data()
         self.build_model()
         self.restore()
+        self.was_finished = self.finished()
         self.open_log()
         with self.signals():
             while self.step < self.steps and not self.stopped_early():
                 began = time.perf_counter()
                 values = self.train_step(self.step)
                 self.step += 1
+                self.insist_finite(values)
                 values["tokens_per_second"] = values.pop("tokens") / (time.perf_counter() - began)
                 self.log(values)
                 if self.due(self.validation_interval()):
@@ -127,7 +136,16 @@ class Supervisor:
                 if self.ranks.any(self._signal > 0):
                     self.save()
                     raise Interrupted(self.step, self._signal or signal.SIGTERM)
-        self.close_log()
+
+    def insist_finite(self, values: dict[str, float]) -> None:
+        """HubError when a step's loss or gradient is no number: nothing of it is kept."""
+        for key in ("loss", "grad_norm"):
+            if not math.isfinite(values[key]):
+                kept = [path.name for path in self.folder.checkpoints()]
+                raise HubError(
+                    f"training diverged: {key} is {values[key]} at step {self.step}; lower train.lr "
+                    f"({self.hparams.train.lr:g}) under another name= (kept: {', '.join(kept) or 'no checkpoint'})"
+                )
 
     def due(self, every: int) -> bool:
         """Whether this step ends an interval, or the run."""
@@ -170,11 +188,16 @@ class Supervisor:
             self.ranks.barrier()
             if self.ranks.first:
                 meta = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds}
+                meta["steps"] = self.steps
                 seal(temporary, {**meta, **self.identity()})
                 publish_folder(temporary, target)
                 self.folder.drop_old(self.hparams.checkpoint.keep)
-        except OSError as error:
-            raise HubError(f"the checkpoint {target} cannot be written ({error.strerror or error})") from error
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its archive writer
+            shutil.rmtree(temporary, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise HubError(
+                f"the checkpoint {target} cannot be written ({reason}); make room and start again, nothing is lost"
+            ) from error
         self.ranks.barrier()
 
     def restore(self) -> None:
@@ -193,11 +216,16 @@ class Supervisor:
         self.step, self.best, self.stale, self.seconds = (meta[key] for key in ("step", "best", "stale", "seconds"))
         if self.step < self.steps:
             logger.info("going on from %s", path)
+            if meta["steps"] != self.steps:
+                logger.warning(
+                    "the schedule of the learning rate is stretched from %d to %d steps: a replay from scratch differs",
+                    meta["steps"],
+                    self.steps,
+                )
 
     def open_log(self) -> None:
         """Writes down what runs where, and opens the logbook at the current step."""
         if self.ranks.first:
-            write_text(self.folder.hparams, dump(self.hparams))
             environment.write(self.folder.environment, self.manager, self.hparams, self.ranks)
         self.logbook = Logbook(self.folder.path, self.step, self.steps, write=self.ranks.first)
 
@@ -214,7 +242,7 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Lets SIGINT and SIGTERM end the run after the step at hand; a second one ends it at once."""
+        """Lets SIGINT and SIGTERM end the run after the step at hand, a second one at once; closes the log."""
 
         def note(number: int, frame: FrameType | None) -> None:
             if self._signal:
@@ -227,5 +255,4 @@ class Supervisor:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
-            if self.logbook is not None and self._signal:
-                self.close_log()
+            self.close_log()

@@ -139,13 +139,19 @@ class DeepSpeedEngine:
             dist_backend=torch.distributed.get_backend(), verbose=False, auto_mpi_discovery=False
         )
         own_optimizer = "optimizer" in hparams.deepspeed
-        self.engine, self.optimizer, _, _ = deepspeed.initialize(
-            model=module,
-            optimizer=None if own_optimizer else _adamw(groups, hparams),
-            model_parameters=groups if own_optimizer else None,
-            config=settings(hparams, ranks.world),
-            dist_init_required=False,
-        )
+        try:
+            self.engine, self.optimizer, _, _ = deepspeed.initialize(
+                model=module,
+                optimizer=None if own_optimizer else _adamw(groups, hparams),
+                model_parameters=groups if own_optimizer else None,
+                config=settings(hparams, ranks.world),
+                dist_init_required=False,
+            )
+        except (AssertionError, ValueError, TypeError) as error:
+            if not hparams.deepspeed:
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise HubError(f"DeepSpeed refuses deepspeed.* ({', '.join(hparams.deepspeed)}): {reason}") from error
         self.module = module
         self.stage = self.engine.zero_optimization_stage()
         self.spreads_weights = self.stage == 3

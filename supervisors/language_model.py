@@ -199,10 +199,12 @@ class LanguageModelSupervisor(Supervisor):
     def _baselines(self) -> dict[str, Any]:
         # They depend on the store alone, so they lie beside it.
         path = self.store.folder / "baselines.json"
-        if not path.exists() and self.ranks.first:
-            write_json(path, ngram.baselines(self.store, self.tokenizer))
-        self.ranks.barrier()
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = ngram.baselines(self.store, self.tokenizer)
+            if self.ranks.first:
+                write_json(path, found)
         return found
 
     def generate(self) -> list[Path]:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from core.errors import HubError, did_you_mean
 from plugins.manager import own_version
@@ -48,9 +49,16 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HubError(f"{message}; see --help")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The few flags; everything else is key=value."""
-    parser = argparse.ArgumentParser(prog="swaptunes", usage=USAGE, add_help=False, allow_abbrev=False)
+    parser = _Parser(prog="swaptunes", usage=USAGE, add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--hparams", default="")
     parser.add_argument("--run", default="", type=str)

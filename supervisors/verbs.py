@@ -26,7 +26,7 @@ def train(options: argparse.Namespace) -> int:
         supervisor.folder.lock()
     try:
         supervisor.train()
-        if supervisor.finished() and supervisor.ranks.first:
+        if supervisor.was_finished and supervisor.ranks.first:
             print(f"{folder} is finished; give another name= to train again, or a larger train.steps to go on")
         result = supervisor.conclude()
         if supervisor.ranks.first:
@@ -60,7 +60,9 @@ def prepare(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Scores the best model of a run again and prints the summary."""
     folder = _existing(options, "evaluate")
-    hparams = _of_run(folder, options.words)
+    if options.words:
+        raise HubError(f'evaluate takes no settings, and "{options.words[0]}" is one; it scores what the run trained')
+    hparams = _of_run(folder, [])
     from supervisors.language_model import LanguageModelSupervisor
     from supervisors.summary import summary
 
@@ -134,7 +136,7 @@ def _asked(options: argparse.Namespace) -> tuple[HParams, Path]:
         from supervisors.run import runs_folder
 
         folder = runs_folder() / hparams.name
-        if (folder / "hparams.yaml").exists():
+        if (folder / "metrics.jsonl").exists():  # else it never got to train, and may be started with other settings
             _same(_of_run(folder, []), hparams, folder)
     return hparams, folder
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -198,6 +199,33 @@ def test_wrong_input_is_one_line_and_exit_2(
     )
 
 
+def test_divergence_ends_the_run_in_one_line(tmp_path: Path, music_folder: Path) -> None:
+    words = ["dataset=folder", f"dataset.path={music_folder}", *TINY, "train.lr=1e30", "train.clip=0"]
+    result = command("--hparams", "tiny", *words, folder=tmp_path)
+    said = [line for line in result.stderr.splitlines() if line.startswith("swaptunes:")]
+    assert result.returncode == 2 and len(said) == 1 and "training diverged" in said[0] and "train.lr" in said[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_weights_that_were_changed_are_refused(runs: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs / "tiny" / "model", copy)
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    result = command("generate", "--run", str(copy), folder=tmp_path)
+    assert result.returncode == 2 and "was changed since it was written" in result.stderr
+
+
+def test_a_damaged_evaluation_is_made_again(runs: Path, music_folder: Path) -> None:
+    path = runs / "tiny" / "evaluation.json"
+    whole = path.read_text()
+    path.write_text(whole[:40])
+    result = command("--hparams", "tiny", "dataset=folder", f"dataset.path={music_folder}", *TINY[:-1], folder=runs)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(path.read_text()) == json.loads(whole)
+
+
 def test_a_checkpoint_of_another_tokenizer_is_refused(runs: Path, tmp_path: Path) -> None:
     config = runs / "tiny" / "model" / "config.json"
     text = config.read_text()
@@ -217,7 +245,7 @@ def test_a_run_of_a_missing_plugin_is_refused(runs: Path, tmp_path: Path) -> Non
         result = command("generate", "--run", str(runs / "tiny"), folder=tmp_path)
     finally:
         config.write_text(text)
-    assert result.returncode == 2 and 'no backbone "mamba9"' in result.stderr
+    assert result.returncode == 2 and 'needs the backbone "mamba9" of swaptunes' in result.stderr
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["--version"], ["--hparams", "nope"]])

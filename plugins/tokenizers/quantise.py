@@ -82,7 +82,8 @@ class Sections:
             rest = at - start - whole * bar
             short = next((m for m in self.grid.meters if abs(self.grid.bar(m) - rest) <= near), None)
             if short is None:
-                logger.info("%s: a change of meter inside a bar waits for its end", source or "a score")
+                if source:  # what a model made up has no name and no complaint
+                    logger.info("%s: a change of meter inside a bar waits for its end", source)
                 whole += 1
             else:
                 self._put(start + int(whole) * bar, short)
