@@ -7,14 +7,15 @@ one goes on where it stopped.
 import base64
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from core.dataset import Dataset, Item
+from core.log import logger
 from core.piece import Piece
 from datatools import readings
 from datatools.duplicates import Sketch, exact_key, sketch
@@ -150,33 +151,50 @@ def _row(item: Item, name: str, result: Measured | Failure) -> Row:
 
 
 def _line(row: Row) -> str:
-    fields = asdict(row) | {"index": row.item.index, "sketch": base64.b64encode(row.sketch).decode()}
-    del fields["item"]
-    return json.dumps(fields)
+    columns = asdict(row) | {"index": row.item.index, "sketch": base64.b64encode(row.sketch).decode()}
+    del columns["item"]
+    return json.dumps(columns)
+
+
+def _row_of(line: bytes) -> Row:
+    """The row that `_line` wrote, its item without a path; ValueError for anything else."""
+    columns = json.loads(line)
+    try:
+        index = columns.pop("index")
+        row = Row(Item("", index), **columns | {"sketch": base64.b64decode(columns["sketch"], validate=True)})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no row: {error}") from error
+    kinds = {"item": Item, "limited": bool, "notes": int, "seconds": float, "sketch": bytes}
+    for field in fields(row):
+        if not isinstance(getattr(row, field.name), kinds.get(field.name, str)):
+            raise ValueError(f"its {field.name} is no {kinds.get(field.name, str).__name__}")
+    if not isinstance(index, int) or len(row.sketch) % 4:
+        raise ValueError("its index or sketch is damaged")
+    return row
 
 
 def _load(path: Path, fingerprint: str) -> dict[tuple[str, int], Row]:
-    """The rows written so far, less a line that was cut short; none where they are of other data."""
+    """The rows written so far, less a line that was cut short; none where they are of other data.
+
+    A line that is damaged is named in a warning; it and all behind it are read again.
+    """
     rows: dict[tuple[str, int], Row] = {}
     if not path.exists():
         return rows
     whole = 0
     with path.open("rb") as file:
-        for line in file:
-            try:
-                fields: dict[str, Any] = json.loads(line)
-                if not line.endswith(b"\n"):
-                    break
-            except ValueError:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):  # cut short by a kill
                 break
-            if not whole:
-                if fields != {"format": FORMAT, "fingerprint": fingerprint}:
-                    return rows
-            else:
-                index = fields.pop("index")
-                fields["sketch"] = base64.b64decode(fields["sketch"])
-                row = Row(Item("", index), **fields)
-                rows[row.source, index] = row
+            try:
+                if number > 1:
+                    row = _row_of(line)
+                    rows[row.source, row.item.index] = row
+                elif json.loads(line) != {"format": FORMAT, "fingerprint": fingerprint}:
+                    raise ValueError("it is not the head of this survey")
+            except ValueError as error:
+                logger.warning("%s is damaged in line %d (%s); read again from there on", path, number, error)
+                break
             whole += len(line)
     if rows:
         with path.open("r+b") as file:
