@@ -15,10 +15,12 @@ from pathlib import Path
 
 from core.dataset import SPLITS, Dataset, Item, Split
 from core.errors import HubError
+from core.log import logger
 from core.piece import Piece
 from core.tokenizer import Tokenizer
 from datatools import ledger, readings, splits, survey
 from datatools.encoding import Build, encode_all
+from datatools.intact import Damaged
 from datatools.manifest import Outcome, Prepared, failure_list, write
 from datatools.storage import cache_folder, locked, storage
 from datatools.store import FORMAT, TokenStore
@@ -28,14 +30,17 @@ __all__ = ["TokenStore", "cache_folder", "prepare"]
 
 LIBRARIES = ("miditok", "music21", "symusic", "tokenizers")  # other versions may give other notes and other tokens
 
+REMEDY = "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files"
+
 
 def prepare(
     dataset: Dataset, build_tokenizer: Build, tokenizer_key: str, data: DataHParams, progress: bool = True
 ) -> TokenStore:
     """The token store of a dataset under a tokenizer; made when it is not there yet, else opened at once.
 
-    `build_tokenizer(folder)` must be picklable; `tokenizer_key` changes whenever its hyper-parameters do. HubError when
-    nothing can be read or split, or the disk refuses.
+    A store that is damaged is named in a warning and made again: sizes are verified always, checksums where its files
+    are 64 MB or less in all. `build_tokenizer(folder)` must be picklable; `tokenizer_key` changes whenever its
+    hyper-parameters do. HubError when nothing can be read or split, or the disk refuses.
     """
     home = cache_folder()
     with storage(home):
@@ -45,24 +50,33 @@ def prepare(
         fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
         folder = home / "stores" / f"{slug}-{_digest(fingerprint, tokenizer_key, FORMAT, versions())}"
         root = Path(getattr(dataset, "root", None) or ".")
-        if not _stands(folder, data):
+        store = _standing(folder, root, data)
+        if store is None:
             with locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"):
-                if not _stands(folder, data):
+                store = _standing(folder, root, data, warn=True)
+                if store is None:
                     job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home)
                     job.run(folder, tokenizer_key)
-        return TokenStore(folder, root)
+                    store = TokenStore(folder, root)
+        return store
 
 
 def _limits(data: DataHParams) -> dict[str, float]:
     return {"seconds": data.seconds_per_file, "megabytes": data.megabytes_per_worker}
 
 
-def _stands(folder: Path, data: DataHParams) -> bool:
-    """Whether the store is there, and larger limits of time and memory could not bring more into it."""
-    if not (folder / "manifest.json").exists():
-        return False
-    manifest = TokenStore(folder).manifest
-    return not manifest["limited"] or all(manifest["limits"][key] >= limit for key, limit in _limits(data).items())
+def _standing(folder: Path, root: Path, data: DataHParams, warn: bool = False) -> TokenStore | None:
+    """The store if it is there, whole, and larger limits of time and memory could not bring more into it."""
+    if not folder.exists():
+        return None
+    try:
+        store = TokenStore(folder, root)
+    except Damaged as damaged:
+        if warn:  # under the lock: no other process is replacing it just now
+            logger.warning("%s; the token store is made again", damaged.fault)
+        return None
+    limited, limits = store.manifest["limited"], store.manifest["limits"]
+    return store if not limited or all(limits[key] >= limit for key, limit in _limits(data).items()) else None
 
 
 def identity(dataset: Dataset) -> str:
@@ -133,10 +147,13 @@ class _Job:
         encoded = encode_all(part, self.build, tokenizer.vocab_size, reader, told, self.data, self.progress)
         refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
         for wanted in ("train", "valid"):
-            if all(piece.failure for piece, (_, split) in zip(encoded, chosen, strict=True) if split == wanted):
-                raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", refused)
+            wants = [piece for piece, (_, split) in zip(encoded, chosen, strict=True) if split == wanted]
+            if all(piece.failure for piece in wants):
+                first = {piece.source: piece.failure for piece in wants}
+                reasons = list((first | dict(refused)).items())
+                raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", reasons)
         outcomes = [
-            Outcome(row, split, piece.tokens)
+            Outcome(row, split, piece.tokens, piece.told, piece.remarks)
             for (row, split), piece in zip(chosen, encoded, strict=True)
             if not piece.failure
         ]
@@ -153,7 +170,9 @@ class _Job:
         path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
         failure_list(path, failures)
         first = "; ".join(f"{survey.printable(name)}: {reason}" for name, reason in failures[:3])
-        return HubError(f"{what}: {first}; all reasons are in {path}")
+        off_grid = failures and any(sign in failures[0][1] for sign in ("off the grid", "quantise"))
+        remedy = f"; {REMEDY}" if off_grid else ""
+        return HubError(f"{what}: {first}{remedy}; all reasons are in {path}")
 
     def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
         """A side for each piece; the ledger remembers them before anything is made of them."""

@@ -1,8 +1,10 @@
 """Pieces to tokens in workers, appended to a file that an interrupted preparation can go on with."""
 
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,19 +18,26 @@ from core.log import logger
 from core.piece import Piece
 from core.tokenizer import Tokenizer
 from datatools import survey
+from datatools.worker import reason
 from datatools.workers import Failure, map_pieces
 from hparams.base import DataHParams
 
+MOST_REMARKS = 1000  # characters about one piece
 Build = Callable[[Path | None], Tokenizer]
 Read = Callable[[Item], Piece]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """How one item went: its tokens, or the reason why it has none."""
+    """How one item went: its tokens, or the reason why it has none; a line of progress.jsonl is the list of its fields.
+
+    `told` counts the notes that the tokens decode to, `remarks` is what the tokenizer had to say.
+    """
 
     source: str
     tokens: int
+    told: int = 0
+    remarks: str = ""
     failure: str = ""
     limited: bool = False
 
@@ -65,16 +74,25 @@ def encode_all(
             warm=partial(tokenizer_of, build, folder / "tokenizer"),
         ):
             if isinstance(result, Failure):
-                reason = result.reason.removeprefix(f"{item.path}: ")
-                done.append(Encoded(names[item], 0, reason, result.limited))
+                why = result.reason.removeprefix(f"{item.path}: ")
+                done.append(Encoded(names[item], 0, failure=why, limited=result.limited))
             else:
-                tokens.write(result.astype(dtype).tobytes())
+                tokens.write(result.ids.astype(dtype).tobytes())
                 tokens.flush()  # before the line that vouches for it
-                done.append(Encoded(names[item], len(result)))
+                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks))
             log.write(json.dumps(list(vars(done[-1]).values())) + "\n")
             log.flush()
         os.fsync(tokens.fileno())
     return done
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a worker sends back about a piece: ids (n,), the notes they decode to, and the tokenizer's remarks."""
+
+    ids: NDArray[np.uint32]
+    told: int
+    remarks: str
 
 
 _built: dict[Path, Tokenizer] = {}
@@ -88,10 +106,12 @@ def tokenizer_of(build: Build, folder: Path) -> Tokenizer:
     return _built[folder]
 
 
-def encode(build: Build, folder: Path, read: Read, item: Item) -> NDArray[np.uint32]:
-    """The ids of one item: (n,); ValueError when the tokenizer cannot tell it, or tells what it must not."""
+def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
+    """One item as ids; ValueError when the tokenizer cannot tell it, tells what it must not, or cannot decode it."""
     tokenizer = tokenizer_of(build, folder)
-    ids = np.asarray(tokenizer.encode(read(item)), dtype=np.int64)
+    piece = read(item)
+    with _listening() as remarks:
+        ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
     if ids.ndim != 1:
         raise ValueError(f"the tokenizer gives ids of shape {ids.shape}; expected one stream")
     if not len(ids):
@@ -102,21 +122,52 @@ def encode(build: Build, folder: Path, read: Read, item: Item) -> NDArray[np.uin
         )
     if np.isin(ids, (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
         raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
-    return ids.astype(np.uint32)
+    said = dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in remarks)
+    return Told(ids.astype(np.uint32), _notes(tokenizer, ids.tolist()), "; ".join(said)[:MOST_REMARKS])
+
+
+def _notes(tokenizer: Tokenizer, ids: list[int]) -> int:
+    """Notes that the ids decode to, which shows how many of the piece's are lost on the way."""
+    try:
+        return sum(len(track.notes) for track in tokenizer.decode(ids).score.tracks)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"the tokenizer cannot decode the ids that it gives: {reason(error)}") from error
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collects what is logged for people to know; a worker has nobody else who listens."""
+    heard: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _resume(folder: Path, dtype: np.dtype[Any], sources: Sequence[str]) -> list[Encoded]:
     """What is safely in tokens.bin, which is cut behind the last piece of it."""
     log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
     size = tokens.stat().st_size if tokens.exists() else 0
-    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    lines = log.read_text(encoding="ascii", errors="replace").splitlines(keepends=True) if log.exists() else []
     done: list[Encoded] = []
     total = 0
     for line, source in zip(lines, sources, strict=False):
         if not line.endswith("\n"):  # cut short by a kill
             break
-        piece = Encoded(*json.loads(line))
-        end = total + piece.tokens * dtype.itemsize
+        try:
+            piece = Encoded(*json.loads(line))
+            end = total + piece.tokens * dtype.itemsize
+        except (ValueError, TypeError):
+            logger.warning("%s is damaged in line %d; the pieces from there on are tokenized again", log, len(done) + 1)
+            break
         if piece.source != source or end > size:
             break
         total = end

@@ -12,6 +12,7 @@ from core.dataset import SPLITS, Dataset, Split
 from core.tokenizer import Tokenizer
 from datatools import survey
 from datatools.encoding import token_type
+from datatools.intact import inventory, sealed
 from datatools.splits import Verdict
 from datatools.storage import atomic, write_json
 from datatools.store import FORMAT
@@ -21,11 +22,13 @@ NAMED_ELDERS = 8  # a piece may be near to hundreds
 
 @dataclass(frozen=True)
 class Outcome:
-    """A piece that is in the store."""
+    """A piece that is in the store; `told` counts the notes that its tokens decode to."""
 
     row: survey.Row
     split: Split
     tokens: int
+    told: int
+    remarks: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def write(
     _lines(folder / "left_out.jsonl", left_out)
     _lines(folder / "near.jsonl", near)
     failure_list(folder / "failures.txt", [*unread, *refused])
+    remarks = [(outcome.row.source, outcome.remarks) for outcome in outcomes if outcome.remarks]
+    failure_list(folder / "remarks.txt", remarks)
     (folder / "progress.jsonl").unlink(missing_ok=True)
     tokenizer = prepared.tokenizer
     manifest = {
@@ -72,6 +77,7 @@ def write(
         "refused": len(refused),
         "limited": limited,
         "limits": prepared.limits,
+        "remarks": len(remarks),
         "left_out": len(left_out),
         "near_duplicates": len(near),
         "near_across_splits": sum(any(elder["side"] != one["side"] for elder in one["elders"]) for one in near),
@@ -89,8 +95,9 @@ def write(
             "streams": tokenizer.streams,
         },
         "versions": prepared.versions,
+        "files": inventory(folder),
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", sealed(manifest))
 
 
 def failure_list(path: Path, failures: Sequence[tuple[str, str]]) -> None:
@@ -104,6 +111,7 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {
         "pieces": len(outcomes),
         "notes": sum(outcome.row.notes for outcome in outcomes),
+        "notes_told": sum(outcome.told for outcome in outcomes),
         "seconds": round(sum(outcome.row.seconds for outcome in outcomes), 3),
         "tokens": sum(outcome.tokens for outcome in outcomes),
     }
@@ -115,6 +123,7 @@ def _piece(outcome: Outcome, root: str | Path | None) -> dict[str, Any]:
         "source": row.source,
         "title": row.title,
         "notes": row.notes,
+        "told": outcome.told,
         "seconds": round(row.seconds, 3),
         "tokens": outcome.tokens,
         "split": outcome.split,

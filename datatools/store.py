@@ -1,7 +1,7 @@
 """Tokens of a dataset on disk, once: a memory-mapped array, where each piece lies in it, and what it is.
 
-Folder: manifest.json, tokens.bin, offsets.npy (n + 1 int64), pieces.jsonl, failures.txt, left_out.jsonl, near.jsonl,
-tokenizer/. Pieces lie in the order train, valid, test.
+Folder: manifest.json, tokens.bin, offsets.npy (n + 1 int64), pieces.jsonl, failures.txt, remarks.txt, left_out.jsonl,
+near.jsonl, tokenizer/. Pieces lie in the order train, valid, test.
 """
 
 import json
@@ -14,18 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.dataset import SPLITS, Split
-from core.errors import HubError
+from datatools.intact import Damaged, manifest_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class PieceInfo:
-    """One piece of the store. `path` and `index` lead back to the file, `source` is its short name."""
+    """One piece of the store. `path` and `index` lead back to the file, `source` is its short name.
+
+    `notes` are those of the file, `told` those that its tokens decode to.
+    """
 
     source: str
     title: str
     notes: int
+    told: int
     seconds: float
     tokens: int
     split: Split
@@ -35,21 +39,19 @@ class PieceInfo:
 
 
 class TokenStore:
-    """Reads a prepared store; opening it maps the tokens and loads little else."""
+    """Reads a prepared store; opening it maps the tokens and loads little else.
+
+    `Damaged` (a HubError) names the first file that is missing, cut or changed: sizes are verified at every opening,
+    checksums where the files are 64 MB or less in all.
+    """
 
     def __init__(self, folder: Path, root: Path | None = None) -> None:
         self.folder = Path(folder)
-        self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        self.manifest: dict[str, Any] = manifest_of(self.folder, FORMAT)
         self.root = root if root is not None else Path(self.manifest["dataset"]["root"])
         dtype = np.dtype(self.manifest["dtype"])
-        path = self.folder / "tokens.bin"
-        self._offsets: NDArray[np.int64] = np.load(self.folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
-        if path.stat().st_size != self._offsets[-1] * dtype.itemsize:
-            found, expected = path.stat().st_size, self._offsets[-1] * dtype.itemsize
-            raise HubError(
-                f"{path} has {found} bytes; expected {expected}: it is damaged; delete {self.folder} and prepare again"
-            )
-        self._tokens: NDArray[Any] = np.memmap(path, dtype=dtype, mode="r")
+        self._tokens: NDArray[Any] = np.memmap(self.folder / "tokens.bin", dtype=dtype, mode="r")
+        self._offsets = _offsets(self.folder / "offsets.npy", sum(map(self.count, SPLITS)), len(self._tokens))
         first = 0
         self._first: dict[str, int] = {}
         for split in SPLITS:
@@ -88,9 +90,26 @@ class TokenStore:
 
     @cached_property
     def _pieces(self) -> list[PieceInfo]:
-        with (self.folder / "pieces.jsonl").open(encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
-        return [piece_from(row, self.root) for row in rows]
+        path = self.folder / "pieces.jsonl"
+        try:
+            with path.open(encoding="utf-8") as file:
+                pieces = [piece_from(json.loads(line), self.root) for line in file]
+        except (ValueError, KeyError, TypeError) as error:  # in a store too large for checksums
+            raise Damaged(path, f"has a line that is no piece ({type(error).__name__}: {error})") from error
+        if len(pieces) != len(self._offsets) - 1:
+            raise Damaged(path, f"has {len(pieces)} lines; expected {len(self._offsets) - 1}")
+        return pieces
+
+
+def _offsets(path: Path, pieces: int, tokens: int) -> NDArray[np.int64]:
+    """Where each piece begins and the last one ends: (pieces + 1,), from 0 to `tokens`."""
+    try:
+        offsets: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise Damaged(path, f"is no array ({error})") from error
+    if offsets.shape != (pieces + 1,) or offsets.dtype != np.int64 or (offsets[0], offsets[-1]) != (0, tokens):
+        raise Damaged(path, f"does not lead through {pieces} pieces of {tokens} tokens in all")
+    return offsets
 
 
 def piece_from(row: dict[str, Any], root: Path) -> PieceInfo:

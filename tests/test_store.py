@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -16,14 +17,15 @@ import pytest
 
 from core.dataset import SPLITS, Item
 from core.errors import HubError
+from core.log import logger
 from core.piece import Piece
-from datatools import encoding, survey
+from datatools import encoding, intact, survey
 from datatools.cache import TokenStore, cache_folder, prepare
 from datatools.encoding import token_type
 from datatools.scores import read
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
-from tests.toy_tokenizer import ToyTokenizer, build
+from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer, build
 from tests.tunes import tune, write
 
 ROOT = Path(__file__).parent.parent
@@ -75,6 +77,7 @@ def test_tokens_are_those_of_the_tokenizer(store: TokenStore) -> None:
             piece = read(info.path, info.index)
             assert store.ids(split, k).tolist() == ToyTokenizer().encode(piece)
             assert (info.sha256, info.split, info.notes) == (piece.sha256, split, piece.score.note_num())
+            assert info.told == info.notes
             assert info.seconds == pytest.approx(piece.score.to("second").end(), abs=1e-3)
         with pytest.raises(IndexError):
             store.ids(split, len(pieces))
@@ -96,8 +99,8 @@ def test_manifest_counts_what_is_there(store: TokenStore) -> None:
     for split in SPLITS:
         pieces, counts = store.pieces(split), store.manifest["counts"][split]
         assert counts["pieces"] == len(pieces) > 0
-        for name in ("notes", "tokens", "seconds"):
-            assert counts[name] == pytest.approx(sum(getattr(piece, name) for piece in pieces), abs=0.1)
+        for name, field in (("notes", "notes"), ("notes_told", "told"), ("tokens", "tokens"), ("seconds", "seconds")):
+            assert counts[name] == pytest.approx(sum(getattr(piece, field) for piece in pieces), abs=0.1)
     assert store.manifest["tokenizer"]["fingerprint"] == ToyTokenizer(store.tokenizer_folder).fingerprint()
 
 
@@ -190,8 +193,9 @@ def test_a_tokenizer_that_tells_nothing_is_one_line(tmp_path: Path) -> None:
         score = tune(seed)
         score.tracks[0].notes[0].pitch = 127
         score.dump_midi(str(tmp_path / f"{seed}.mid"))
-    with pytest.raises(HubError, match=r"can tell no train piece .*pitch 127"):
+    with pytest.raises(HubError, match=r"can tell no train piece .*pitch 127") as caught:
         prepared(tmp_path)
+    assert "remi" not in str(caught.value)  # another grid would not help
 
 
 class Slow(Folder):
@@ -227,6 +231,222 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
     assert len(sides(prepared(tmp_path / "music"))) == 4
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Eight tunes and a cache folder in which they are prepared."""
+    home = tmp_path_factory.mktemp("small")
+    write(home / "music", range(8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWAPTUNES_CACHE", str(home / "cache"))
+        prepared(home / "music")
+    return home / "music", home / "cache"
+
+
+def flip(path: Path, at: int) -> None:
+    """Changes one bit of a file, whose size stays."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *((name, "missing") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
+        *((name, "cut") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
+        *((name, "changed") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
+        ("manifest.json", "counts"),
+        ("tokenizer/toy.json", "cut"),
+    ],
+)
+def test_a_damaged_store_is_named_once_and_made_again(
+    name: str,
+    damage: str,
+    small: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(small[1], tmp_path / "cache")
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    [folder] = (tmp_path / "cache" / "stores").iterdir()
+    whole = contents(folder)
+    path = folder / name
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "changed":
+        flip(path, -20)
+    else:
+        path.write_text(path.read_text().replace('"pieces": ', '"pieces": 1'))
+    assert prepared(small[0]).folder == folder
+    [line] = warnings(caplog)
+    assert line.startswith(str(path)) and line.endswith("; the token store is made again")
+    assert contents(folder) == whole
+    prepared(small[0])
+    assert len(warnings(caplog)) == 1
+
+
+def test_checksums_of_a_huge_store_are_left_out_but_not_its_sizes(
+    small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [folder] = (small[1] / "stores").iterdir()
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.setattr(intact, "MOST_HASHED", 100)
+    monkeypatch.setattr(intact, "checksum", None)
+    pieces = tmp_path / "copy" / "pieces.jsonl"
+    assert sides(TokenStore(tmp_path / "copy")) == sides(TokenStore(folder))
+    pieces.write_bytes(b"[" + pieces.read_bytes()[1:])
+    with pytest.raises(HubError, match=r"pieces.jsonl has a line that is no piece"):
+        sides(TokenStore(tmp_path / "copy"))
+    offsets = tmp_path / "copy" / "offsets.npy"
+    flip(offsets, -8)
+    with pytest.raises(HubError, match=r"offsets.npy does not lead through 8 pieces"):
+        TokenStore(tmp_path / "copy")
+    flip(offsets, 0)
+    with pytest.raises(HubError, match=r"offsets.npy is no array"):
+        TokenStore(tmp_path / "copy")
+    pieces.write_bytes(pieces.read_bytes()[:-1])
+    with pytest.raises(HubError, match=r"pieces.jsonl has \d+ bytes; expected"):
+        TokenStore(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("number", "old", "new", "again"),
+    [
+        (0, b"fingerprint", b"fingerprimt", 8),
+        (4, b'"notes": ', b'"notes": "', 5),
+        (4, b'{"source"', b'["source"', 5),
+        (4, b'"title"', b'"titel"', 5),
+        (4, b'"sketch": "', b'"sketch": "*', 5),
+        (4, b'"seconds": ', b'"seconds": true, "x": ', 5),
+    ],
+)
+def test_a_damaged_survey_is_named_and_read_again_from_there(
+    number: int,
+    old: bytes,
+    new: bytes,
+    again: int,
+    small: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(small[1], tmp_path / "cache")
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    [path] = (tmp_path / "cache" / "surveys").glob("*.jsonl")
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert lines[number].count(old) == 1
+    lines[number] = lines[number].replace(old, new)
+    path.write_bytes(b"".join(lines))
+    fingerprint = json.loads(whole.splitlines()[0])["fingerprint"]
+    dataset, counted = Folder(str(small[0])), []
+    dataset.prepare(tmp_path / "cache" / "datasets" / "here")
+    real = survey.map_pieces
+
+    def counting(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:
+        counted.append(len(tasks))
+        return real(function, tasks, **settings)
+
+    monkeypatch.setattr(survey, "map_pieces", counting)
+    survey.survey(dataset, path, DATA, fingerprint, False)
+    [line] = warnings(caplog)
+    assert line.startswith(f"{path} is damaged in line {number + 1} (")
+    assert counted == [again] and path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("line", ["[1, 2", "{}", "[]", '["tune-000.mid", "many"]', "[1, 2, 3, 4, 5, 6, 7, 8, 9]", "é"])
+def test_a_damaged_line_of_progress_is_named_and_done_again(
+    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = json.dumps(list(vars(encoding.Encoded("tune-000.mid", 3, 2, "a remark")).values())) + "\n"
+    (tmp_path / "tokens.bin").write_bytes(bytes(20))
+    (tmp_path / "progress.jsonl").write_text(good + line + "\n" + good, encoding="utf-8")
+    done = encoding._resume(tmp_path, np.dtype("<u2"), ["tune-000.mid"] * 3)
+    assert done == [encoding.Encoded("tune-000.mid", 3, 2, "a remark")]
+    assert (tmp_path / "progress.jsonl").read_text() == good
+    assert (tmp_path / "tokens.bin").stat().st_size == 6
+    assert "line 2" in warnings(caplog)[0]
+
+
+class Lossy(ToyTokenizer):
+    """Tells no pitch that is odd and remarks on it; of tune 2 it gives ids that it cannot decode."""
+
+    def encode(self, piece: Piece) -> list[int]:
+        whole = super().encode(piece)
+        ids = [id for id in whole if id < PITCH or id % 2 == PITCH % 2]
+        if len(ids) < len(whole):
+            logger.info("%s: %d notes are odd", piece.source, len(whole) - len(ids))
+        return [*ids, STEP, STEP, STEP] if piece.source.endswith("tune-002.mid") else ids
+
+    def decode(self, ids: Any) -> Piece:
+        if list(ids[-3:]) == [STEP] * 3:
+            raise IndexError("three steps are too many")
+        return super().decode(ids)
+
+
+def build_lossy(folder: Path | None = None) -> Lossy:
+    return Lossy(folder)
+
+
+def test_notes_that_the_tokens_do_not_tell_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, range(6))
+    low = tune(7)
+    for note in low.tracks[0].notes:
+        note.pitch -= note.pitch % 2
+    low.dump_midi(str(tmp_path / "even.mid"))
+    store = prepare(Folder(str(tmp_path)), build_lossy, "lossy", DATA, progress=False)
+    assert "tune-002.mid" not in sides(store)
+    [failure] = store.failures_path.read_text().splitlines()
+    assert failure.startswith(
+        "tune-002.mid: the tokenizer cannot decode the ids that it gives: IndexError: three steps"
+    )
+    remarks = dict(line.split(": ", 1) for line in (store.folder / "remarks.txt").read_text().splitlines())
+    lost = 0
+    for split in SPLITS:
+        for piece in store.pieces(split):
+            pitches = [int(pitch) for pitch in read(piece.path).score.tracks[0].notes.numpy()["pitch"]]
+            odd = sum(pitch % 2 for pitch in pitches)
+            assert (piece.notes, piece.told) == (len(pitches), len(pitches) - odd)
+            assert remarks.get(piece.source, "") == (f"{odd} notes are odd" if odd else "")
+            lost += odd
+        counts = store.manifest["counts"][split]
+        assert counts["notes_told"] == sum(piece.told for piece in store.pieces(split))
+    assert lost == sum(count["notes"] - count["notes_told"] for count in store.manifest["counts"].values()) > 0
+    assert store.manifest["remarks"] == len(remarks) > 0 and "even.mid" not in remarks
+
+
+class OnTheGrid(ToyTokenizer):
+    """Refuses every piece as the ABC writer does."""
+
+    def encode(self, piece: Piece) -> list[int]:
+        raise ValueError(f"{piece.source}: the note c at tick 7, 3 long, is off the grid of 24 steps a quarter")
+
+
+def build_on_the_grid(folder: Path | None = None) -> OnTheGrid:
+    return OnTheGrid(folder)
+
+
+def test_performances_off_the_grid_are_told_the_remedy(tmp_path: Path) -> None:
+    write(tmp_path, range(4))
+    with pytest.raises(HubError) as caught:
+        prepare(Folder(str(tmp_path)), build_on_the_grid, "grid", DATA, progress=False)
+    text = str(caught.value)
+    assert "can tell no train piece" in text and "\n" not in text
+    assert "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files" in text
+    assert len(Path(text.rsplit(" ", 1)[1]).read_text().splitlines()) == 4
 
 
 def test_a_damaged_store_is_named(store: TokenStore, tmp_path: Path) -> None:
