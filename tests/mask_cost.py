@@ -40,11 +40,11 @@ def built(name: str) -> tuple[LanguageModel, Tokenizer]:
     model = LanguageModel(entries[0].build(hparams.backbone), tokenizer.vocab_size)
 
     # An abc bar closed before it is full is the last one of its piece.
-    closes = [id for id in range(tokenizer.vocab_size) if tokenizer.token(id) == "|"]
+    unlikely = torch.tensor([-50.0 * (tokenizer.token(id) == "|") for id in range(tokenizer.vocab_size)])
+    unlikely[tokenizer.eos_id] = -100.0
 
     def go_on(module: nn.Module, inputs: Any, result: tuple[Tensor, Any]) -> None:
-        result[0][..., closes] = -50.0
-        result[0][..., tokenizer.eos_id] = -100.0
+        result[0].add_(unlikely)
 
     model.register_forward_hook(go_on)
     return model, tokenizer

@@ -42,7 +42,7 @@ from plugins.tokenizers.abc_effects import (
     Kind,
 )
 from plugins.tokenizers.abc_tables import Tables
-from plugins.tokenizers.abc_vocabulary import VOICES
+from plugins.tokenizers.abc_vocabulary import TUPLETS, VOICES
 
 MOST_CHORD, MOST_GRACES = 12, 8
 FILL = 18  # tokens that fill and close any bar, its V: included
@@ -88,7 +88,6 @@ class _View(NamedTuple):
     crowd: Array  # (b,) how many tied pitches the voice's next event must hold
     meter: Array  # (b,) and key, of the current voice
     key: Array
-    flat: Array  # (b,) place of the current voice in a flat (b w)
 
 
 class AbcGrammar:
@@ -133,67 +132,71 @@ class AbcGrammar:
     def allowed(self, state: State) -> Tensor:
         """(b v) bool."""
         tables, fields = self.tables, _fields(state)
-        where, notes = fields.where, fields.notes.astype(bool)
-        view = self._view(state, fields)
-        batch = len(where)
+        batch = len(fields.where)
         mask = np.zeros((batch, tables.size), dtype=bool)
         rows = np.arange(batch)
-        spare = self._spare(fields)  # b
-        hurry = spare < 4
-        hurries = bool(hurry.any())
-        pending = view.crowd > 0
+        on = _Fields(*(state["fields"].numpy() > 0).T)
+        at_bar, before, events, sized, chord, unsigned, unmarked, unkeyed, untied, in_head = _PLACES.take(
+            fields.where, 0
+        ).T
         multi = bool((fields.voicing == MULTI).any())
-        over, ends = self._over(fields), self._may_end(fields, notes)
-        last = self._last_round(fields)
-        may_close = self._may_close(fields, view, last, pending, notes)
-        whole = fields.tuplet_left == 0
-        plain = view.valid[:, -1]
-        sized = where == EVENT
-        at_bar = where == BAR
-
-        settled = _SETTLED.take(where) | (sized & plain)
+        view = self._view(state, fields, on, multi)
+        notes, whole = on.notes, ~on.tuplet_left
+        spare = self._spare(fields, multi)  # b; None: more than anything asks for
+        hurry = spare < 4 if spare is not None else None
+        if hurry is not None and not hurry.any():
+            hurry = None
+        calm = _PLENTY if spare is None else spare > 8
+        idle = view.crowd == 0
+        over, ends = self._over(fields, at_bar, multi), self._may_end(fields, on, at_bar, multi)
+        last = self._last_round(fields, on)
+        may_close = self._may_close(fields, on, view, last, idle)
         roomy = view.room > 0
-        starts = (_BEFORE.take(where) | settled) & roomy & ~over  # b: an event may begin here
-        if hurries:
+
+        settled = events | (sized & view.valid[:, -1])
+        starts = (before | settled) & roomy & ~over  # b: an event may begin here
+        if hurry is not None:
             starts &= ~(hurry & (ends | (settled & may_close & whole)))
-        free = starts & (where != GRACED)
-        unbound = free & ~pending
-        marks = free & (where != TUPLET)
-        mask[:, tables.id["z"]] = unbound & (notes | ~hurry)
-        mask[:, tables.id["{"]] = unbound & (spare > 12)
-        mask[:, tables.id["["]] = starts & ((spare > 24) | (view.crowd > 1))
-        mask[:, tables.tuplets] = self._tuplets(fields, view, marks & whole, spare)
-        mask[:, tables.keys] = (marks & whole & (where != KEY) & (spare > 8))[:, None]
+        free = starts & unsigned
+        unbound = free & idle
+        marks = free & whole & unmarked
+        mask[:, tables.id["z"]] = unbound & (notes | ~hurry) if hurry is not None else unbound
+        mask[:, tables.id["{"]] = unbound if spare is None else unbound & (spare > 12)
+        mask[:, tables.id["["]] = starts if spare is None else starts & ((spare > 24) | (view.crowd > 1))
+        mask[:, tables.tuplets] = self._tuplets(fields, view, marks, spare)
+        mask[:, tables.keys] = (marks & unkeyed & calm)[:, None]
         mask[rows, view.key + tables.keys.start] = False
-        lead = at_bar & ~over & (fields.voice == 0) & (fields.rounds > 0) & (spare > 8)
-        mask[:, tables.meters] = lead[:, None]
-        mask[rows, view.meter + tables.meters.start] = False
-        if int(where.min()) < BAR:
-            mask[:, tables.meters] |= (where == HEAD_M)[:, None]
-            mask[:, tables.units] = (where == HEAD_L)[:, None]
-            mask[:, tables.keys] |= (where == HEAD_K)[:, None]
-        self._pitches(mask, state, fields, view, starts, spare)
-        self._lengths(mask, view, sized, hurry if hurries else None, may_close)
-        outer = settled & (where != TIED) & (fields.sounds == 1) & (roomy | ~last)
+        lead = at_bar & on.rounds & ~(over | on.voice) & calm
+        if lead.any():
+            mask[:, tables.meters] = lead[:, None]
+            mask[rows, view.meter + tables.meters.start] = False
+        if in_head.any():
+            mask[:, tables.meters] |= (fields.where == HEAD_M)[:, None]
+            mask[:, tables.units] = (fields.where == HEAD_L)[:, None]
+            mask[:, tables.keys] |= (fields.where == HEAD_K)[:, None]
+        graces = fields.where == GRACE
+        self._pitches(mask, state, fields, view, starts & idle, starts, chord, graces, calm)
+        self._lengths(mask, view, sized, hurry, may_close)
         # In free meter a bar always has room; a last bar that is full has none.
-        inner = (where == CHORD) & (fields.held > 0) & (fields.dash == 0) & ~last
-        mask[:, tables.id["-"]] = (outer | inner) & (spare > 24)
-        mask[:, tables.id["}"]] = (where == GRACE) & (fields.graces > 0)
+        ties = (settled & untied & on.sounds & (roomy | ~last)) | (chord & on.held & ~(on.dash | last))
+        mask[:, tables.id["-"]] = ties if spare is None else ties & (spare > 24)
+        mask[:, tables.id["}"]] = graces & on.graces
         closes = settled & whole & may_close
         mask[:, tables.id["|"]] = closes
-        if hurries:
+        if hurry is not None:
             must = sized & hurry & ~may_close & (self._longest(view) > 32)
             mask &= ~must[:, None] | self.only_lengths
             closes = mask[:, tables.id["|"]].copy()
         if multi:
             closes &= ~self._follows(mask, state, fields, view, over)
-        mask[:, tables.voices.start] = at_bar & (fields.voicing == 0) & (spare > 5 * FILL)
+        unvoiced = at_bar & ~on.voicing
+        mask[:, tables.voices.start] = unvoiced if spare is None else unvoiced & (spare > 5 * FILL)
         if multi:
             self._voice_words(mask, fields, spare, over)
         # One voice may also break off where its last bar might be closed short: bars can be longer than patience.
-        breaks = closes & (fields.voicing == SINGLE) & notes & ~pending if not self.bars else False
+        breaks = closes & (fields.voicing == SINGLE) & notes & idle if not self.bars else False
         mask[:, self.eos_id] = ends | breaks
-        if hurries:
+        if hurry is not None:
             mask &= ~(ends & hurry)[:, None] | self.only_end
         stuck = ~mask.any(1)
         if stuck.any():  # only a prompt that breaks the rules comes here: its bar is closed, and the piece ends
@@ -207,55 +210,61 @@ class AbcGrammar:
         mask[kept] = True
         return mask
 
-    def _view(self, state: State, fields: _Fields) -> _View:
+    def _view(self, state: State, fields: _Fields, on: _Fields, multi: bool) -> _View:
         effects = self.effects
         voices = state["voices"].numpy()
         flat = np.arange(0, len(voices) * 3 * VOICES, 3 * VOICES) + fields.voice
-        meter, key, crowd = (voices.take(flat + at) for at in (0, VOICES, 2 * VOICES))
-        target = np.where(fields.voice == 0, self.limits.take(meter), fields.barlen)
+        meter, key, crowd = voices.take(flat + _PLANES)
+        target = self.limits.take(meter)
+        if multi:
+            target = np.where(on.voice, fields.barlen, target)
         left = target - fields.pos
         tuplet, tuplet_left, chosen = fields.tuplet, fields.tuplet_left, fields.tuplet_length
-        row = effects.need_row.take((tuplet * 2 + (tuplet_left > 0)) * 3 + fields.tuplet_sum)
+        row = effects.need_row.take((tuplet * 2 + on.tuplet_left) * 3 + fields.tuplet_sum)
         row += fields.unit * effects.situations
-        row = np.where((chosen >= 0) & effects.even.take(tuplet), effects.same_row + chosen, row)
-        rests = (fields.unit * (effects.none + 1) + tuplet) * effects.rest_size + tuplet_left
-        budget = left - effects.rests.take(rests)
+        budget = left
+        if int(tuplet.min()) < effects.none:
+            row = np.where((chosen >= 0) & effects.even.take(tuplet), effects.same_row + chosen, row)
+            rests = (fields.unit * (effects.none + 1) + tuplet) * effects.rest_size + tuplet_left
+            budget = left - effects.rests.take(rests)
         valid = effects.needs.take(row, 0) <= budget[:, None]
-        return _View(left - fields.dur, target == FOREVER, valid, crowd, meter, key, flat)
+        return _View(left - fields.dur, target == FOREVER, valid, crowd, meter, key)
 
-    def _over(self, fields: _Fields) -> Array:
+    def _over(self, fields: _Fields, at_bar: Array, multi: bool) -> Array:
         """(b,) whether all bars are written: nothing but the end may follow."""
-        done = (fields.final == 1) & ((fields.voicing != MULTI) | (fields.voice + 1 >= fields.voices))
+        done: Array = fields.final == 1
+        begun: Array = at_bar & (fields.voicing == SINGLE)
+        if multi:
+            done &= (fields.voicing != MULTI) | (fields.voice + 1 >= fields.voices)
+            begun |= fields.where == VOICE
         if self.bars:
             done |= fields.rounds >= self.bars
-        begun: Array = ((fields.where == BAR) & (fields.voicing == SINGLE)) | (fields.where == VOICE)
         return begun & done
 
-    def _may_end(self, fields: _Fields, notes: Array) -> Array:
-        voice, voices = fields.voice, fields.voices
-        single = (fields.voicing == SINGLE) & (fields.where == BAR)
-        complete = np.where(voices > 0, voice + 1 == voices, voice > 0)
-        multi = (fields.voicing == MULTI) & (fields.where == VOICE) & complete
-        ends: Array = (single | multi) & (fields.rounds > 0) & notes & (fields.owed == 0)
+    def _may_end(self, fields: _Fields, on: _Fields, at_bar: Array, multi: bool) -> Array:
+        ends: Array = at_bar & (fields.voicing == SINGLE)
+        if multi:
+            complete = np.where(on.voices, fields.voice + 1 == fields.voices, on.voice)
+            ends |= (fields.voicing == MULTI) & (fields.where == VOICE) & complete
+        ends &= on.rounds & on.notes & ~on.owed
         return ends & (fields.rounds >= self.bars) if self.bars else ends
 
-    def _last_round(self, fields: _Fields) -> Array:
+    def _last_round(self, fields: _Fields, on: _Fields) -> Array:
         """(b,) whether no bar may follow the one that is being written."""
-        last: Array = fields.final == 1
+        last: Array = on.final
         return last | (fields.rounds + 1 >= self.bars) if self.bars else last
 
-    def _may_close(self, fields: _Fields, view: _View, last: Array, pending: Array, notes: Array) -> Array:
+    def _may_close(self, fields: _Fields, on: _Fields, view: _View, last: Array, idle: Array) -> Array:
         """(b,) whether a bar line may stand after the last event, were it settled."""
-        lead = fields.voice == 0
-        sound = notes & ~pending
+        sound = on.notes & idle
         short = sound & last if self.bars else sound
-        free: Array = (view.room == 0) | view.free | (lead & (short | (fields.rounds == 0)))
-        return free & (fields.pos + fields.dur > 0) & (~last | sound)
+        free: Array = (view.room == 0) | view.free | ((short | ~on.rounds) & ~on.voice)
+        return free & (on.pos | on.dur) & (~last | sound)
 
-    def _tuplets(self, fields: _Fields, view: _View, free: Array, spare: Array) -> Array:
+    def _tuplets(self, fields: _Fields, view: _View, marks: Array, spare: Array | None) -> Array:
         fits: Array = self.effects.least.take(fields.unit, 0) <= view.room[:, None]
-        fits &= free[:, None]
-        if self.length:
+        fits &= marks[:, None]
+        if spare is not None:
             fits &= (spare - 8)[:, None] > self.tuplet_tokens
         return fits
 
@@ -268,12 +277,22 @@ class AbcGrammar:
         mask[at, wanted[at] + self.tables.meters.start] = True
         return follows
 
-    def _pitches(self, mask: Array, state: State, fields: _Fields, view: _View, starts: Array, spare: Array) -> None:
-        crowd, chord = view.crowd, fields.where == CHORD
-        plain = starts & (crowd == 0)
-        grace = (fields.where == GRACE) & (fields.graces < MOST_GRACES)
+    def _pitches(
+        self,
+        mask: Array,
+        state: State,
+        fields: _Fields,
+        view: _View,
+        plain: Array,
+        starts: Array,
+        chord: Array,
+        graces: Array,
+        calm: Array,
+    ) -> None:
+        crowd = view.crowd
+        grace = graces & (fields.graces < MOST_GRACES)
         if self.length:
-            grace &= (fields.graces == 0) | (spare > 8)
+            grace &= (fields.graces == 0) | calm
         mask[:, self.tables.pitches] = (plain | grace)[:, None]
         at = (chord | (starts & (crowd == 1))).nonzero()[0]
         if not len(at):
@@ -296,9 +315,9 @@ class AbcGrammar:
         low = midi == lowest
         rising = (midi > fields.chord_last[at, None]) & (midi <= lowest) & ((count > 0) | (midi < 108))
         rising &= low | (count + left < MOST_CHORD)
-        if self.length:
+        if calm is not _PLENTY:
             # When tokens run short a chord takes no more than it must.
-            rising &= low | ((count + left < 2) & (lowest == 128)) | (spare[at] > 8)[:, None]
+            rising &= low | ((count + left < 2) & (lowest == 128)) | calm[at, None]
         rising &= chord
         mask[at, self.tables.pitches] = rising | single
         mask[at, self.tables.id["]"]] = (chord & (count > 1) & (left == 0))[:, 0]
@@ -318,28 +337,33 @@ class AbcGrammar:
             chosen = chosen & (~hurry[:, None] | (self.effects.lengths == longest[:, None]))
         mask[:, self.tables.lengths] = chosen[:, :-1] & wanted[:, None]
 
-    def _voice_words(self, mask: Array, fields: _Fields, spare: Array, over: Array) -> None:
+    def _voice_words(self, mask: Array, fields: _Fields, spare: Array | None, over: Array) -> None:
         names = np.arange(VOICES)
         at = fields.where == VOICE
         voice, voices = fields.voice[:, None], fields.voices[:, None]
         known = names == np.where(voice + 1 >= voices, 0, voice + 1)
-        more = (names == voice + 1) & ((spare > 3 * FILL * max(self.bars, 1))[:, None] | (voice == 0))
+        more = names == voice + 1
+        if spare is not None:
+            more &= (spare > 3 * FILL * max(self.bars, 1))[:, None] | (voice == 0)
         unknown = more | ((names == 0) & (voice > 0))
         done = over[:, None] & (((voice + 1 >= voices) & (voices > 0)) | ((voices == 0) & (voice > 0)))
         mask[:, self.tables.voices] |= at[:, None] & np.where(voices > 0, known, unknown) & ~done
 
-    def _spare(self, fields: _Fields) -> Array:
-        """(b,) tokens left beyond those that a clean end may still need."""
+    def _spare(self, fields: _Fields, multi: bool) -> Array | None:
+        """(b,) tokens left beyond those that a clean end may still need; None where all that is asked for is there."""
         if not self.length:
-            return np.full_like(fields.used, FOREVER)
-        multi = fields.voicing == MULTI
-        need = _NEED.take(fields.where) + 2 * fields.tuplet_left + fields.owed
+            return None
+        spent = fields.used + fields.owed
+        if not multi and not self.bars and int(spent.max()) + _MOST_NEED + 5 * FILL < self.length:
+            return None
+        need = _NEED.take(fields.where) + 2 * fields.tuplet_left
         need += (fields.where == CHORD) * np.minimum(fields.held, 2)
-        voices = np.where(multi, np.maximum(np.maximum(fields.voices, fields.voice + 1), 2), 1)
-        need += np.where(multi, FILL * (voices - fields.voice), 0)
+        severals = fields.voicing == MULTI
+        voices = np.where(severals, np.maximum(np.maximum(fields.voices, fields.voice + 1), 2), 1)
+        need += np.where(severals, FILL * (voices - fields.voice), 0)
         if self.bars:
             need += np.maximum(self.bars - fields.rounds, 0) * voices * FILL
-        return self.length - fields.used - need
+        return self.length - spent - need
 
     # What a token changes
 
@@ -419,7 +443,7 @@ class AbcGrammar:
             dash=(old.dash & ~(inner | opens)) | dash,
         )
         return {
-            "fields": torch.from_numpy(np.stack(new, 1)),
+            "fields": _packed(new),
             "voices": torch.from_numpy(voices),
             "alters": torch.from_numpy(alters),
             "pitches": torch.from_numpy(pitches),
@@ -507,6 +531,30 @@ def _fields(state: State) -> _Fields:
     return _Fields(*state["fields"].numpy().T)
 
 
-_SETTLED = np.isin(np.arange(VOICE + 1), (SIZED, TIED))
-_BEFORE = np.isin(np.arange(VOICE + 1), (BAR, METER, KEY, TUPLET, GRACED))
+def _packed(fields: _Fields) -> Tensor:
+    """(b f), on the memory of (f b), in which each field lies together."""
+    return torch.from_numpy(np.concatenate(fields).reshape(len(fields), -1).T)
+
+
+_PLACES = np.stack(
+    [
+        np.isin(np.arange(VOICE + 1), places) != other
+        for places, other in (
+            ((BAR,), False),
+            ((BAR, METER, KEY, TUPLET, GRACED), False),
+            ((SIZED, TIED), False),
+            ((EVENT,), False),
+            ((CHORD,), False),
+            ((GRACED,), True),
+            ((TUPLET,), True),
+            ((KEY,), True),
+            ((TIED,), True),
+            ((HEAD_M, HEAD_L, HEAD_K), False),
+        )
+    ],
+    axis=1,
+)
+_PLANES = np.arange(0, 3 * VOICES, VOICES)[:, None]
+_PLENTY = np.ones(1, dtype=bool)
 _NEED = 8 + np.maximum(3 - np.arange(VOICE + 1), 0) + 4 * (np.arange(VOICE + 1) == CHORD)
+_MOST_NEED = int(_NEED.max()) + 2 * max(r for _, _, r in TUPLETS) + 2

@@ -1,19 +1,41 @@
 """The grammar of REMI and TSD: whole notes in rising order of time and pitch, none while its own pitch sounds.
 
 Under it every piece drawn decodes to the notes that its tokens name, on the grid and in bars of their meter, and
-encoding that music gives them back. Each step looks up tables of what the tokens do (token_effects.py).
+encoding that music gives them back. Each step looks up tables of what the tokens do (token_effects.py); on so few
+numbers NumPy, on the memory of the tensors, takes a third of the time.
 
 Shapes: b batch, v vocabulary, m meters, n notes of all tokens, k notes of one token at most.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.grammar import State
 from plugins.tokenizers.token_effects import HEAD, Effect, Phase, Vocabulary, effect
+
+Array = NDArray[Any]
+
+
+class _Fields(NamedTuple):
+    """The numbers (b,) of a state; flags are 0 and 1."""
+
+    phase: Array
+    meter: Array
+    now: Array
+    anchor: Array  # remi: where the bar begins; tsd: where the last meter was told
+    position: Array
+    bars: Array  # remi: told; tsd: before the anchor
+    last_key: Array
+    program: Array
+    open_key: Array
+    notes: Array
+    blank: Array
+    tokens: Array
 
 
 class NoteGrammar:
@@ -25,158 +47,215 @@ class NoteGrammar:
             raise ValueError(f"bars is {bars} and length {length}; expected 0 (open) or more")
         if 0 < length < needs[Phase.START]:
             raise ValueError(f"length is {length} tokens; one note alone takes {needs[Phase.START]}")
-        self.tables = tables
         self.eos_id, self.bars, self.length = eos_id, bars, length
-        self.needs = torch.tensor(needs, dtype=torch.int32)
+        self.most_needed = max(needs)
         self.remi = tables.vocabulary.bars
+        self.look = _LookUp(tables, needs)
 
     def begin(self, batch: int) -> State:
         """The state of `batch` pieces without tokens."""
-        tables = self.tables
-        meter = len(tables.bar) - 1
-        zero = torch.zeros(batch, dtype=torch.int32)
+        look = self.look
+        meter = len(look.bar) - 1
+        fields = dict.fromkeys(_Fields._fields, 0)
+        fields |= {"phase": int(Phase.START), "meter": meter, "position": -1, "last_key": -1, "open_key": -1}
+        fields["anchor"] = -int(look.bar[meter]) if self.remi else 0  # remi's first bar token leads to 0
         return {
-            "phase": torch.full((batch,), int(Phase.START)),
-            "meter": torch.full((batch,), meter),
-            "now": zero,
-            # remi's first bar token leads to 0; tsd's anchor is where the last meter was told
-            "anchor": zero - (int(tables.bar[meter]) if self.remi else 0),
-            "position": zero - 1,
-            "bars": zero,  # remi: told; tsd: before the anchor
-            "last_key": zero - 1,
-            "program": zero,
-            "open_key": zero - 1,
-            "busy": torch.zeros(batch, tables.keys + 1, dtype=torch.int32),  # until when each key sounds
-            "notes": zero.bool(),
-            "blank": zero.bool(),
-            "tokens": zero,
+            "fields": torch.tensor([list(fields.values())]).repeat(batch, 1),
+            "busy": torch.zeros(batch, look.keys + 1, dtype=torch.int64),  # until when each key sounds
         }
 
     def allowed(self, state: State) -> Tensor:
         """(b v) bool: what may come next."""
-        tables = self.tables
-        meter, now = state["meter"], state["now"]
-        after = tables.phases[state["phase"]]  # b v
-        result = (after >= 0) & tables.fits[meter]
-        result &= tables.first_position > state["position"][:, None]
-        result &= tables.first_key > state["last_key"][:, None]
-        result &= ~(tables.blank & state["blank"][:, None])
-        if len(tables.heads):
-            key = self._head_keys(state)  # b heads
-            free = state["busy"].gather(1, key.long()) <= now[:, None]
-            rises = (key > state["last_key"][:, None]) & (key < tables.second_key)
-            result[:, tables.heads] &= free & rises
-        self._keep_apart(state, result)
-        if len(tables.told):
-            passed = now[:, None] + tables.meter_at[meter] - state["anchor"][:, None]  # b told
-            result[:, tables.told] &= passed % tables.bar[meter][:, None] == 0
+        look, fields, busy = self.look, _fields(state), state["busy"].numpy()
+        meter, now = fields.meter, fields.now
+        result = look.opens.take(fields.phase * len(look.bar) + meter, 0)
+        result &= look.first_position > fields.position[:, None]
+        result &= look.first_key > fields.last_key[:, None]
+        if look.blanks:
+            result &= ~(look.blank & (fields.blank == 1)[:, None])
+        if len(look.heads):
+            key = fields.program[:, None] * 128 + look.head_pitch  # b heads: for the program told before
+            free = np.take_along_axis(busy, key, 1) <= now[:, None]
+            rises = (key > fields.last_key[:, None]) & (key < look.second_key)
+            result[:, look.heads] &= free & rises
+        self._keep_apart(fields, busy, result)
+        if len(look.told):
+            passed = now[:, None] + look.meter_at.take(meter, 0) - fields.anchor[:, None]  # b told
+            result[:, look.told] &= passed % look.bar.take(meter)[:, None] == 0
         if self.bars:
-            result &= self._bar_after(state) < self.bars
+            result &= self._bar_after(fields) < self.bars
         if self.length:
-            left = self.length - 1 - state["tokens"][:, None]
-            result &= self.needs[after.clamp(min=0)] <= left
-        return self._ended(state, result)
+            left = self.length - 1 - fields.tokens
+            if int(left.min()) < self.most_needed:
+                result &= look.needs.take(fields.phase, 0) <= left[:, None]
+        return torch.from_numpy(self._ended(fields, result))
 
-    def _head_keys(self, state: State) -> Tensor:
-        """(b heads): keys of the pitches that tokens begin with, for the program told before."""
-        return state["program"][:, None] * 128 + self.tables.head_pitch
-
-    def _keep_apart(self, state: State, result: Tensor) -> None:
+    def _keep_apart(self, fields: _Fields, busy: Array, result: Array) -> None:
         """Takes from `result` (b v) the tokens in which a note would begin while its key sounds."""
-        tables, meter = self.tables, state["meter"]
-        base = torch.stack((state["now"], state["anchor"]), dim=1)  # b 2
-        if len(tables.note_owner):
-            onset = base[:, tables.note_anchored] + tables.note_onset[meter]  # b n
-            clash = state["busy"][:, tables.note_key] > onset
-            _strike(result, tables.note_owner, clash)
-        if len(tables.mixed_owner):
-            end = base[:, :1] + tables.mixed_end[meter]
-            _strike(result, tables.mixed_owner, end > base[:, 1:] + tables.mixed_onset[meter])
-        if len(tables.after_owner):
+        look, meter, now, anchor = self.look, fields.meter, fields.now[:, None], fields.anchor[:, None]
+        if look.one_note:
+            result[:, look.note_tokens] &= busy[:, look.note_keys] <= now
+        elif look.notes:
+            onset = np.where(look.note_anchored, anchor, now) + look.note_onset.take(meter, 0)  # b n
+            look.notes.strike(result, busy.take(look.note_key, 1) > onset)
+        if look.mixed:
+            look.mixed.strike(result, now + look.mixed_end.take(meter, 0) > anchor + look.mixed_onset.take(meter, 0))
+        if look.after:
             # a note that a token ends or begins by its head must not sound when the token repeats its key
-            head = torch.where(
-                tables.after_head >= 0, state["program"][:, None] * 128 + tables.after_head, state["open_key"][:, None]
-            )
-            end = base[:, :1] + tables.after_end[meter]
-            onset = base[:, tables.after_anchored] + tables.after_onset[meter]
-            _strike(result, tables.after_owner, (head == tables.after_key) & (end > onset))
+            told = fields.program[:, None] * 128 + look.after_head
+            head = np.where(look.after_head >= 0, told, fields.open_key[:, None])
+            onset = np.where(look.after_anchored, anchor, now) + look.after_onset.take(meter, 0)
+            look.after.strike(result, (head == look.after_key) & (now + look.after_end.take(meter, 0) > onset))
 
-    def _bar_after(self, state: State) -> Tensor:
+    def _bar_after(self, fields: _Fields) -> Array:
         """(b v): index of the bar in which each token leaves the music."""
-        tables, meter = self.tables, state["meter"]
+        look, meter = self.look, fields.meter
+        told: Array = look.bars.take(meter, 0)
+        before = fields.bars[:, None]
         if self.remi:
-            return state["bars"][:, None] + tables.bars[meter] - 1
-        now, anchor = state["now"][:, None], state["anchor"][:, None]
-        bar = tables.bar[meter][:, None]
-        moved = now + tables.now[meter]
-        index = state["bars"][:, None] + (moved - anchor) // bar
-        if len(tables.told):
-            t = tables.told
-            before = state["bars"][:, None] + (now + tables.meter_at[meter] - anchor) // bar + tables.bars[meter][:, t]
-            length = tables.bar[tables.meter[meter][:, t]]
-            index[:, t] = before + (moved[:, t] - now - tables.anchor[meter][:, t]) // length
+            return before + told - 1
+        now, anchor = fields.now[:, None], fields.anchor[:, None]
+        bar = look.bar.take(meter)[:, None]
+        moved = now + look.now.take(meter, 0)
+        index: Array = before + (moved - anchor) // bar
+        if len(look.told):
+            t = look.told
+            first = before + (now + look.meter_at.take(meter, 0) - anchor) // bar + told[:, t]
+            length = look.bar[look.meter.take(meter, 0)[:, t]]
+            index[:, t] = first + (moved[:, t] - now - look.anchor.take(meter, 0)[:, t]) // length
         return index
 
-    def _bar(self, state: State) -> Tensor:
+    def _bar(self, fields: _Fields) -> Array:
         """(b,): index of the bar in which the music stands."""
         if self.remi:
-            return state["bars"] - 1
-        return state["bars"] + (state["now"] - state["anchor"]) // self.tables.bar[state["meter"]]
+            return fields.bars - 1
+        passed: Array = (fields.now - fields.anchor) // self.look.bar.take(fields.meter)
+        return fields.bars + passed
 
-    def _ended(self, state: State, result: Tensor) -> Tensor:
+    def _ended(self, fields: _Fields, result: Array) -> Array:
         """Adds eos where the piece may end, and where nothing else is left: all pitches sound, or no token is."""
-        complete = (state["phase"] == int(Phase.NOTE)) & state["notes"]
-        ends = complete & (self._bar(state) >= self.bars - 1) if self.bars else complete
-        stuck = ~result.any(1)
-        result[:, self.eos_id] = ends | stuck
+        ends = (fields.phase == int(Phase.NOTE)) & (fields.notes == 1)
+        if self.bars:
+            ends &= self._bar(fields) >= self.bars - 1
+        result[:, self.eos_id] = ends | ~result.any(1)
         return result
 
     def advance(self, state: State, ids: Tensor) -> State:
         """The state after one more token (b,) a row."""
-        tables, meter, now, anchor = self.tables, state["meter"], state["now"], state["anchor"]
-        after = tables.phases[state["phase"], ids].long()
-        end_of = (meter, ids)
-        moved = torch.where(tables.anchored[ids], anchor, now) + tables.now[end_of]
+        look, old, id = self.look, _fields(state), ids.numpy()
+        now, anchor = old.now, old.anchor
+        busy = state["busy"].numpy().copy()
+        under = old.meter * look.size + id  # where the effects under the meter are
+        meter, moves, shift, bars, head_end, meter_at = look.under.take(under, 0).T
+        anchored, position, program, head_pitch, closes, last, opened, plays, blank, tells = look.alone.take(id, 0).T
+        after = look.phases.take(old.phase * look.size + id)
+        moved = np.where(anchored, anchor, now) + moves
         if self.remi:
-            place = anchor + tables.anchor[end_of]
-            bars = state["bars"] + tables.bars[end_of]
+            place, bars = anchor + shift, old.bars + bars
         else:
-            told = tables.tells[ids]
-            place = torch.where(told, now + tables.anchor[end_of], anchor)
-            passed = (now + tables.first_meter_at[end_of] - anchor) // tables.bar[meter]
-            bars = state["bars"] + torch.where(told, passed + tables.bars[end_of], 0)
-        begins = tables.head_pitch_of[ids] >= 0
-        head = torch.where(begins, state["program"] * 128 + tables.head_pitch_of[ids], state["open_key"])
-        base = torch.stack((now, anchor), dim=1)  # b 2
-        ends = base.gather(1, tables.own_anchored[ids]) + tables.own_end[end_of]  # b k
-        closes = tables.head_closes[ids]
-        keys = torch.cat((tables.own_key[ids], torch.where(closes, head, tables.keys)[:, None].long()), dim=1)
-        ends = torch.cat((ends, (now + tables.head_end[end_of])[:, None]), dim=1)
-        last, opened = tables.last_key[ids], tables.open_key[ids]
-        return {
-            "phase": torch.where(after >= 0, after, state["phase"]),
-            "meter": tables.meter[end_of],
-            "now": moved,
-            "anchor": place,
-            "position": torch.where(tables.position[ids] == -2, state["position"], tables.position[ids]),
-            "bars": bars,
-            "last_key": torch.where(last == _AS_FOUND, state["last_key"], torch.where(last == HEAD, head, last)),
-            "program": torch.where(tables.program[ids] < 0, state["program"], tables.program[ids]),
-            "open_key": torch.where(opened == _AS_FOUND, state["open_key"], torch.where(opened == HEAD, head, opened)),
-            "busy": state["busy"].scatter_reduce(1, keys, ends, "amax"),
-            "notes": state["notes"] | (after == int(Phase.NOTE)) | tables.plays[ids],
-            "blank": tables.blank[ids],
-            "tokens": state["tokens"] + 1,
-        }
+            place = np.where(tells, now + shift, anchor)
+            passed = (now + meter_at - anchor) // look.bar.take(old.meter)
+            bars = old.bars + tells * (passed + bars)
+        head = np.where(head_pitch >= 0, old.program * 128 + head_pitch, old.open_key)
+        flat = busy.reshape(-1)
+        row = np.arange(0, flat.size, look.keys + 1)
+        key = row + np.where(closes, head, look.keys)
+        flat[key] = np.maximum(flat[key], now + head_end)
+        if look.own:
+            ends = np.where(look.own_anchored.take(id, 0), anchor[:, None], now[:, None])  # b k
+            ends = ends + look.own_end.take(under, 0)
+            np.maximum.at(flat, row[:, None] + look.own_key.take(id, 0), ends)
+        new = _Fields(
+            phase=np.where(after >= 0, after, old.phase),
+            meter=meter,
+            now=moved,
+            anchor=place,
+            position=np.where(position == -2, old.position, position),
+            bars=bars,
+            last_key=np.where(last == _AS_FOUND, old.last_key, np.where(last == HEAD, head, last)),
+            program=np.where(program < 0, old.program, program),
+            open_key=np.where(opened == _AS_FOUND, old.open_key, np.where(opened == HEAD, head, opened)),
+            notes=old.notes | plays | (after == int(Phase.NOTE)),
+            blank=blank,
+            tokens=old.tokens + 1,
+        )
+        return {"fields": _packed(new), "busy": torch.from_numpy(busy)}
 
 
 _AS_FOUND = -3
 
 
-def _strike(result: Tensor, owners: Tensor, bad: Tensor) -> None:
-    """Clears `result` (b v) at the owners (n,) of what is bad (b n)."""
-    hits = torch.zeros(result.shape, dtype=torch.uint8).index_add_(1, owners, bad.to(torch.uint8))
-    result &= hits == 0
+def _fields(state: State) -> _Fields:
+    return _Fields(*state["fields"].numpy().T)
+
+
+def _packed(fields: _Fields) -> Tensor:
+    """(b f), on the memory of (f b), in which each field lies together."""
+    return torch.from_numpy(np.concatenate(fields).reshape(len(fields), -1).T)
+
+
+class _Owners:
+    """The tokens that entries of a list belong to, in rising order."""
+
+    def __init__(self, owners: Tensor) -> None:
+        self.tokens, self.starts = np.unique(owners.numpy(), return_index=True)
+
+    def __bool__(self) -> bool:
+        return len(self.tokens) > 0
+
+    def strike(self, result: Array, bad: Array) -> None:
+        """Clears `result` (b v) at the tokens of what is bad (b n)."""
+        result[:, self.tokens] &= ~np.logical_or.reduceat(bad, self.starts, axis=1)
+
+
+class _LookUp:
+    """The tables as a step asks for them: rows by phase and meter, by meter and token, and by token."""
+
+    def __init__(self, tables: "Tables", needs: Sequence[int]) -> None:
+        def plain(*names: str) -> list[Array]:
+            return [getattr(tables, name).numpy().astype(np.int64) for name in names]
+
+        phases = tables.phases.numpy()
+        self.size = phases.shape[1]
+        self.keys = tables.keys
+        opens = (phases >= 0)[:, None] & tables.fits.numpy()  # phase m v
+        self.opens = opens.reshape(-1, self.size)
+        self.phases = phases.astype(np.int64).ravel()
+        self.needs = np.array(needs)[np.maximum(phases, 0)]  # phase v
+        self.blank, self.told = tables.blank.numpy(), tables.told.numpy()
+        self.blanks = bool(self.blank.any())
+        self.first_position, self.first_key = tables.first_position.numpy(), tables.first_key.numpy()
+        self.heads = tables.heads.numpy()
+        self.head_pitch, self.second_key, self.bar = plain("head_pitch", "second_key", "bar")
+        self.meter, self.now, self.anchor, self.bars = plain("meter", "now", "anchor", "bars")
+        (self.meter_at,) = plain("meter_at")
+        under = plain("meter", "now", "anchor", "bars", "head_end", "first_meter_at")
+        self.under = np.stack(under, -1).reshape(-1, len(under))  # (m v) 6
+        names = ("anchored", "position", "program", "head_pitch_of", "head_closes", "last_key", "open_key", "plays")
+        self.alone = np.stack(plain(*names, "blank", "tells"), -1)  # v 10
+        self.own_key, self.own_end = plain("own_key", "own_end")
+        self.own_anchored = tables.own_anchored.numpy() == 1
+        self.own = bool((self.own_key < self.keys).any())
+        self.own_end = self.own_end.reshape(-1, self.own_end.shape[-1])  # (m v) k
+        self.notes, self.mixed, self.after = map(_Owners, (tables.note_owner, tables.mixed_owner, tables.after_owner))
+        self.note_key, self.note_onset = plain("note_key", "note_onset")
+        self.note_anchored, self.after_anchored = tables.note_anchored.numpy() == 1, tables.after_anchored.numpy() == 1
+        self.mixed_end, self.mixed_onset = plain("mixed_end", "mixed_onset")
+        self.after_key, self.after_onset, self.after_end, self.after_head = plain(
+            "after_key", "after_onset", "after_end", "after_head"
+        )
+        # Without byte pairs each pitch is a token: one note that begins now, in the order of the keys.
+        owners, keys = tables.note_owner.numpy(), self.note_key
+        self.one_note = bool(
+            len(owners)
+            and (np.diff(owners) == 1).all()
+            and (np.diff(keys) == 1).all()
+            and not self.note_anchored.any()
+            and not self.note_onset.any()
+        )
+        if self.one_note:
+            self.note_tokens = slice(int(owners[0]), int(owners[-1]) + 1)
+            self.note_keys = slice(int(keys[0]), int(keys[-1]) + 1)
 
 
 class Tables:
