@@ -74,7 +74,7 @@ def encode_all(
             warm=partial(tokenizer_of, build, folder / "tokenizer"),
         ):
             if isinstance(result, Failure):
-                why = result.reason.removeprefix(f"{item.path}: ")
+                why = result.reason.removeprefix(f"{item.path}#{item.index}: ").removeprefix(f"{item.path}: ")
                 done.append(Encoded(names[item], 0, failure=why, limited=result.limited))
             else:
                 tokens.write(result.ids.astype(dtype).tobytes())

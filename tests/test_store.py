@@ -428,6 +428,13 @@ def test_notes_that_the_tokens_do_not_tell_are_counted(tmp_path: Path) -> None:
     assert store.manifest["remarks"] == len(remarks) > 0 and "even.mid" not in remarks
 
 
+def test_a_tune_of_a_book_is_refused_by_its_short_name(tmp_path: Path) -> None:
+    write(tmp_path, range(4))
+    (tmp_path / "book.abc").write_text(BOOK.replace("GBd|", "GBg''''|"))
+    store = prepared(tmp_path)
+    assert store.failures_path.read_text() == "book.abc#1: pitch 127 is beyond this tokenizer\n"
+
+
 class OnTheGrid(ToyTokenizer):
     """Refuses every piece as the ABC writer does."""
 
