@@ -16,7 +16,9 @@ State = dict[str, Tensor]  # the first dimension of every tensor is the batch
 class Backbone(Protocol):
     """A causal sequence model without embedding and head; in practice an `nn.Module`.
 
-    One method trains (`state=None`), prefills (`init_state` and a prompt) and steps (`l == 1`).
+    One method trains (`state=None`), prefills (`init_state` and a prompt) and steps (`l == 1`). Optional:
+    `embedding_std`, the standard deviation of a new embedding's entries (0.02 otherwise), for a backbone that does not
+    normalize what it is given.
     """
 
     dim: int

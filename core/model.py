@@ -30,8 +30,9 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(rows, backbone.dim)
         self.backbone: Any = backbone  # a Backbone that is a module, which no type can say
         self.head = nn.Linear(backbone.dim, rows, bias=False)
-        for weight in (self.embedding.weight, self.head.weight):
-            nn.init.normal_(weight, std=_INIT_STD)
+        stds = getattr(backbone, "embedding_std", _INIT_STD), _INIT_STD
+        for weight, std in zip((self.embedding.weight, self.head.weight), stds, strict=True):
+            nn.init.normal_(weight, std=std)
             nn.init.zeros_(weight[vocab_size:].detach())
         if tie:
             self.head.weight = self.embedding.weight

@@ -177,7 +177,9 @@ class LanguageModelSupervisor(Supervisor):
         return self.concluded
 
     def identity(self) -> dict[str, str]:
-        return {"data": self.store.folder.name, "tokenizer": self.tokenizer.fingerprint()}
+        files = self.store.manifest["files"]
+        data = "-".join(files[name]["sha256"][:16] for name in ("tokens.bin", "offsets.npy"))
+        return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
 
     def evaluate(self) -> dict[str, Any]:
         self.load_best()

@@ -24,6 +24,16 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
             f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {abs(change):.1f} % {side} it"
         )
     bad, out = manifest["failures"], manifest["left_out"]
+    untold = {
+        split: counts["notes"] - counts["notes_told"]
+        for split, counts in manifest["counts"].items()
+        if counts["notes"] > counts["notes_told"]
+    }
+    if untold:
+        parts = ", ".join(
+            f"{count:,} of {manifest['counts'][split]['notes']:,} in {split}" for split, count in untold.items()
+        )
+        lines.append(f"not told     notes that the tokenizer drops, though they count above: {parts}")
     if bad or out:
         lines.append(f"not used     {bad} files that could not be read or told, {out} near-duplicates: see {failures}")
     lines += [f"samples      {path}" for path in samples]

@@ -50,7 +50,7 @@ def prepare(options: argparse.Namespace) -> int:
     supervisor.load_data()
     store = supervisor.store
     for split, counts in store.manifest["counts"].items():
-        print(f"{split:<6} " + ", ".join(f"{value:,.0f} {key}" for key, value in counts.items()))
+        print(f"{split:<6} " + ", ".join(f"{value:,.0f} {key.replace('_', ' ')}" for key, value in counts.items()))
     bad, out = store.manifest["failures"], store.manifest["left_out"]
     print(f"{bad} files not used, {out} near-duplicates left out: {store.failures_path}")
     print(f"store  {store.folder}")

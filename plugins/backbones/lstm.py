@@ -23,12 +23,26 @@ class Lstm(nn.Module):
     """The backbone. Pieces packed into a row are laid out as rows of their own, so that every reset is a fresh row."""
 
     packs = True
+    embedding_std = 0.2  # nothing here normalizes x: from smaller entries the gates hardly move and learning stalls
 
     def __init__(self, hparams: LstmHParams) -> None:
         super().__init__()
         self.dim = hparams.dim
         self.layers = nn.ModuleList(nn.LSTM(hparams.dim, hparams.dim, batch_first=True) for _ in range(hparams.layers))
         self.dropout = nn.Dropout(hparams.dropout)
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Fresh weights: orthogonal recurrent and Xavier input matrices gate by gate, and forget gates that begin open
+        (bias 1; Gers et al. 2000), so that gradients last from the start."""
+        for name, parameter in self.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
+                parameter[self.dim : 2 * self.dim] = float("bias_ih" in name)
+            else:
+                for gate in parameter.chunk(4):
+                    (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(gate)
 
     def forward(
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
