@@ -63,7 +63,7 @@ class Effects:
         self._lengths(tables)
 
     def _happenings(self) -> None:
-        """`leads` and `voicing` by code; `flags` (code, 14) in the order in which the grammar unpacks them."""
+        """`leads` and `voicing` by code; `flags` (code, 15) in the order in which the grammar unpacks them."""
         kind, where, voicing = np.meshgrid(np.arange(len(Kind)), np.arange(PLACES), np.arange(VOICINGS), indexing="ij")
         head, in_chord, in_grace = where < BAR, where == CHORD, where == GRACE
         pitch, tie, rest, bar = (kind == k for k in (Kind.PITCH, Kind.TIE, Kind.REST, Kind.BAR))
@@ -95,8 +95,8 @@ class Effects:
         flags: tuple[Array, ...]
         flags = (event, event & ~closes, single, pitch & in_chord, opens, closes, outer, tie & in_chord)
         flags += (bar, voice, pitch & in_grace, kind == Kind.GRACE, kind == Kind.TUPLET, event | (kind == Kind.LENGTH))
+        flags += (np.isin(kind, (Kind.METER, Kind.UNIT, Kind.KEY)),)
         self.flags = np.stack([flag.ravel() for flag in flags], 1)  # code f
-        self.fields = np.isin(np.arange(len(Kind)), (Kind.METER, Kind.UNIT, Kind.KEY))  # k
 
     def _pitches(self, tables: Tables) -> None:
         """The step, base and sign of each id, and what each key does to each step."""
@@ -127,6 +127,8 @@ class Effects:
         self.no_unit = len(unit32) - 1
         self.lengths = lengths
         self.plain = len(lengths) - 1  # the column of the length that has no word
+        self.mark = np.full(tables.size, self.none)
+        self.mark[tables.tuplets] = np.arange(self.none)
         self.column = np.full(tables.size, self.plain)
         self.column[tables.lengths] = np.arange(self.plain)
         triplet = (p == 3) & (q == 2)

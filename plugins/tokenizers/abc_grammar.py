@@ -310,7 +310,11 @@ class AbcGrammar:
             uncovered = ties & ~pitches[at, HELD]
             left = uncovered.sum(1, keepdims=True)
             lowest = np.where(left > 0, uncovered.argmax(1)[:, None], 128)
-            single = starts[at, None] & (crowd[at, None] == 1) & np.take_along_axis(ties, midi, 1)
+            single = (
+                starts[at, None]
+                & (crowd[at, None] == 1)
+                & ties.reshape(-1).take(midi + np.arange(0, ties.size, 128)[:, None])
+            )
         count = fields.held[at, None]
         low = midi == lowest
         rising = (midi > fields.chord_last[at, None]) & (midi <= lowest) & ((count > 0) | (midi < 108))
@@ -376,13 +380,14 @@ class AbcGrammar:
         pitches = state["pitches"].numpy().copy()
         flat = rows * (3 * VOICES) + old.voice
         code = effects.code.take(id) + old.where * VOICINGS + old.voicing
-        event, struck, single, inner, opens, closes, outer, dash, bar, voice, graced, grace, tuplet, sized = (
+        event, struck, single, inner, opens, closes, outer, dash, bar, voice, graced, grace, tuplet, sized, fields = (
             effects.flags.take(code, 0).T
         )
         # The pitch that sounds, by the signs in force; other words leave step 0 as it is.
         step = effects.step.take(id)
-        sign = np.where(effects.signed.take(id), effects.alter.take(id), alters[rows, step])
-        alters[rows, step] = sign
+        step += rows * alters.shape[1]
+        sign = np.where(effects.signed.take(id), effects.alter.take(id), alters.take(step))
+        alters.reshape(-1)[step] = sign
         midi = effects.base.take(id) + sign
 
         held, tied, crowd = self._sound(
@@ -409,10 +414,8 @@ class AbcGrammar:
             number, count, rounds = old.voice, old.voices, old.rounds + bar
 
         unit = old.unit
-        kind = effects.kind.take(id)
-        fields = effects.fields.take(kind)
         if fields.any():
-            unit = self._told_fields(voices, old, id, kind, fields)
+            unit = self._told_fields(voices, old, id, effects.kind.take(id))
         anew = (~stays | fields).nonzero()[0]
         if len(anew):
             alters[anew] = effects.alters[voices[anew, 1, number[anew]]]
@@ -457,7 +460,8 @@ class AbcGrammar:
         first = np.arange(0, len(midi) * (VOICES + 2), VOICES + 2)
         sets = pitches.reshape(-1, 128)
         bits = pitches.reshape(-1)
-        ends = (event | outer).nonzero()[0]
+        # An event takes up what was tied; mostly nothing was.
+        ends = (outer | closes | (event & (crowd > 0))).nonzero()[0]
         if len(ends):
             source = np.where(outer, HELD, np.where(closes, CHORD_TIES, old.voice))[ends]
             taken = sets.take(first[ends] + source, 0)
@@ -467,14 +471,16 @@ class AbcGrammar:
         clears = cleared.nonzero()[0]
         if len(clears):
             pitches[clears, HELD:] = False
+        sounds = single | inner
         place = (first + HELD) * 128 + midi
-        bits[place] |= single | inner
-        place = (first + CHORD_TIES) * 128 + np.maximum(old.chord_last, 0)
-        bits[place] |= dash
-        held = old.held * ~cleared + (single | inner)
+        bits[place[sounds]] = True
+        if dash.any():
+            place = (first + CHORD_TIES) * 128 + np.maximum(old.chord_last, 0)
+            bits[place[dash]] = True
+        held = old.held * ~cleared + sounds
         tied = old.tied * ~cleared + dash
         now = np.where(outer, old.held, np.where(closes, old.tied, crowd * ~event))
-        owed = old.owed + now - crowd + 4 * ((now > 0) ^ 0) - 4 * ((crowd > 0) ^ 0)
+        owed = old.owed + now - crowd + 4 * (now > 0) - 4 * (crowd > 0)
         return held, tied, (now, owed)
 
     def _group(
@@ -495,7 +501,7 @@ class AbcGrammar:
             total = np.where(settled, (total + effects.lengths.take(old.told)) % 3, total)
             same = np.where(settled & (same < 0), old.told, same)
         if tuplet.any():
-            mark = np.clip(id - self.tables.tuplets.start, 0, effects.none)
+            mark = effects.mark.take(id)
             group = np.where(tuplet, mark, group)
             left = np.where(tuplet, effects.tuplet_r.take(mark), left)
             total = total * ~tuplet
@@ -515,7 +521,7 @@ class AbcGrammar:
         count = np.where(again, old.voice + 1, old.voices)
         return np.where(voice, chosen, old.voice), count, np.where(onward, 0, rounds)
 
-    def _told_fields(self, voices: Array, old: _Fields, id: Array, kind: Array, fields: Array) -> Array:
+    def _told_fields(self, voices: Array, old: _Fields, id: Array, kind: Array) -> Array:
         """Header fields hold for all voices, later ones for the current one; the units after them."""
         tables = self.tables
         for at, told, start in ((0, Kind.METER, tables.meters.start), (1, Kind.KEY, tables.keys.start)):

@@ -75,7 +75,7 @@ class NoteGrammar:
             result &= ~(look.blank & (fields.blank == 1)[:, None])
         if len(look.heads):
             key = fields.program[:, None] * 128 + look.head_pitch  # b heads: for the program told before
-            free = np.take_along_axis(busy, key, 1) <= now[:, None]
+            free = busy.reshape(-1).take(key + np.arange(0, busy.size, look.keys + 1)[:, None]) <= now[:, None]
             rises = (key > fields.last_key[:, None]) & (key < look.second_key)
             result[:, look.heads] &= free & rises
         self._keep_apart(fields, busy, result)
