@@ -89,7 +89,7 @@ def test_bars_are_right_in_every_meter(kind: str, meter: tuple[int, int]) -> Non
         starts = tokenizer.bar_starts(ids)
         assert len(starts) == 4 and [names[s + 3] for s in starts] == ["Pitch_48"] * 4
     else:
-        assert tokenizer.bar_starts(ids) == [0] + [at for at, name in enumerate(names) if name == "Pitch_48"][1:]
+        assert tokenizer.bar_starts(ids) == [0, *[at for at, name in enumerate(names) if name == "Pitch_48"][1:]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
