@@ -171,16 +171,17 @@ def _prefill(
 
 
 def _advance(grammar: Grammar, prompts: list[list[int]]) -> State:
-    """The grammar's state after each prompt, read token by token; rows whose prompt is over stand still."""
-    state = grammar.begin(len(prompts))
-    for position in range(max(map(len, prompts))):
-        rows = [row for row, prompt in enumerate(prompts) if position < len(prompt)]
-        ids = torch.tensor([prompts[row][position] for row in rows])
+    """The grammar's state after each prompt, read token by token and equal prompts once; shorter ones stand still."""
+    different = list(dict.fromkeys(map(tuple, prompts)))
+    state = grammar.begin(len(different))
+    for position in range(max(map(len, different))):
+        rows = [row for row, prompt in enumerate(different) if position < len(prompt)]
+        ids = torch.tensor([different[row][position] for row in rows])
         part = select(state, rows)
         moved = grammar.advance(part, _beside(ids, part))
         at = {key: torch.tensor(rows, device=value.device) for key, value in state.items()}
         state = {key: value.index_copy(0, at[key], moved[key]) for key, value in state.items()}
-    return state
+    return select(state, [different.index(tuple(prompt)) for prompt in prompts])
 
 
 def _beside(ids: Tensor, state: State) -> Tensor:
