@@ -44,47 +44,47 @@ def compose(name: str, backbone: Any, tokenizer: Any) -> HParams:
 
 
 def mamba_remi() -> HParams:
-    """Mamba-1 of 3.2 M parameters on REMI tokens of Bach's chorales: `python -m supervisors.run --hparams mamba_remi`."""
+    """Mamba-1 on REMI tokens of Bach's chorales, `python -m supervisors.run --hparams mamba_remi`."""
     return compose("mamba_remi", MambaHParams(), RemiHParams())
 
 
 def mamba_tsd() -> HParams:
-    """Mamba-1 of 3.2 M parameters on TSD tokens of Bach's chorales: `python -m supervisors.run --hparams mamba_tsd`."""
+    """Mamba-1 on TSD tokens of Bach's chorales, `python -m supervisors.run --hparams mamba_tsd`."""
     return compose("mamba_tsd", MambaHParams(), TsdHParams())
 
 
 def mamba_abc() -> HParams:
-    """Mamba-1 of 3.2 M parameters on ABC tokens of folk tunes: `python -m supervisors.run --hparams mamba_abc`."""
+    """Mamba-1 on ABC tokens of folk tunes, `python -m supervisors.run --hparams mamba_abc`."""
     return compose("mamba_abc", MambaHParams(), AbcHParams())
 
 
 def transformer_remi() -> HParams:
-    """A Transformer of 3.2 M parameters on REMI tokens of Bach's chorales: `python -m supervisors.run --hparams transformer_remi`."""
+    """A Transformer on REMI tokens of Bach's chorales, `python -m supervisors.run --hparams transformer_remi`."""
     return compose("transformer_remi", TransformerHParams(), RemiHParams())
 
 
 def transformer_tsd() -> HParams:
-    """A Transformer of 3.2 M parameters on TSD tokens of Bach's chorales: `python -m supervisors.run --hparams transformer_tsd`."""
+    """A Transformer on TSD tokens of Bach's chorales, `python -m supervisors.run --hparams transformer_tsd`."""
     return compose("transformer_tsd", TransformerHParams(), TsdHParams())
 
 
 def transformer_abc() -> HParams:
-    """A Transformer of 3.2 M parameters on ABC tokens of folk tunes: `python -m supervisors.run --hparams transformer_abc`."""
+    """A Transformer on ABC tokens of folk tunes, `python -m supervisors.run --hparams transformer_abc`."""
     return compose("transformer_abc", TransformerHParams(), AbcHParams())
 
 
 def lstm_remi() -> HParams:
-    """An LSTM of 3.2 M parameters on REMI tokens of Bach's chorales: `python -m supervisors.run --hparams lstm_remi`."""
+    """An LSTM on REMI tokens of Bach's chorales, `python -m supervisors.run --hparams lstm_remi`."""
     return compose("lstm_remi", LstmHParams(), RemiHParams())
 
 
 def lstm_tsd() -> HParams:
-    """An LSTM of 3.2 M parameters on TSD tokens of Bach's chorales: `python -m supervisors.run --hparams lstm_tsd`."""
+    """An LSTM on TSD tokens of Bach's chorales, `python -m supervisors.run --hparams lstm_tsd`."""
     return compose("lstm_tsd", LstmHParams(), TsdHParams())
 
 
 def lstm_abc() -> HParams:
-    """An LSTM of 3.2 M parameters on ABC tokens of folk tunes: `python -m supervisors.run --hparams lstm_abc`."""
+    """An LSTM on ABC tokens of folk tunes, `python -m supervisors.run --hparams lstm_abc`."""
     return compose("lstm_abc", LstmHParams(), AbcHParams())
 
 
