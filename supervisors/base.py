@@ -192,6 +192,9 @@ class Supervisor:
                 seal(temporary, {**meta, **self.identity()})
                 publish_folder(temporary, target)
                 self.folder.drop_old(self.hparams.checkpoint.keep)
+        except HubError:
+            shutil.rmtree(temporary, ignore_errors=True)  # half a checkpoint would keep a full disk full
+            raise
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its archive writer
             shutil.rmtree(temporary, ignore_errors=True)
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
