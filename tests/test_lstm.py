@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
 
 from hparams.backbones import LstmHParams
 from plugins.backbones.lstm import Lstm, build
@@ -43,31 +42,6 @@ def test_equals_torch_with_the_same_weights(dtype: torch.dtype) -> None:
     gradients = torch.autograd.grad(found.square().sum(), [x, *ours.parameters()])
     for a, b in zip(gradients, torch.autograd.grad(expected.square().sum(), [x, *theirs.parameters()]), strict=True):
         packing.assert_near(a, b, packing.TOLERANCE[dtype])
-
-
-@given(starts=packing.packings())
-@settings(max_examples=12, deadline=None)
-def test_packed_equals_separate(starts: torch.Tensor) -> None:
-    for dtype in DTYPES:
-        packing.packed_equals_separate(lstm(), starts, dtype)
-
-
-@given(starts=packing.packings(most_rows=2))
-@settings(max_examples=5, deadline=None)
-def test_chunks_equal_whole(starts: torch.Tensor) -> None:
-    rows, length = starts.shape
-    for chunks in ([1] * length, [length // 2, length - length // 2] if length > 1 else [1]):
-        packing.chunks_equal_whole(lstm(), starts, chunks, torch.float64, rows)
-    packing.chunks_equal_whole(lstm(), None, [1] * length, torch.float64, rows)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_ragged_prompts_continue_as_alone(dtype: torch.dtype) -> None:
-    packing.ragged_continues_as_alone(lstm(), [7, 2, 1, 5], dtype)
-
-
-def test_a_start_drops_the_state() -> None:
-    packing.start_drops_state(lstm())
 
 
 def test_beyond_max_length_is_an_error() -> None:

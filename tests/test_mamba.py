@@ -162,31 +162,6 @@ def test_equals_transformers_slow_path() -> None:
         packing.assert_near(a, b, 1e-5)
 
 
-@given(starts=packing.packings())
-@settings(max_examples=12, deadline=None)
-def test_packed_equals_separate(starts: Tensor) -> None:
-    for dtype in DTYPES:
-        packing.packed_equals_separate(mamba(), starts, dtype)
-
-
-@given(starts=packing.packings(most_rows=2))
-@settings(max_examples=5, deadline=None)
-def test_chunks_equal_whole(starts: Tensor) -> None:
-    rows, length = starts.shape
-    for chunks in ([1] * length, [length // 2, length - length // 2] if length > 1 else [1]):
-        packing.chunks_equal_whole(mamba(), starts, chunks, torch.float64, rows)
-    packing.chunks_equal_whole(mamba(), None, [1] * length, torch.float64, rows)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_ragged_prompts_continue_as_alone(dtype: torch.dtype) -> None:
-    packing.ragged_continues_as_alone(mamba(), [7, 2, 1, 5], dtype)
-
-
-def test_a_start_drops_the_state() -> None:
-    packing.start_drops_state(mamba())
-
-
 @pytest.mark.parametrize("conv", [1, 2, 6])
 def test_any_number_of_taps(conv: int) -> None:
     starts = torch.tensor([[False, False, True, False, True, True, False]])

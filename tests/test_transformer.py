@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
 
 from hparams.backbones import TransformerHParams
 from plugins.backbones.transformer import Transformer, build
@@ -62,31 +61,6 @@ def test_equals_llama_with_the_same_weights(kv_heads: int) -> None:
     reference = torch.autograd.grad((expected * weight).sum(), [x, *(other[name] for name in names)])
     for a, b in zip(gradients, reference, strict=True):
         packing.assert_near(a, b, 1e-5)
-
-
-@given(starts=packing.packings())
-@settings(max_examples=12, deadline=None)
-def test_packed_equals_separate(starts: torch.Tensor) -> None:
-    for dtype in DTYPES:
-        packing.packed_equals_separate(transformer(), starts, dtype)
-
-
-@given(starts=packing.packings(most_rows=2))
-@settings(max_examples=5, deadline=None)
-def test_chunks_equal_whole(starts: torch.Tensor) -> None:
-    rows, length = starts.shape
-    for chunks in ([1] * length, [length // 2, length - length // 2] if length > 1 else [1]):
-        packing.chunks_equal_whole(transformer(), starts, chunks, torch.float64, rows)
-    packing.chunks_equal_whole(transformer(), None, [1] * length, torch.float64, rows)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_ragged_prompts_continue_as_alone(dtype: torch.dtype) -> None:
-    packing.ragged_continues_as_alone(transformer(), [7, 2, 1, 5], dtype)
-
-
-def test_a_start_drops_the_state() -> None:
-    packing.start_drops_state(transformer())
 
 
 def test_without_a_state_the_mask_is_causal() -> None:
