@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint import load_weights, write_json
-from core.dataset import SPLITS, Split
+from core.checkpoint import checksum, load_weights, write_json
+from core.dataset import Split
 from core.log import logger
 from core.model import LanguageModel
 from core.optim import learning_rate, parameter_groups
@@ -18,11 +18,12 @@ from core.seeds import derive
 from datatools import cache, ngram, pianoroll, scores
 from datatools.batches import Batches, whole
 from hparams.loading import plain
-from supervisors import artefact, precision
+from supervisors import artefact, evaluation, precision
 from supervisors.base import Supervisor
 from supervisors.engine import build_engine
+from supervisors.evaluation_kinds import token_kinds
 from supervisors.logbook import add_picture
-from supervisors.scoring import score
+from supervisors.scoring import PieceScore, records, score_pieces, totals
 from supervisors.start import load_start
 from supervisors.writing import write_samples
 
@@ -69,7 +70,7 @@ class LanguageModelSupervisor(Supervisor):
         if not self.ranks.first:
             self.store = prepare(progress=False)
         self.tokenizer = artefact.build_tokenizer(self.manager, hparams, self.store.tokenizer_folder)
-        self.notes = {split: [piece.notes for piece in self.store.pieces(split)] for split in SPLITS}
+        self.kinds = token_kinds(self.tokenizer)
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
@@ -123,7 +124,7 @@ class LanguageModelSupervisor(Supervisor):
         """The number format of the matrix products."""
         return precision.autocast(self.ranks.device, self.dtype)
 
-    def measure(self, split: Split, limit: int | None = None) -> dict[str, float]:
+    def measure(self, split: Split, limit: int | None = None) -> list[PieceScore]:
         """Scores whole pieces of a split, all or about `limit` tokens of them."""
         tokenizer = self.tokenizer
         batches = whole(
@@ -134,11 +135,16 @@ class LanguageModelSupervisor(Supervisor):
             pad_id=tokenizer.pad_id,
             limit_tokens=limit,
         )
-        return score(self.whole_model(), batches, self.notes[split], self.autocast())
+        return score_pieces(self.whole_model(), batches, self.kinds, self.autocast())
 
     def validate(self) -> dict[str, float]:
-        found = self.measure("valid", self.hparams.evaluate.tokens)
-        return {"valid_loss": found["nats_per_token"], "valid_nats_per_note": found["nats_per_note"]}
+        pieces = self.measure("valid", self.hparams.evaluate.tokens)
+        nats, infos = sum(score.nats for score in pieces), self.store.pieces("valid")
+        notes = sum(infos[score.number].notes for score in pieces)
+        return {
+            "valid_loss": nats / sum(score.tokens for score in pieces),
+            "valid_nats_per_note": nats / max(notes, 1),
+        }
 
     def save_model(self) -> None:
         weights = self.weights()
@@ -184,18 +190,23 @@ class LanguageModelSupervisor(Supervisor):
     def evaluate(self) -> dict[str, Any]:
         self.load_best()
         baselines = self._baselines()
-        result = {
+        result: dict[str, Any] = {
             "best": self.best,
             "parameters": self.parameters,
             "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
             "steps": self.step,
             "minutes": self.seconds / 60,
             "precision": str(self.dtype).removeprefix("torch."),
-            "valid": {**self.measure("valid"), "baselines": baselines["valid"]},
-            "test": {**self.measure("test"), "baselines": baselines["test"]},
+            "weights": checksum(self.folder.model / "model.safetensors"),
         }
+        lines: list[dict[str, Any]] = []
+        for split in evaluation.SPLITS:
+            infos = self.store.pieces(split)
+            pieces = self.measure(split)
+            result[split] = {**totals(pieces, infos), "baselines": baselines[split]}
+            lines += records(split, pieces, infos)
         if self.ranks.first:
-            write_json(self.folder.evaluation, result)
+            result = evaluation.write(self.folder, result, lines)
         return result
 
     def _baselines(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class RunFolder:
         self.hparams = path / "hparams.yaml"
         self.environment = path / "environment.json"
         self.evaluation = path / "evaluation.json"
+        self.report = path / "evaluation"
         self.model = path / "model"
         self.samples = path / "samples"
         self._checkpoints = path / "checkpoints"

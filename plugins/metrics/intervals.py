@@ -40,6 +40,22 @@ def summary(values: Iterable[float | None], *, seed: int = 0) -> Result:
     return {"value": mean, "low": low, "high": high, "std": float(usable.std()), "n": len(usable), "failures": failures}
 
 
+def ratio(amounts: Sequence[float], sizes: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
+    """Sum of amounts over sum of sizes, with the bounds of a percentile bootstrap over the pairs; 0 without any."""
+    a, b = np.asarray(amounts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    if not b.sum():
+        return 0.0, 0.0, 0.0
+    value = float(a.sum() / b.sum())
+    draws = generator("bootstrap", seed, len(a))
+    found = []
+    for _ in range(20):  # in parts, as above
+        rows = draws.integers(0, len(a), (DRAWS // 20, len(a)))
+        total = b[rows].sum(1)
+        found.append(np.where(total > 0, a[rows].sum(1) / np.where(total > 0, total, 1.0), value))
+    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return value, min(float(low), value), max(float(high), value)
+
+
 def compared(measure: Callable[[Any], float | None], generated: Sequence[Any], reference: Sequence[Any]) -> Result:
     """The summary of a measure over generated pieces; `reference` holds the same over the reference pieces."""
     return {

@@ -22,7 +22,7 @@ from datatools.abc_text import text_of, words
 from hparams.tokenizers import AbcHParams
 from plugins import hookimpl
 from plugins.tokenizers.abc_repair import MOST_WORDS, repaired
-from plugins.tokenizers.abc_vocabulary import SPECIALS, fits_tuplet, vocabulary
+from plugins.tokenizers.abc_vocabulary import SPECIALS, fits_tuplet, parse_length, parse_pitch, vocabulary
 
 if TYPE_CHECKING:
     from plugins.tokenizers.abc_grammar import AbcGrammar
@@ -70,6 +70,15 @@ class AbcTokenizer:
     def token(self, id: int) -> str:
         """The word of an id."""
         return self._words[id]
+
+    def kind_of(self, id: int) -> str:
+        """What a word tells; when a note begins follows from the lengths before it, but for rests, bars and chords."""
+        word = self._words[id]
+        if parse_pitch(word) is not None:
+            return "pitch"
+        if parse_length(word) is not None or word.startswith("(") or word == "-":
+            return "duration"
+        return "onset" if word in ("z", "|", "[", "]") else "other"
 
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
         """Positions at which a bar of the first voice begins; position 0 stands for header and first bar."""
