@@ -6,7 +6,7 @@ Shapes: n notes, h hash functions (HASHES).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from core.seeds import derive, generator
 HASHES = 128
 BANDS = 64  # of 2 hashes each: a pair of similarity s is a candidate with 1 - (1 - s^2)^64, 0.984 at s = 0.25
 SHINGLE = 4  # steps (interval, ratio of inter-onset times) in a row
+WAITING = 512  # sketches that a search looks through one by one
 NEAR = 0.25  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.04
 Sketch = NDArray[np.uint32]
 
@@ -108,39 +109,75 @@ def _columns(tracks: Iterable[Any], score: symusic.Score) -> NDArray[np.int64]:
 
 
 class NearIndex:
-    """Finds, among the sketches added so far, those that are near a given one."""
+    """Finds, among the sketches added so far, those that are near a given one.
+
+    Bands lie in sorted segments (Bentley and Saxe 1980): new sketches wait in a small table, a full table becomes a
+    segment, and segments of like size are merged. That takes 1.3 kB a sketch, and a search is a few binary ones.
+    """
 
     def __init__(self, least: float = NEAR) -> None:
         self.least = least
-        self._sketches = np.zeros((64, HASHES), dtype=np.uint32)
+        self._sketches = np.zeros((WAITING, HASHES), dtype=np.uint32)
         self._names: list[int] = []
         self._known: set[bytes] = set()
-        self._bands: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
+        self._waiting = np.zeros((WAITING, BANDS), dtype=np.uint64)
+        self._segments: list[tuple[NDArray[np.uint64], NDArray[np.uint32]]] = []  # band keys, ascending, and places
 
     def add(self, name: int, sketch: Sketch) -> None:
         """Adds a sketch under a number; of equal ones the first is kept, since it is found whenever they would be."""
-        if sketch.tobytes() in self._known:
+        digest = hashlib.blake2b(sketch.tobytes(), digest_size=16).digest()
+        if digest in self._known:
             return
-        self._known.add(sketch.tobytes())
+        self._known.add(digest)
         place = len(self._names)
         if place == len(self._sketches):
             self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
         self._sketches[place] = sketch
         self._names.append(name)
-        for band, key in zip(self._bands, _bands(sketch), strict=True):
-            band.setdefault(key, []).append(place)
+        self._waiting[place % WAITING] = _band_keys(sketch)
+        if len(self._names) % WAITING == 0:
+            self._file()
 
     def near(self, sketch: Sketch) -> list[tuple[int, float]]:
         """(number, similarity) of all near ones, the nearest first and of equals the first added."""
-        found: set[int] = set()
-        for band, key in zip(self._bands, _bands(sketch), strict=True):
-            found.update(band.get(key, ()))
-        places = np.array(sorted(found), dtype=np.int64)
-        rates = (self._sketches[places] == sketch).mean(axis=1)  # (candidates,)
+        places = self._candidates(_band_keys(sketch))
+        parts = [places[start : start + 4096] for start in range(0, len(places), 4096)]
+        counts = [np.count_nonzero(self._sketches[part] == sketch, axis=1) for part in parts]
+        rates = np.concatenate([np.zeros(0), *counts]) / HASHES  # (candidates,)
         order = [i for i in np.argsort(-rates, kind="stable").tolist() if rates[i] >= self.least]
         return [(self._names[places[i]], float(rates[i])) for i in order]
 
+    def _file(self) -> None:
+        """Makes the waiting sketches a segment, and one of every two whose sizes are alike."""
+        places = np.arange(len(self._names) - WAITING, len(self._names), dtype=np.uint32)
+        self._segments.append(_sorted(self._waiting.ravel(), places.repeat(BANDS)))
+        while len(self._segments) > 1 and len(self._segments[-2][0]) <= 2 * len(self._segments[-1][0]):
+            pair = self._segments[-2:]
+            self._segments[-2:] = [_sorted(*(np.concatenate(columns) for columns in zip(*pair, strict=True)))]
 
-def _bands(sketch: Sketch) -> Iterator[bytes]:
-    rows = HASHES // BANDS
-    return (sketch[start : start + rows].tobytes() for start in range(0, HASHES, rows))
+    def _candidates(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Places, ascending, of all sketches that share one of the band keys (BANDS,)."""
+        count = len(self._names)
+        found = np.zeros(count, dtype=bool)
+        for stored, places in self._segments:
+            begins, ends = np.searchsorted(stored, keys, "left"), np.searchsorted(stored, keys, "right")
+            for band in np.flatnonzero(ends > begins).tolist():
+                found[places[begins[band] : ends[band]]] = True
+        left = count % WAITING
+        found[count - left :] = (self._waiting[:left] == keys).any(axis=1)
+        return np.flatnonzero(found)
+
+
+def _sorted(keys: NDArray[np.uint64], places: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    order = np.argsort(keys, kind="stable")  # which merges runs that are in order
+    return keys[order], places[order]
+
+
+def _band_keys(sketch: Sketch) -> NDArray[np.uint64]:
+    """For each band a number that begins with the band's own and goes on with a hash of its values: (BANDS,)."""
+    values = sketch.reshape(BANDS, -1).astype(np.uint64)
+    hashes = np.zeros(BANDS, dtype=np.uint64)
+    for column in values.T:
+        hashes = _mix(hashes ^ column)
+    width = np.uint64(64 - (BANDS - 1).bit_length())
+    return (np.arange(BANDS, dtype=np.uint64) << width) | (hashes >> (np.uint64(64) - width))

@@ -1,8 +1,8 @@
 """What a token store says about itself: manifest, pieces, failures, what was left out and what is near to what."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from datatools.intact import inventory, sealed
 from datatools.splits import Verdict
 from datatools.storage import atomic, write_json
 from datatools.store import FORMAT
-
-NAMED_ELDERS = 8  # a piece may be near to hundreds
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def write(
     with atomic(folder / "offsets.npy") as temporary, temporary.open("wb") as file:
         offsets = np.cumsum([0, *(outcome.tokens for outcome in outcomes)], dtype=np.int64)
         np.save(file, offsets, allow_pickle=False)
-    _lines(folder / "pieces.jsonl", [_piece(outcome, root) for outcome in outcomes])
+    _lines(folder / "pieces.jsonl", (_piece(outcome, root) for outcome in outcomes))
     left_out = [_elders(row, verdict) for row, verdict in verdicts if verdict.side == "out"]
     near = [_elders(row, verdict) for row, verdict in verdicts if verdict.side != "out" and verdict.elders]
     _lines(folder / "left_out.jsonl", left_out)
@@ -134,10 +132,9 @@ def _piece(outcome: Outcome, root: str | Path | None) -> dict[str, Any]:
 
 
 def _elders(row: survey.Row, verdict: Verdict) -> dict[str, Any]:
-    elders = [vars(elder) for elder in verdict.elders[:NAMED_ELDERS]]
-    return {"source": row.source, "side": verdict.side, "elders": elders}
+    return {"source": row.source, "side": verdict.side, "elders": [asdict(elder) for elder in verdict.elders]}
 
 
-def _lines(path: Path, things: Sequence[dict[str, Any]]) -> None:
+def _lines(path: Path, things: Iterable[dict[str, Any]]) -> None:
     with atomic(path) as temporary, temporary.open("w") as file:
         file.writelines(json.dumps(thing) + "\n" for thing in things)

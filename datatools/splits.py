@@ -4,7 +4,7 @@ An exact key is hashed to a side (80/10/10). Near-duplicates follow their elder,
 published split is kept, and a piece that is near to elders on two sides is left out and named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.dataset import SPLITS, Split
@@ -13,11 +13,12 @@ from core.seeds import derive
 from datatools.duplicates import NearIndex, Sketch
 from datatools.ledger import Entry, Ledger, Side
 
+NAMED = 8  # elders that a verdict tells: a piece may be near to thousands
 FEW = 40  # works below which hashing alone may leave a side empty or far from its share
 LEAST = 3  # works: one for each side
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One piece that wants a side. `name` is what people know it by; `group` holds the variants of one work."""
 
@@ -28,7 +29,7 @@ class Candidate:
     split: Split | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Elder:
     """A piece that was there before and sounds alike; similarity 1 for the same music or the same group."""
 
@@ -37,9 +38,9 @@ class Elder:
     similarity: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The side of one piece and the elders that decided it, the nearest first."""
+    """The side of one piece and the nearest of the elders that decided it, at least one from each of their sides."""
 
     side: Side
     elders: tuple[Elder, ...] = ()
@@ -113,17 +114,24 @@ class _Elders:
             found.insert(0, (self.groups[piece.group], 1.0))
         return found
 
-    def elder(self, number: int, similarity: float) -> Elder:
-        return Elder(self.names[number], self.sides[number], round(similarity, 3))
+    def met(self, found: Iterable[tuple[int, float]]) -> tuple[Elder, ...]:
+        """The nearest of those found, and the nearest of each side."""
+        told: list[Elder] = []
+        sides: set[Side] = set()
+        for number, similarity in found:
+            side = self.sides[number]
+            if len(told) < NAMED or side not in sides:
+                told.append(Elder(self.names[number], side, round(similarity, 3)))
+                sides.add(side)
+        return tuple(told)
 
 
 def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
     """Each piece takes the side of the ledger, of its elders, or of its hash."""
     elders = _Elders()
-    claimed: dict[str, tuple[Entry, list[Elder]]] = {}
+    claimed: dict[str, tuple[Entry, tuple[Elder, ...]]] = {}
     for entry in ledger.entries:  # in the order in which they came, so that each meets the elders that it met then
-        found = elders.of(entry)
-        claimed[entry.key] = entry, [elders.elder(*pair) for pair in found]
+        claimed[entry.key] = entry, elders.met(elders.of(entry))
         if entry.side != "out":
             elders.add(entry, entry.side)
     out = {entry.key for entry in ledger.entries if entry.side == "out"}
@@ -132,9 +140,9 @@ def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
         entry_and_elders = claimed.pop(candidate.key, None)  # a second piece of this key is a duplicate of the first
         if entry_and_elders is not None:
             entry, met = entry_and_elders
-            verdicts.append(Verdict(candidate.split or entry.side, tuple(met)))
+            verdicts.append(Verdict(candidate.split or entry.side, met))
             continue
-        met = [elders.elder(*pair) for pair in elders.of(candidate)]
+        met = elders.met(elders.of(candidate))
         sides: set[Side] = {elder.side for elder in met}
         if candidate.split is not None:
             side: Side = candidate.split
@@ -142,7 +150,7 @@ def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
             side = "out"
         else:
             side = sides.pop() if sides else by_hash(candidate.key)
-        verdicts.append(Verdict(side, tuple(met)))
+        verdicts.append(Verdict(side, met))
         if side == "out":
             out.add(candidate.key)
         else:
@@ -153,16 +161,21 @@ def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
 def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     """For few works: whole families of like pieces, ranked by their hash, so that each side gets its share."""
     elders = _Elders()
-    family: list[int] = []  # of each piece: the first piece that it descends from
-    found: list[list[tuple[int, float]]] = []
+    parents: list[int] = []  # the first piece of a family is its own
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = number = parents[parents[number]]
+        return number
+
     for number, candidate in enumerate(ordered):
-        mine = elders.of(candidate)
-        roots = sorted({family[elder] for elder, _ in mine})
-        family.append(roots[0] if roots else number)
-        family = [family[number] if root in roots else root for root in family]
-        found.append(mine)
+        roots = {root(elder) for elder, _ in elders.of(candidate)}
+        parents.append(min(roots, default=number))
+        for other in roots:
+            parents[other] = parents[number]
         elders.add(candidate, "train")
-    ranked = sorted(set(family), key=lambda root: (position(ordered[root].key), root))
+    family = [root(number) for number in range(len(ordered))]
+    ranked = sorted(set(family), key=lambda first: (position(ordered[first].key), first))
     if len(ranked) < LEAST:
         raise HubError(
             f"{len(ordered)} readable pieces make {len(ranked)} different works; expected at least {LEAST}, one each to"
@@ -172,11 +185,12 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     side: dict[int, Split] = dict.fromkeys(ranked, "train")
     side.update(dict.fromkeys(ranked[-2 * share : -share], "valid"))
     side.update(dict.fromkeys(ranked[-share:], "test"))
-    elders.sides = [side[root] for root in family]
-    return [
-        Verdict(side[root], tuple(elders.elder(*pair) for pair in mine))
-        for root, mine in zip(family, found, strict=True)
-    ]
+    again = _Elders()
+    verdicts = []
+    for candidate, first in zip(ordered, family, strict=True):
+        verdicts.append(Verdict(side[first], again.met(again.of(candidate))))
+        again.add(candidate, side[first])
+    return verdicts
 
 
 def _grown(ledger: Ledger, ordered: Sequence[Candidate], verdicts: Sequence[Verdict]) -> Ledger:
