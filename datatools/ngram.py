@@ -155,13 +155,27 @@ class Ngram:
             after[order] = self._find(order, contexts[order - 1], tokens)
         return after
 
-    def sample(self, count: int, length: int, seed: int, order: int | None = None) -> list[list[int]]:
-        """Draws `count` pieces of at most `length` ids, without eos; piece i depends on (seed, i) only."""
+    def sample(
+        self,
+        prompts: Sequence[Piece],
+        length: int,
+        seed: int,
+        *,
+        order: int | None = None,
+        top_p: float = 1.0,
+    ) -> list[list[int]]:
+        """Continues each prompt (it may be empty) by at most `length` ids, without eos; the prompt is not repeated.
+
+        Piece i depends on (seed, i) and its prompt only. With `top_p` below 1 the fewest likeliest ids are drawn from
+        whose probabilities sum to at least this.
+        """
+        count = len(prompts)
         points = np.stack([generator(seed, "ngram", row).random(length) for row in range(count)])  # (b l)
         pieces: list[list[int]] = [[] for _ in range(count)]
-        contexts, alive = self.begin(count), np.arange(count)
+        contexts, alive = self._after(prompts), np.arange(count)
         for step in range(length):
-            cumulative = self.distribution(contexts, order or self.max_order).cumsum(axis=1)  # (b v)
+            chances = _likeliest(self.distribution(contexts, order or self.max_order), top_p)  # (b v)
+            cumulative = chances.cumsum(axis=1)
             point = np.nextafter(points[alive, step] * cumulative[:, -1], 0)
             tokens = (cumulative <= point[:, None]).sum(axis=1)  # (b)
             going = tokens != self._eos
@@ -172,6 +186,27 @@ class Ngram:
                 pieces[row].append(token)
             contexts = self.advance(contexts, tokens)
         return pieces
+
+    def _after(self, prompts: Sequence[Piece]) -> Ints:
+        """The contexts (o b) behind prompts of any lengths."""
+        contexts = self.begin(len(prompts))
+        for position in range(max(map(len, prompts), default=0)):
+            rows = np.array([row for row, prompt in enumerate(prompts) if position < len(prompt)])
+            tokens = np.array([int(prompts[row][position]) for row in rows])
+            contexts[:, rows] = self.advance(contexts[:, rows], tokens)
+        return contexts
+
+
+def _likeliest(chances: Floats, top_p: float) -> Floats:
+    """Chances (b v) with 0 for all but the fewest likeliest ids that hold `top_p` of each row."""
+    if top_p >= 1:
+        return chances
+    order = np.argsort(-chances, axis=1, kind="stable")
+    ranked = np.take_along_axis(chances, order, axis=1)
+    ranked[ranked.cumsum(axis=1) - ranked >= top_p] = 0.0
+    kept = np.zeros_like(chances)
+    np.put_along_axis(kept, order, ranked, axis=1)
+    return kept
 
 
 def fit(store: Store, tokenizer: Tokenizer, max_order: int = 6) -> Ngram:

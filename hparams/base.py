@@ -113,10 +113,24 @@ class EvaluateHParams:
     every: int = 0
     # Most tokens of the validation split that a validation in training scores; the final figures use all.
     tokens: int = 32768
+    # Pieces that `evaluate` generates from nothing, and prompts that it continues.
+    count: int = 64
+    # Beats (quarters) of every piece, generated or real, that the measures of `evaluate` look at.
+    beats: float = 64.0
+    # Beats of a real piece that `evaluate` gives as a prompt, to be continued up to `evaluate.beats`.
+    prompt_beats: float = 16.0
 
     def __post_init__(self) -> None:
         require(self.every >= 0, "evaluate.every", self.every, "0 (chosen from the run) or more")
         require(self.tokens >= 1, "evaluate.tokens", self.tokens, "at least 1")
+        require(self.count >= 2, "evaluate.count", self.count, "at least 2")
+        require(self.beats >= 8, "evaluate.beats", self.beats, "at least 8")
+        require(
+            0 < self.prompt_beats < self.beats,
+            "evaluate.prompt_beats",
+            self.prompt_beats,
+            f"more than 0 and less than evaluate.beats ({self.beats:g})",
+        )
 
 
 @dataclass(kw_only=True)

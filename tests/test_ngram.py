@@ -172,12 +172,22 @@ def test_splits_without_music_are_errors() -> None:
 
 def test_samples_repeat_and_follow_the_counts() -> None:
     model = fitted(melodies(60, 9, 0), 12)
-    pieces = model.sample(40, 25, seed=1)
-    assert pieces == model.sample(40, 25, seed=1) and pieces[:3] == model.sample(3, 25, seed=1)
-    assert pieces != model.sample(40, 25, seed=2)
+    nothing: list[list[int]] = [[]] * 40
+    pieces = model.sample(nothing, 25, seed=1)
+    assert pieces == model.sample(nothing, 25, seed=1) and pieces[:3] == model.sample(nothing[:3], 25, seed=1)
+    assert pieces != model.sample(nothing, 25, seed=2)
     steps = Counter((b - a) % 9 for piece in pieces for a, b in itertools.pairwise(piece))
     assert sum(steps[step] for step in (8, 0, 1, 2)) > 0.9 * sum(steps.values())
     assert all(len(piece) <= 25 and set(piece) <= set(range(3, 12)) for piece in pieces)
+
+
+def test_samples_continue_prompts_of_any_length() -> None:
+    text = [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    model = fitted([text] * 8, 12)
+    prompts = [text[:2], [], text[:6], text]
+    assert model.sample(prompts, 25, seed=0, top_p=0.5) == [text[2:], text, text[6:], []]
+    # The likeliest alone: what is drawn does not depend on the seed.
+    assert model.sample(prompts, 25, seed=1, top_p=1e-9) == model.sample(prompts, 25, seed=2, top_p=1e-9)
 
 
 def test_large_texts_take_seconds() -> None:
