@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.errors import HubError, did_you_mean
 from hparams.base import HParams
-from hparams.deepspeed_keys import OWNED, TOP_LEVEL_KEYS
+from hparams.deepspeed_keys import check as check_deepspeed
 
 SLOTS = ("backbone", "tokenizer", "dataset")
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
@@ -66,10 +66,7 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
-        try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            value = text
+        value = _value(text)
         if key in SLOTS or key.removesuffix(".name") in SLOTS:
             slot = key.removesuffix(".name")
             if not isinstance(value, str) or not value:
@@ -78,6 +75,13 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
         else:
             _put(tree, key.split("."), _number(value))
     return _merged(hparams, tree, swaps)
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
 
 
 def _number(value: Any) -> Any:
@@ -105,19 +109,32 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] 
         base[slot] = OmegaConf.structured(chosen)
         setattr(hparams, slot, chosen)
     _check_keys(hparams, tree, "")
-    for key in tree.get("deepspeed") or {}:
-        if key in OWNED:
-            raise HubError(f"deepspeed.{key} is filled by the hub; set {OWNED[key]} instead")
-        if key not in TOP_LEVEL_KEYS:
-            raise HubError(f'DeepSpeed knows no key "{key}" (deepspeed.{key}).{did_you_mean(key, TOP_LEVEL_KEYS)}')
-    try:
-        result = OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
-    except OmegaConfBaseException as error:
-        raise HubError(f"{error.full_key or 'a value'}: {str(error).splitlines()[0]}") from error
-    except ValueError as error:  # from a __post_init__, already one line
-        raise HubError(str(error)) from error
+    check_deepspeed(tree.get("deepspeed") or {})
+    result = _object(base, tree)
     assert isinstance(result, HParams)
     return result
+
+
+def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> Any:
+    """A copy of the dataclass `section` with `prefix` + `key=value` words applied; HubError as `override` raises."""
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise HubError(f'"{word}" is not of the form key=value')
+        _put(tree, key.removeprefix(prefix).split("."), _number(_value(text)))
+    _check_keys(section, tree, prefix)
+    return _object(OmegaConf.structured(section), tree, prefix)
+
+
+def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
+    except OmegaConfBaseException as error:
+        key = f"{prefix}{error.full_key}" if error.full_key else "a value"
+        raise HubError(f"{key}: {str(error).splitlines()[0]}") from error
+    except ValueError as error:  # from a __post_init__, already one line
+        raise HubError(str(error)) from error
 
 
 def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:

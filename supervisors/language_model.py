@@ -30,6 +30,11 @@ from supervisors.writing import write_samples
 EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the data
 
 
+def default_steps(batches: Batches) -> int:
+    """Optimizer steps of a run that leaves them to the data."""
+    return min(MOST, max(FEWEST, round(EPOCHS * batches.steps_per_epoch)))
+
+
 class SummedLoss(nn.Module):
     """The module that an engine trains: a batch in, the sum of nats over its counted targets out."""
 
@@ -82,7 +87,15 @@ class LanguageModelSupervisor(Supervisor):
         self.parameters = self.model.parameter_count()  # counted before an engine spreads them over ranks
         self.dtype, reason = precision.choose(hparams.train.precision, device)
         logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
-        self.batches = Batches(
+        self.batches = self.build_batches(self.model.backbone.packs)
+        self.steps = self.steps or default_steps(self.batches)
+        groups = parameter_groups(self.model, hparams.train.weight_decay)
+        self.engine = build_engine(SummedLoss(self.model, device, self.dtype), groups, hparams, self.ranks)
+
+    def build_batches(self, packs: bool) -> Batches:
+        """The training batches of the loaded data."""
+        hparams = self.hparams
+        return Batches(
             self.store,
             "train",
             bos_id=self.tokenizer.bos_id,
@@ -91,15 +104,11 @@ class LanguageModelSupervisor(Supervisor):
             length=hparams.data.length,
             batch_size=hparams.data.batch_size,
             seed=hparams.seed,
-            packs=self.model.backbone.packs,
+            packs=packs,
             augment=hparams.data.augment,
             tokenizer=self.tokenizer,
             accumulate=hparams.train.accumulate,
         )
-        if not self.steps:
-            self.steps = min(MOST, max(FEWEST, round(EPOCHS * self.batches.steps_per_epoch)))
-        groups = parameter_groups(self.model, hparams.train.weight_decay)
-        self.engine = build_engine(SummedLoss(self.model, device, self.dtype), groups, hparams, self.ranks)
 
     def train_step(self, step: int) -> dict[str, float]:
         hparams, ranks = self.hparams.train, self.ranks

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from importlib import import_module
 from typing import NoReturn
 
 from core.errors import HubError, did_you_mean
@@ -20,9 +20,23 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
   evaluate   --run FOLDER                            score the best model again
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
-  list       [key=value ...]                         every plugin, and the broken ones with their error
+  compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
+  bench      [key=value ...]                         how fast each backbone trains and plays on this machine
+  list                                               every plugin, and the broken ones with their error
   check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
 """
+
+# Where each verb lies; imported when it is asked for, so that the quick ones answer at once.
+VERBS = {
+    "train": "supervisors.verbs:train",
+    "prepare": "supervisors.verbs:prepare",
+    "evaluate": "supervisors.verbs:evaluate",
+    "generate": "supervisors.verbs:generate",
+    "compare": "supervisors.compare:compare",
+    "bench": "supervisors.bench:bench",
+    "list": "supervisors.verbs:listing",
+    "check": "supervisors.verbs:check",
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,19 +104,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.version:
         print(f"swaptunes {own_version()}")
         return 0
-    from supervisors import verbs
-
-    table: dict[str, Callable[[argparse.Namespace], int]] = {
-        "train": verbs.train,
-        "prepare": verbs.prepare,
-        "evaluate": verbs.evaluate,
-        "generate": verbs.generate,
-        "list": verbs.listing,
-        "check": verbs.check,
-    }
-    if options.verb not in table:
-        raise HubError(f'there is no verb "{options.verb}".{did_you_mean(options.verb, table)}')
-    return table[options.verb](options)
+    if options.verb not in VERBS:
+        raise HubError(f'there is no verb "{options.verb}".{did_you_mean(options.verb, VERBS)}')
+    module, function = VERBS[options.verb].split(":")
+    verb: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
+    return verb(options)
 
 
 def _say(text: str) -> None:
@@ -114,11 +120,6 @@ def _leave() -> None:
     ranks = sys.modules.get("supervisors.ranks")
     if ranks is not None and sys.exc_info()[0] is None:
         ranks.stop()
-
-
-def runs_folder() -> Path:
-    """Where runs lie: SWAPTUNES_RUNS, else `runs` in the current folder."""
-    return Path(os.environ.get("SWAPTUNES_RUNS", "runs"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What each verb of the command does, from its words to its exit code."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -133,11 +134,9 @@ def _asked(options: argparse.Namespace) -> tuple[HParams, Path]:
         hparams = load(options.hparams, options.words, preset=manager.preset, section=section_of(manager))
         if not hparams.name or Path(hparams.name).name != hparams.name or hparams.name in (".", ".."):
             raise HubError(f"name is {hparams.name!r}; expected a plain folder name")
-        from supervisors.run import runs_folder
-
         folder = runs_folder() / hparams.name
         if (folder / "metrics.jsonl").exists():  # else it never got to train, and may be started with other settings
-            _same(_of_run(folder, []), hparams, folder)
+            insist_same(_of_run(folder, []), hparams, folder)
     return hparams, folder
 
 
@@ -160,11 +159,12 @@ def _of_run(folder: Path, words: list[str]) -> HParams:
     section = section_of(load_manager())
     old = from_file(path, section)
     new = override(from_file(path, section), words, section=section)
-    _same(old, new, folder)
+    insist_same(old, new, folder)
     return new
 
 
-def _same(old: HParams, new: HParams, folder: Path) -> None:
+def insist_same(old: HParams, new: HParams, folder: Path) -> None:
+    """HubError naming the settings in which a run that stands differs from what is asked for."""
     differ = [key for key in changed(old, new) if not key.startswith(FREE)]
     if differ:
         raise HubError(
@@ -177,6 +177,11 @@ def _only(words: list[str], prefix: str) -> list[str]:
         if not word.startswith(prefix):
             raise HubError(f'"{word}" cannot be changed here; only {prefix}* can')
     return words
+
+
+def runs_folder() -> Path:
+    """Where runs lie: SWAPTUNES_RUNS, else `runs` in the current folder."""
+    return Path(os.environ.get("SWAPTUNES_RUNS", "runs"))
 
 
 def _fresh(folder: Path, stem: str) -> Path:

@@ -1,0 +1,154 @@
+"""`compare`: trains what is missing at equal parameters and tokens, in several seeds, and sets it side by side."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+from core.checkpoint import write_json, write_text
+from core.errors import HubError
+from core.log import logger
+from hparams.base import HParams
+from hparams.compare import CompareHParams
+from hparams.loading import dump, from_file, load, plain, section_of_words
+from plugins.manager import Manager, load_manager
+from supervisors.artefact import section_of
+from supervisors.verbs import insist_same, runs_folder
+
+# What tells runs of one model in other seeds apart, or does not touch the model.
+BESIDE = ("name", "seed", "generate", "checkpoint", "evaluate")
+# A run of its own process, so that nothing of one reaches the next; -P: the current folder shadows no package.
+CHILD = (sys.executable, "-P", "-c", "from supervisors.run import main; main()")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compares runs and presets; writes README.md, compare.json and compare.png to the folder of its name."""
+    manager = load_manager()
+    if options.hparams or options.run:
+        raise HubError("compare takes its runs and presets as plain words, e.g. compare mamba_remi lstm_remi")
+    subjects = [word for word in options.words if "=" not in word]
+    own = [word for word in options.words if word.startswith("compare.")]
+    words = [word for word in options.words if "=" in word and word not in own and not word.startswith("name=")]
+    names = [word.removeprefix("name=") for word in options.words if word.startswith("name=")]
+    settings: CompareHParams = section_of_words(CompareHParams(), own, "compare.")
+    folder = runs_folder() / _plain_name(names[-1] if names else "compare")
+    standing = [Path(subject) for subject in subjects if (Path(subject) / "hparams.yaml").exists()]
+    presets = [subject for subject in subjects if Path(subject) not in standing]
+    if len(subjects) < 2:
+        raise HubError("compare needs two runs or presets at least, e.g. compare mamba_remi lstm_remi compare.seeds=3")
+    if not presets and (words or own):
+        raise HubError(f'"{(words or own)[0]}" changes nothing: every run given stands already')
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise HubError(
+            "compare starts its runs itself; train them under your launcher first, and compare their folders"
+        )
+
+    runs = _grouped(standing, manager)
+    planned = {preset: load(preset, words, preset=manager.preset, section=section_of(manager)) for preset in presets}
+    if planned:
+        equalize(list(planned.values()), settings, manager, folder)
+        if settings.seeds == 1:
+            logger.warning("one seed: intervals cover the test pieces alone, and nothing is ranked")
+    total = len(planned) * settings.seeds
+    for number, (preset, seed) in enumerate((preset, seed) for seed in range(settings.seeds) for preset in planned):
+        logger.info("run %d of %d: %s, seed %d", number + 1, total, preset, seed)
+        hparams = replace(deepcopy(planned[preset]), seed=seed, name=f"{_plain_name(preset)}-seed{seed}")
+        train(hparams, folder)
+        runs.setdefault(preset, []).append(folder / hparams.name)
+
+    from supervisors.compare_page import figure, page
+    from supervisors.compare_rows import collect
+
+    groups = collect(runs)
+    write_json(folder / "compare.json", [group.plain() for group in groups])
+    figure(groups, folder / "compare.png")
+    text = page(groups)
+    write_text(folder / "README.md", text)
+    print(text)
+    print(f"page  {folder / 'README.md'}")
+    return 0
+
+
+def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, folder: Path) -> None:
+    """Gives every plan the same number of parameters, and of tokens or minutes; prepares its data on the way."""
+    from supervisors import matching
+    from supervisors.language_model import LanguageModelSupervisor, default_steps
+
+    target, tokens = settings.parameters, settings.tokens
+    for hparams in plans:
+        supervisor = LanguageModelSupervisor(hparams, manager, folder / hparams.name)
+        supervisor.load_data()
+        model = matching.match_parameters(supervisor, target)
+        target = target or model.parameter_count()
+        hparams.train.patience = 0  # who stops early has seen fewer tokens
+        batches = supervisor.build_batches(model.backbone.packs)
+        if settings.minutes:
+            rate = matching.tokens_per_minute(train, hparams)
+            hparams.train.steps = matching.steps_for(round(rate * settings.minutes), batches)
+        else:
+            tokens = tokens or matching.tokens_of(hparams.train.steps or default_steps(batches), batches)
+            hparams.train.steps = matching.steps_for(tokens, batches)
+        logger.info(
+            "%s: %d parameters at a width of %d, %d steps",
+            hparams.name,
+            model.parameter_count(),
+            hparams.backbone.dim,
+            hparams.train.steps,
+        )
+
+
+def train(hparams: HParams, folder: Path) -> None:
+    """Trains a run to its end in `folder`, in a process of its own, unless it stands there; HubError when it fails."""
+    place = folder / hparams.name
+    if (place / "metrics.jsonl").exists():
+        insist_same(from_file(place / "hparams.yaml", section_of(load_manager())), hparams, place)
+    if concluded(place) == hparams.train.steps:
+        return
+    plan = folder / f"{hparams.name}.yaml"
+    write_text(plan, dump(hparams))
+    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": path}
+    command = [*CHILD, "--hparams", str(plan), f"name={hparams.name}"]
+    status = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+    if status in (130, 143):
+        raise KeyboardInterrupt
+    if status:
+        raise HubError(f"{place} could not be trained (exit {status}, its reason is above); mend it and compare again")
+    plan.unlink()
+
+
+def concluded(place: Path) -> int:
+    """The step at which a run was evaluated, piece by piece; -1 if it was not."""
+    try:
+        steps = json.loads((place / "evaluation.json").read_text(encoding="utf-8"))["steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+    return int(steps) if (place / "evaluation" / "pieces.jsonl").exists() else -1
+
+
+def _grouped(folders: Iterable[Path], manager: Manager) -> dict[str, list[Path]]:
+    """Runs that differ in their seed alone, under the first one's name."""
+    names: dict[str, str] = {}
+    runs: dict[str, list[Path]] = {}
+    for place in folders:
+        if concluded(place) < 0:
+            raise HubError(f"{place} has not been evaluated; finish it, or: evaluate --run {place}")
+        tree = plain(from_file(place / "hparams.yaml", section_of(manager)))
+        key = json.dumps({name: value for name, value in tree.items() if name not in BESIDE}, sort_keys=True)
+        name = names.setdefault(key, place.name)
+        runs.setdefault(name, []).append(place)
+    return runs
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name).stem
+    if not name or Path(name).name != name or name in (".", ".."):
+        raise HubError(f"{name!r} is neither a run nor a plain name; give a run's folder or a preset")
+    return name

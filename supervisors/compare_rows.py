@@ -1,0 +1,121 @@
+"""What finished runs say of themselves, gathered into groups within which they may be compared.
+
+Like is compared with like: the same test pieces, and tokens that tell the same kinds of information.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import HubError
+from supervisors.comparison import Difference, Estimate, Row, differences, interval
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the comparison, over its seeds."""
+
+    row: Row
+    estimate: Estimate
+    parameters: int
+    seeds: list[int]
+    tokens: float
+    minutes: float
+    ngram: float
+    order: int
+    folders: list[str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Models on the same test pieces whose tokens tell the same."""
+
+    dataset: str
+    tells: tuple[str, ...]
+    pieces: int
+    notes: int
+    entries: list[Entry]
+    differences: list[Difference]
+
+    def plain(self) -> dict[str, Any]:
+        """The group as JSON."""
+        return {
+            "dataset": self.dataset,
+            "tells": list(self.tells),
+            "pieces": self.pieces,
+            "notes": self.notes,
+            "models": [
+                {
+                    "name": entry.row.name,
+                    "nats_per_note": asdict(entry.estimate),
+                    "by_seed": dict(zip(entry.seeds, entry.row.by_seed)),
+                    "parameters": entry.parameters,
+                    "tokens": entry.tokens,
+                    "minutes": entry.minutes,
+                    "ngram": {"order": entry.order, "nats_per_note": entry.ngram},
+                    "runs": entry.folders,
+                }
+                for entry in self.entries
+            ],
+            "differences": [asdict(difference) for difference in self.differences],
+        }
+
+
+def collect(runs: dict[str, list[Path]]) -> list[Group]:
+    """Groups of models, best first in each; `runs` holds the folders of each model, one a seed."""
+    found: dict[tuple[Any, ...], list[Entry]] = {}
+    for name, folders in runs.items():
+        scored = [_scored(folder) for folder in folders]
+        kinds = {pieces for pieces, _, _ in scored}
+        if len(kinds) > 1:
+            raise HubError(f"the runs of {name} were not tested on the same pieces; compare them under other names")
+        results = [result for _, result, _ in scored]
+        notes = np.array([count for _, _, count in scored[0][0]], dtype=np.float64)
+        row = Row(name, np.array([nats for _, _, nats in scored]), notes)
+        trees = [_settings(folder) for folder in folders]
+        baseline = results[0]["test"]["baselines"]["ngram"]
+        entry = Entry(
+            row=row,
+            estimate=interval(row),
+            parameters=results[0]["parameters"],
+            seeds=[tree["seed"] for tree in trees],
+            tokens=float(np.mean([result["tokens_seen"] for result in results])),
+            minutes=float(np.mean([result["minutes"] for result in results])),
+            ngram=baseline["nats_per_note"],
+            order=baseline["order"],
+            folders=[str(folder) for folder in folders],
+        )
+        tells = tuple(results[0].get("tokenizer", {}).get("tells", [trees[0]["tokenizer"]["name"]]))
+        found.setdefault((trees[0]["dataset"]["name"], tells, scored[0][0]), []).append(entry)
+    groups = []
+    for (dataset, tells, _), entries in found.items():
+        entries.sort(key=lambda entry: entry.estimate.value)
+        rows = [entry.row for entry in entries]
+        notes = rows[0].notes
+        groups.append(Group(dataset, tells, len(notes), int(notes.sum()), entries, differences(rows)))
+    return groups
+
+
+def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, Any], list[float]]:
+    """The test pieces of a run (source, index, notes), its evaluation, and the nats of each piece."""
+    try:
+        result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        lines = [
+            json.loads(line) for line in (folder / "evaluation/pieces.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
+    except (OSError, ValueError) as error:
+        raise HubError(f"{folder} has no readable evaluation ({error}); evaluate --run {folder}") from error
+    test = sorted(
+        ((line["source"], line["index"], line["notes"]), line["nats"]) for line in lines if line["split"] == "test"
+    )
+    return tuple(key for key, _ in test), result, [nats for _, nats in test]
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    tree: dict[str, Any] = yaml.safe_load((folder / "hparams.yaml").read_text(encoding="utf-8"))
+    return tree

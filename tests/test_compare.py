@@ -1,0 +1,144 @@
+"""The verb `compare`: what it refuses, how it makes models equal, and the page it writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import HubError
+from datatools.batches import Batches
+from hparams.base import HParams
+from hparams.loading import dump, override
+from plugins.manager import load_manager
+from supervisors import artefact, matching
+from supervisors.artefact import section_of
+from supervisors.compare import train
+from supervisors.language_model import LanguageModelSupervisor
+from supervisors.run import main
+
+
+def _run(folder: Path, preset: str, seed: int, nats: "np.ndarray", *words: str) -> str:
+    """A finished run as `train` leaves it, with given nats of its test pieces."""
+    manager = load_manager()
+    hparams = override(manager.preset(preset), [f"seed={seed}", *words], section=section_of(manager))
+    place = folder / f"{preset}-{seed}"
+    (place / "evaluation").mkdir(parents=True)
+    (place / "hparams.yaml").write_text(dump(hparams))
+    ngram = {"ngram": {"nats_per_note": 3.0, "order": 4}}
+    result = {"steps": 10, "tokens_seen": 1000, "minutes": 1.5, "parameters": 5000, "test": {"baselines": ngram}}
+    result["tokenizer"] = {"tells": ["pitch", "onset"]}
+    (place / "evaluation.json").write_text(json.dumps(result))
+    lines = [
+        {"split": "test", "source": f"{k}.mid", "index": 0, "nats": float(value), "notes": 50}
+        for k, value in enumerate(nats)
+    ]
+    (place / "evaluation/pieces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(place)
+
+
+def _exit(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *words])
+    return int(stop.value.code or 0)
+
+
+def test_runs_that_stand_are_grouped_by_seed_and_ranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(100, 10, 30)
+    good = [_run(tmp_path, "mamba_remi", seed, difficulty + rng.normal(0, 1, 30)) for seed in range(3)]
+    bad = [_run(tmp_path, "lstm_remi", seed, difficulty + 25 + rng.normal(0, 1, 30)) for seed in range(3)]
+    assert _exit([*bad, *good, "name=trial"]) == 0
+    page = (tmp_path / "runs/trial/README.md").read_text()
+    assert page in capsys.readouterr().out
+    assert "- `mamba_remi-0` is better than `lstm_remi-0` by 0.4" in page
+    [group] = json.loads((tmp_path / "runs/trial/compare.json").read_text())
+    assert [model["name"] for model in group["models"]] == ["mamba_remi-0", "lstm_remi-0"]  # the best comes first
+    assert group["models"][0]["by_seed"].keys() == {"0", "1", "2"}
+    assert (group["pieces"], group["notes"]) == (30, 1500)
+    assert (tmp_path / "runs/trial/compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_and_other_pieces_are_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    first = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
+    second = _run(tmp_path, "lstm_remi", 0, np.full(30, 900.0))
+    third = _run(tmp_path, "transformer_remi", 0, np.full(20, 50.0))
+    assert _exit([first, second, third]) == 0
+    page = (tmp_path / "runs/compare/README.md").read_text()
+    assert "one seed, which supports no ranking" in page
+    assert "is better than" not in page
+    assert page.count("| model |") == 2  # 30 pieces and 20 pieces are two tables
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["mamba_remi"], "two runs or presets at least"),
+        (["mamba_remi", "mambo_remi"], 'Did you mean "mamba_remi"?'),
+        (["mamba_remi", "lstm_remi", "compare.seed=3"], 'Did you mean "compare.seeds"?'),
+        (["mamba_remi", "lstm_remi", "compare.seeds=0"], "compare.seeds is 0; expected at least 1"),
+        (["mamba_remi", "lstm_remi", "compare.tokens=5", "compare.minutes=1"], "compare.minutes is 1"),
+        (["mamba_remi", "lstm_remi", "name=a/b"], "'a/b' is neither a run nor a plain name"),
+    ],
+)
+def test_bad_words_are_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit(words) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+class _Store(LanguageModelSupervisor):
+    """A supervisor with a tokenizer and no data."""
+
+    def load_data(self) -> None:
+        from tests.toy_tokenizer import ToyTokenizer
+
+        self.tokenizer = ToyTokenizer()
+
+
+@pytest.mark.parametrize("backbone", ["mamba", "transformer", "lstm"])
+def test_width_is_found_for_equal_parameters(backbone: str, tmp_path: Path) -> None:
+    hparams: HParams = load_manager().preset(f"{backbone}_remi")
+    supervisor = _Store(hparams, load_manager(), tmp_path)
+    supervisor.load_data()
+    target = 400_000
+    count = matching.match_parameters(supervisor, target).parameter_count()
+    built = artefact.build_model(supervisor.manager, supervisor.hparams, supervisor.tokenizer)
+    assert built.parameter_count() == count
+    assert abs(count / target - 1) <= matching.TOLERANCE
+
+
+def test_a_target_out_of_reach_says_what_is_near(tmp_path: Path) -> None:
+    supervisor = _Store(load_manager().preset("transformer_remi"), load_manager(), tmp_path)
+    supervisor.load_data()
+    with pytest.raises(HubError, match=r"no width gives transformer_remi 1,000 parameters within 2% \(nearest: "):
+        matching.match_parameters(supervisor, 1000)
+
+
+class _Counted(Batches):
+    """Steps of 7, 8, 7, 8, ... targets."""
+
+    def __init__(self) -> None:
+        pass
+
+    def counted(self, step: int) -> int:
+        return 7 + step % 2
+
+
+def test_steps_reach_the_tokens_and_not_more() -> None:
+    assert matching.steps_for(22, _Counted()) == 3
+    assert matching.steps_for(23, _Counted()) == 4
+    assert matching.tokens_of(3, _Counted()) == 22
+
+
+def test_a_run_with_other_settings_is_not_taken_for_the_one_asked(tmp_path: Path) -> None:
+    _run(tmp_path, "mamba_remi", 0, np.full(3, 1.0))
+    (tmp_path / "mamba_remi-0/metrics.jsonl").write_text("")
+    hparams = load_manager().preset("mamba_remi")
+    hparams.name, hparams.train.lr = "mamba_remi-0", 1.0
+    with pytest.raises(HubError, match=r"started with other values of name, train\.lr"):
+        train(hparams, tmp_path)
