@@ -27,3 +27,32 @@ class FolderHParams:
     name: Literal["folder"] = "folder"
     # The folder; required.
     path: str = ""
+
+
+@dataclass(kw_only=True)
+class JsbChoralesHParams:
+    """J. S. Bach's chorales in four voices of sixteenths, with the published split of 229, 76 and 77 pieces."""
+
+    name: Literal["jsb_chorales"] = "jsb_chorales"
+    # Jsb16thSeparated.json, or a folder or archive that holds it; empty: download it once.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class MaestroHParams:
+    """MAESTRO v3.0.0, piano performances as MIDI, with the published split; not for commercial use."""
+
+    name: Literal["maestro"] = "maestro"
+    # The folder maestro-v3.0.0, an archive of it, or a folder of archives; empty: download it once (58 MB).
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class Pop909HParams:
+    """POP909, piano arrangements of pop songs, split by song."""
+
+    name: Literal["pop909"] = "pop909"
+    # The folder POP909, an archive of it, or a folder of archives; required.
+    path: str = ""
+    # Whether to take the 1,989 earlier takes of the songs too, each on its song's side.
+    versions: bool = False

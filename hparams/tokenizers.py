@@ -108,3 +108,10 @@ class AbcHParams:
     """Folk-RNN-style tokens over ABC text (arXiv 1604.08723)."""
 
     name: Literal["abc"] = "abc"
+
+
+@dataclass(kw_only=True)
+class GridHParams:
+    """Soprano, alto, tenor and bass on a grid of sixteenths, 47 symbols (Huang et al., arXiv 1809.04281)."""
+
+    name: Literal["grid"] = "grid"

@@ -25,8 +25,11 @@ GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 BUILT_IN = (
     *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm")),
-    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc")),
-    *(f"plugins.datasets.{name}" for name in ("bach_chorales", "folk_tunes", "folder")),
+    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid")),
+    *(
+        f"plugins.datasets.{name}"
+        for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
+    ),
     *(
         f"plugins.metrics.{name}"
         for name in ("pitch", "rhythm", "polyphony", "repetition", "originality", "decodability")
