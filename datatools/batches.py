@@ -26,8 +26,12 @@ _PLANS_KEPT = 2  # a step may straddle two epochs
 class Store(Protocol):
     """What is asked of a token store."""
 
+    def lengths(self, split: Split) -> NDArray[np.int64]:
+        """Tokens of each piece, without bos and eos: (pieces,)."""
+        ...
+
     def pieces(self, split: Split) -> Any:
-        """One object with `.tokens` and `.notes` a piece."""
+        """One object with `.notes` a piece."""
         ...
 
     def ids(self, split: Split, k: int) -> NDArray[Any]:
@@ -67,7 +71,7 @@ class Batches:
         self._bos, self._eos, self._pad = bos_id, eos_id, pad_id
         self._length, self._batch_size, self._accumulate = length, batch_size, accumulate
         self._seed, self._packs = seed, packs
-        self._positions = np.array([piece.tokens + 1 for piece in store.pieces(split)], dtype=np.int64)
+        self._positions = store.lengths(split) + 1
         if not len(self._positions):
             raise HubError(f"the split {split} has no piece; add music to the dataset")
         self._augmentation = Augmentation(augment if split == "train" else AugmentHParams(), tokenizer, seed)
@@ -162,7 +166,7 @@ def whole(
     and eos is a target once. With `limit_tokens`, a fixed subset spread over the split has at most that many targets;
     the shortest piece alone if no other fits.
     """
-    positions = [piece.tokens + 1 for piece in store.pieces(split)]
+    positions = (store.lengths(split) + 1).tolist()
     chosen = list(range(len(positions)))
     if limit_tokens is not None and sum(positions) > limit_tokens:
         left = limit_tokens

@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from core.dataset import SPLITS, Dataset, Item, Split
@@ -18,9 +19,10 @@ from core.errors import HubError
 from core.log import logger
 from core.piece import Piece
 from core.tokenizer import Tokenizer
-from datatools import ledger, readings, splits, survey
+from datatools import executors, ledger, readings, splits, survey
 from datatools.encoding import Build, encode_all
 from datatools.intact import Damaged
+from datatools.libraries import versions
 from datatools.manifest import Outcome, Prepared, failure_list, write
 from datatools.storage import cache_folder, locked, storage
 from datatools.store import FORMAT, TokenStore
@@ -28,19 +30,23 @@ from hparams.base import DataHParams
 
 __all__ = ["TokenStore", "cache_folder", "prepare"]
 
-LIBRARIES = ("miditok", "music21", "symusic", "tokenizers")  # other versions may give other notes and other tokens
-
 REMEDY = "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files"
 
 
 def prepare(
-    dataset: Dataset, build_tokenizer: Build, tokenizer_key: str, data: DataHParams, progress: bool = True
+    dataset: Dataset,
+    build_tokenizer: Build,
+    tokenizer_key: str,
+    data: DataHParams,
+    progress: bool = True,
+    executor: Executor | None = None,
 ) -> TokenStore:
     """The token store of a dataset under a tokenizer; made when it is not there yet, else opened at once.
 
     A store that is damaged is named in a warning and made again: sizes are verified always, checksums where its files
     are 64 MB or less in all. `build_tokenizer(folder)` must be picklable; `tokenizer_key` changes whenever its
-    hyper-parameters do. HubError when nothing can be read or split, or the disk refuses.
+    hyper-parameters do. `executor` reads and tokenizes instead of workers on this machine; without one,
+    SWAPTUNES_EXECUTOR may name one. HubError when nothing can be read or split, or the disk refuses.
     """
     home = cache_folder()
     with storage(home):
@@ -55,8 +61,10 @@ def prepare(
             with locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"):
                 store = _standing(folder, root, data, warn=True)
                 if store is None:
-                    job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home)
-                    job.run(folder, tokenizer_key)
+                    with nullcontext(executor) if executor is not None else executors.chosen() as engine:
+                        machines = executors.Machines(engine).seeing(root) if engine is not None else None
+                        job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home, machines)
+                        job.run(folder, tokenizer_key)
                     store = TokenStore(folder, root)
         return store
 
@@ -82,17 +90,6 @@ def _standing(folder: Path, root: Path, data: DataHParams, warn: bool = False) -
 def identity(dataset: Dataset) -> str:
     """What a dataset is called, whatever is in it today; its ledger is kept under this name."""
     return str(getattr(dataset, "identity", None) or f"{type(dataset).__name__} {dataset.url}".strip())
-
-
-def versions() -> dict[str, str]:
-    """The installed versions of the libraries that read and tokenize."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _digest(*parts: object) -> str:
@@ -124,11 +121,12 @@ class _Job:
     data: DataHParams
     progress: bool
     home: Path
+    machines: executors.Machines | None
 
     def run(self, folder: Path, tokenizer_key: str) -> None:
         """Makes the store beside `folder` and renames it when it is whole."""
         path = self.home / "surveys" / f"{self.fingerprint}.jsonl"
-        rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress)
+        rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress, self.machines)
         failures = [(row.source, row.failure) for row in rows if row.failure] + survey.skipped(self.dataset)
         good = [row for row in rows if not row.failure]
         if not good:
@@ -144,7 +142,9 @@ class _Job:
         tokenizer = self._tokenizer(part, [row.item for row, split in chosen if split == "train"])
         reader = survey.reader(self.dataset)
         told = [row for row, _ in chosen]
-        encoded = encode_all(part, self.build, tokenizer.vocab_size, reader, told, self.data, self.progress)
+        encoded = encode_all(
+            part, self.build, tokenizer.vocab_size, reader, told, self.data, self.progress, self.machines
+        )
         refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
         for wanted in ("train", "valid"):
             wants = [piece for piece, (_, split) in zip(encoded, chosen, strict=True) if split == wanted]

@@ -18,8 +18,9 @@ from core.log import logger
 from core.piece import Piece
 from core.tokenizer import Tokenizer
 from datatools import survey
+from datatools.executors import Machines, spread
 from datatools.worker import reason
-from datatools.workers import Failure, map_pieces
+from datatools.workers import Failure
 from hparams.base import DataHParams
 
 MOST_REMARKS = 1000  # characters about one piece
@@ -55,6 +56,7 @@ def encode_all(
     rows: Sequence[survey.Row],
     data: DataHParams,
     progress: bool,
+    machines: Machines | None = None,
 ) -> list[Encoded]:
     """Appends the tokens of all rows to tokens.bin in `folder`, whose tokenizer/ workers build from.
 
@@ -64,9 +66,10 @@ def encode_all(
     done = _resume(folder, dtype, [row.source for row in rows])
     names = {row.item: row.source for row in rows[len(done) :]}
     with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
-        for item, result in map_pieces(
+        for item, result in spread(
             partial(encode, build, folder / "tokenizer", read),
             list(names),
+            machines=machines and machines.seeing(folder / "tokenizer"),
             workers=data.workers,
             seconds=data.seconds_per_file,
             megabytes=data.megabytes_per_worker,

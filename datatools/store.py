@@ -5,8 +5,9 @@ near.jsonl, tokenizer/. Pieces lie in the order train, valid, test.
 """
 
 import json
-from dataclasses import dataclass, fields
-from functools import cached_property
+import os
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from datatools.intact import Damaged, manifest_of
 FORMAT = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PieceInfo:
     """One piece of the store. `path` and `index` lead back to the file, `source` is its short name.
 
@@ -57,6 +58,7 @@ class TokenStore:
         for split in SPLITS:
             self._first[split] = first
             first += self.count(split)
+        self._pieces: dict[str, list[PieceInfo]] = {}
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -73,8 +75,10 @@ class TokenStore:
         return int(self.manifest["counts"][split]["pieces"])
 
     def pieces(self, split: Split) -> list[PieceInfo]:
-        """What the pieces of a split are, in the order of `ids`."""
-        return self._pieces[self._first[split] : self._first[split] + self.count(split)]
+        """What the pieces of a split are, in the order of `ids`; read when they are first asked for."""
+        if split not in self._pieces:
+            self._pieces[split] = self._read(self._first[split], self.count(split))
+        return self._pieces[split]
 
     def ids(self, split: Split, k: int) -> NDArray[Any]:
         """The tokens of piece `k` of a split, without begin and end: a read-only view (n,) of uint16 or uint32."""
@@ -88,16 +92,15 @@ class TokenStore:
         first = self._first[split]
         return np.diff(self._offsets[first : first + self.count(split) + 1])
 
-    @cached_property
-    def _pieces(self) -> list[PieceInfo]:
+    def _read(self, first: int, count: int) -> list[PieceInfo]:
         path = self.folder / "pieces.jsonl"
         try:
             with path.open(encoding="utf-8") as file:
-                pieces = [piece_from(json.loads(line), self.root) for line in file]
+                pieces = [piece_from(json.loads(line), self.root) for line in islice(file, first, first + count)]
         except (ValueError, KeyError, TypeError) as error:  # in a store too large for checksums
             raise Damaged(path, f"has a line that is no piece ({type(error).__name__}: {error})") from error
-        if len(pieces) != len(self._offsets) - 1:
-            raise Damaged(path, f"has {len(pieces)} lines; expected {len(self._offsets) - 1}")
+        if len(pieces) != count:
+            raise Damaged(path, f"has {first + len(pieces)} lines; expected {len(self._offsets) - 1}")
         return pieces
 
 
@@ -114,4 +117,5 @@ def _offsets(path: Path, pieces: int, tokens: int) -> NDArray[np.int64]:
 
 def piece_from(row: dict[str, Any], root: Path) -> PieceInfo:
     """A line of pieces.jsonl; its path is relative to the dataset's root where it lies below it."""
-    return PieceInfo(**{field.name: row[field.name] for field in fields(PieceInfo)} | {"path": str(root / row["path"])})
+    path = os.path.normpath(os.path.join(root, row["path"]))
+    return PieceInfo(**{name: row[name] for name in PieceInfo.__slots__} | {"path": path})

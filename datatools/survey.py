@@ -19,8 +19,9 @@ from core.log import logger
 from core.piece import Piece
 from datatools import readings
 from datatools.duplicates import Sketch, exact_key, sketch
+from datatools.executors import Machines, spread
 from datatools.storage import cache_folder
-from datatools.workers import Failure, map_pieces
+from datatools.workers import Failure
 from hparams.base import DataHParams
 
 FORMAT = 1
@@ -88,7 +89,14 @@ def warm() -> None:
     """Runs in a worker before its first item: having imported this module, it has the readers and their libraries."""
 
 
-def survey(dataset: Dataset, path: Path, data: DataHParams, fingerprint: str, progress: bool) -> list[Row]:
+def survey(
+    dataset: Dataset,
+    path: Path,
+    data: DataHParams,
+    fingerprint: str,
+    progress: bool,
+    machines: Machines | None = None,
+) -> list[Row]:
     """A row for each item, in the order of the items; kept in `path` as JSON lines, where a later line holds."""
     items = list(dataset.items())
     names = names_of(dataset, items)
@@ -105,9 +113,10 @@ def survey(dataset: Dataset, path: Path, data: DataHParams, fingerprint: str, pr
         with path.open("w" if fresh else "a", encoding="utf-8") as file:
             if fresh:
                 file.write(json.dumps({"format": FORMAT, "fingerprint": fingerprint}) + "\n")
-            for item, result in map_pieces(
+            for item, result in spread(
                 partial(measure, reader(dataset)),
                 missing,
+                machines=machines,
                 workers=data.workers,
                 seconds=data.seconds_per_file,
                 megabytes=data.megabytes_per_worker,

@@ -56,7 +56,7 @@ def map_pieces(
     total = len(tasks) if isinstance(tasks, Sized) else None
     count = workers or processors()
     pool = _Pool(function, warm, iter(tasks), seconds, megabytes, count if total is None else min(count, total))
-    bar = _bar(progress, total)
+    bar = progress_bar(progress, total)
     try:
         for pair in pool.results():
             bar.update()
@@ -66,7 +66,8 @@ def map_pieces(
         bar.close()
 
 
-def _bar(label: str, total: int | None) -> Any:
+def progress_bar(label: str, total: int | None) -> Any:
+    """A bar of pieces on stderr; none where `label` is empty."""
     from tqdm import tqdm
 
     quiet = not sys.stderr.isatty()  # in a log file each state of the bar is a line, so there are fewer

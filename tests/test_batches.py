@@ -24,7 +24,6 @@ PAD, BOS, EOS, BAR, FIRST, VOCAB = 0, 1, 2, 3, 4, 100
 
 @dataclass(frozen=True)
 class Info:
-    tokens: int
     notes: int
 
 
@@ -35,7 +34,10 @@ class Memory:
         self._pieces = [np.asarray(piece, dtype=np.uint16) for piece in pieces]
 
     def pieces(self, split: str) -> list[Info]:
-        return [Info(len(piece), len(piece) // 3) for piece in self._pieces]
+        return [Info(len(piece) // 3) for piece in self._pieces]
+
+    def lengths(self, split: str) -> NDArray[np.int64]:
+        return np.array([len(piece) for piece in self._pieces], dtype=np.int64)
 
     def ids(self, split: str, k: int) -> NDArray[np.uint16]:
         return self._pieces[k]

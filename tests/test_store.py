@@ -124,14 +124,14 @@ def test_a_second_preparation_reads_nothing(store: TokenStore, music: Path, monk
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(survey, "map_pieces", refuse)
-    monkeypatch.setattr(encoding, "map_pieces", refuse)
+    monkeypatch.setattr(survey, "spread", refuse)
+    monkeypatch.setattr(encoding, "spread", refuse)
     monkeypatch.setattr("datatools.search.checksum", refuse)
     assert prepared(music).folder == store.folder
 
 
 def test_another_tokenizer_shares_the_survey(store: TokenStore, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "map_pieces", None)
+    monkeypatch.setattr(survey, "spread", None)
     other = prepared(music, "another")
     assert other.folder != store.folder
     assert sides(other) == sides(store)
@@ -142,7 +142,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path: Path, mon
     write(tmp_path / "music", range(24))
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "calm"))
     calm = prepared(tmp_path / "music")
-    real, tasks_given = survey.map_pieces, []
+    real, tasks_given = survey.spread, []
 
     def stopping(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:
         tasks_given.append(len(tasks))
@@ -152,8 +152,8 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(tmp_path: Path, mon
             yield pair
 
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "rough"))
-    monkeypatch.setattr(survey, "map_pieces", stopping)
-    monkeypatch.setattr(encoding, "map_pieces", stopping)
+    monkeypatch.setattr(survey, "spread", stopping)
+    monkeypatch.setattr(encoding, "spread", stopping)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
             prepared(tmp_path / "music")
@@ -354,13 +354,13 @@ def test_a_damaged_survey_is_named_and_read_again_from_there(
     fingerprint = json.loads(whole.splitlines()[0])["fingerprint"]
     dataset, counted = Folder(str(small[0])), []
     dataset.prepare(tmp_path / "cache" / "datasets" / "here")
-    real = survey.map_pieces
+    real = survey.spread
 
     def counting(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:
         counted.append(len(tasks))
         return real(function, tasks, **settings)
 
-    monkeypatch.setattr(survey, "map_pieces", counting)
+    monkeypatch.setattr(survey, "spread", counting)
     survey.survey(dataset, path, DATA, fingerprint, False)
     [line] = warnings(caplog)
     assert line.startswith(f"{path} is damaged in line {number + 1} (")

@@ -22,6 +22,9 @@ def act(what: str) -> Any:
     if word == "crash":
         os.write(2, b"native words before the end\n")
         os.kill(os.getpid(), signal.SIGSEGV)
+    if word == "orphan":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
     if word == "exit":
         os._exit(7)
     if word == "quit":

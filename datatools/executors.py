@@ -1,0 +1,164 @@
+"""Pieces spread over machines by an engine that is there already: Dask, MPI, any `concurrent.futures.Executor`.
+
+A future cannot stop the worker that computes it, so a task of the executor is a chunk of pieces, and wherever it lands
+it runs them in a subprocess of its own under the same limits as at home. Results come in the order of the pieces.
+"""
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self, cast
+
+from core.errors import HubError, did_you_mean
+from datatools import readings
+from datatools.libraries import versions
+from datatools.worker import reason
+from datatools.workers import Failure, Result, Task, map_pieces, progress_bar
+
+VARIABLE = "SWAPTUNES_EXECUTOR"
+EXAMPLES = "distributed:Client, mpi4py.futures:MPIPoolExecutor or concurrent.futures:ProcessPoolExecutor"
+CHUNKS = 64  # at least, for the sake of many machines, where that leaves each LEAST pieces
+LEAST, MOST = 16, 256  # pieces in a chunk: starting its subprocess takes about a second
+AHEAD = 128  # chunks that may be done before the oldest one is
+
+
+def installed() -> dict[str, str]:
+    """The versions of our readers and of the libraries that read and tokenize, on this machine."""
+    return {"the hub's readers": readings.version(), **versions()}
+
+
+@dataclass(frozen=True)
+class Machines:
+    """An executor, and what each of its machines must see and have installed to do the same work as this one."""
+
+    executor: Executor
+    versions: Mapping[str, str] = field(default_factory=installed)
+    paths: tuple[Path, ...] = ()
+
+    def seeing(self, path: Path) -> Self:
+        """These machines, which must see `path` too."""
+        return replace(self, paths=(*self.paths, path))
+
+
+@contextmanager
+def chosen() -> Iterator[Executor | None]:
+    """The executor that SWAPTUNES_EXECUTOR=MODULE:CALLABLE names, until the block ends; None where it names none.
+
+    The callable takes no arguments and returns an executor, or something with `get_executor()`, as Dask's Client is.
+    It stands in the environment and in no file of hyper-parameters: it says where, never what, and a file that somebody
+    shares must not name code to run.
+    """
+    name = os.environ.get(VARIABLE, "")
+    if not name:
+        yield None
+        return
+    made = _named(name)()
+    executor = made.get_executor() if callable(getattr(made, "get_executor", None)) else made
+    if not callable(getattr(executor, "submit", None)):
+        raise HubError(f"{VARIABLE}={name} makes a {type(made).__name__}; expected a concurrent.futures.Executor")
+    try:
+        yield cast(Executor, executor)
+    finally:
+        executor.shutdown(wait=False)
+        if made is not executor:
+            made.close()
+
+
+def _named(name: str) -> Callable[[], Any]:
+    module_name, colon, attribute = name.partition(":")
+    if not (module_name and colon and attribute):
+        raise HubError(f"{VARIABLE} is {name!r}; expected MODULE:CALLABLE, such as {EXAMPLES}")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise HubError(f"{VARIABLE} is {name!r}, and {module_name} cannot be imported here ({error})") from error
+    if not callable(getattr(module, attribute, None)):
+        raise HubError(f"{module_name} has no callable {attribute!r}.{did_you_mean(attribute, dir(module))}")
+    return cast(Callable[[], Any], getattr(module, attribute))
+
+
+def spread(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    machines: Machines | None,
+    workers: int,
+    seconds: float,
+    megabytes: int,
+    progress: str = "",
+    warm: Callable[[], Any] | None = None,
+) -> Iterator[tuple[Task, Result | Failure]]:
+    """As `map_pieces`, on `machines` where there are some, which then say how many workers there are.
+
+    HubError when a machine lacks what it needs, or when the executor loses a chunk, whose pieces it names.
+    """
+    if machines is None:
+        yield from map_pieces(
+            function, tasks, workers=workers, seconds=seconds, megabytes=megabytes, progress=progress, warm=warm
+        )
+        return
+    size = min(MOST, max(LEAST, len(tasks) // CHUNKS))
+    chunks = iter([tasks[start : start + size] for start in range(0, len(tasks), size)])
+    waiting: deque[tuple[Sequence[Task], Future[Any]]] = deque()
+    settings: tuple[Any, ...] = (seconds, megabytes, warm, machines.versions, machines.paths)
+    submit: Callable[..., Future[Any]] = machines.executor.submit
+    bar = progress_bar(progress, len(tasks))
+    try:
+        while True:
+            for chunk in islice(chunks, AHEAD - len(waiting)):
+                waiting.append((chunk, submit(run_chunk, function, chunk, *settings)))
+            if not waiting:
+                return
+            chunk, future = waiting.popleft()
+            for pair in zip(chunk, _result(chunk, future), strict=True):
+                bar.update()
+                yield pair
+    finally:
+        for _, future in waiting:
+            future.cancel()
+        bar.close()
+
+
+def run_chunk(
+    function: Callable[[Task], Result],
+    chunk: Sequence[Task],
+    seconds: float,
+    megabytes: int,
+    warm: Callable[[], Any] | None,
+    expected: Mapping[str, str],
+    paths: Sequence[Path],
+) -> list[Result | Failure]:
+    """Runs a chunk in a subprocess on the machine where the executor put us; HubError when it is not fit for that."""
+    here = socket.gethostname()
+    for path in paths:
+        if not path.exists():
+            raise HubError(f"the machine {here} does not see {path}; give all machines the same file system")
+    found = installed()
+    for name in sorted({*expected, *found}):
+        if found.get(name) != expected.get(name):
+            raise HubError(
+                f"the machine {here} has {name} in version {found.get(name)}; expected {expected.get(name)}, as where"
+                " the preparation was started"
+            )
+    answers = map_pieces(function, chunk, workers=1, seconds=seconds, megabytes=megabytes, warm=warm)
+    return [answer for _, answer in answers]
+
+
+def _result(chunk: Sequence[Any], future: Future[list[Any]]) -> list[Any]:
+    try:
+        return future.result()
+    except HubError:
+        raise
+    except Exception as error:
+        first, last = (getattr(task, "path", task) for task in (chunk[0], chunk[-1]))
+        raise HubError(
+            f"the executor lost the {len(chunk)} pieces from {first} to {last} ({reason(error)}); all before them are"
+            " kept, and the same command goes on from there"
+        ) from error
