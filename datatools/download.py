@@ -84,14 +84,15 @@ def _fetch(remote: Remote, part: Path, target: Path) -> bool:
     if part.exists() and part.stat().st_size > remote.size:
         part.unlink()
     resumed = part.exists() and part.stat().st_size > 0
-    failures = 0
+    failures, furthest = 0, part.stat().st_size if resumed else 0
     with part.open("ab") as file, _bar(remote) as bar:
-        while (before := file.tell()) < remote.size:
+        while file.tell() < remote.size:
             try:
                 _transfer(remote, file, bar)
             except _Broken as broken:
                 resumed |= file.tell() > 0
-                failures = 0 if file.tell() > before else failures + 1
+                failures = 0 if file.tell() > furthest else failures + 1
+                furthest = max(furthest, file.tell())
                 if failures == TRIES or broken.hopeless:
                     what = f"{remote.name} cannot be downloaded from {remote.address} ({broken})"
                     raise HubError(f"{what}; {_remedy(target)}") from broken
@@ -116,7 +117,7 @@ def _transfer(remote: Remote, file: Any, bar: Any) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the server has less than lies here: another file, or another server
-            file.truncate(0)
+            file.truncate(file.seek(0))
             raise _Broken("the server has no bytes from there on") from error
         if error.code in PASSING:
             raise _Broken(f"it answers {error.code} {error.reason}") from error
@@ -125,7 +126,7 @@ def _transfer(remote: Remote, file: Any, bar: Any) -> None:
         raise _Broken(_why(error), isinstance(getattr(error, "reason", None), socket.gaierror)) from error
     with answer:
         if start and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            file.truncate(0)  # the server sends all of it, whatever was asked for
+            file.truncate(file.seek(0))  # the server sends all of it, whatever was asked for
         bar.update(file.tell() - bar.n)
         while True:
             try:
