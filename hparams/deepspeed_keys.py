@@ -1,14 +1,25 @@
-"""The top-level keys of a DeepSpeed configuration, since DeepSpeed itself ignores a misspelt one in silence.
+"""What `deepspeed.*` may hold, since DeepSpeed itself ignores a misspelt key, or a misplaced rate, in silence.
 
 Source: the DeepSpeed configuration reference, version 0.19.
 """
 
-# Keys that the hub fills from its own, which it needs to know.
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import HubError, did_you_mean
+
+# Keys that the hub fills from its own, or whose work it does itself: two masters of one thing would disagree.
 OWNED = {
     "train_batch_size": "data.batch_size",
     "train_micro_batch_size_per_gpu": "data.batch_size",
     "gradient_accumulation_steps": "train.accumulate",
     "gradient_clipping": "train.clip",
+    "torch_autocast": "train.precision",
+    "fp16": "train.precision",
+    "amp": "train.precision",
+    "scheduler": "train.lr, train.warmup and train.lr_floor",
+    "optimizer.params.lr": "train.lr",
+    "optimizer.params.weight_decay": "train.weight_decay",
 }
 
 # fmt: off
@@ -26,3 +37,16 @@ TOP_LEVEL_KEYS = frozenset([
     "vocabulary_size", "wall_clock_breakdown", "wandb", "weight_quantization", "zero_allow_untested_optimizer",
     "zero_force_ds_cpu_optimizer", "zero_optimization",
 ])
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """HubError for a key of `deepspeed.*` that DeepSpeed does not know, or that the hub fills."""
+    for key in settings:
+        if key not in TOP_LEVEL_KEYS:
+            raise HubError(f'DeepSpeed knows no key "{key}" (deepspeed.{key}).{did_you_mean(key, TOP_LEVEL_KEYS)}')
+    for key, own in OWNED.items():
+        tree: Any = settings
+        for part in key.split("."):
+            tree = tree.get(part) if isinstance(tree, Mapping) else None
+        if tree is not None:
+            raise HubError(f"deepspeed.{key} is filled by the hub; set {own} instead")
