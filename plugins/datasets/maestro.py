@@ -73,11 +73,12 @@ def listed(root: Path) -> list[Item]:
     for table in tables:
         with table.open(encoding="utf-8", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), 2):
-                try:
-                    path, side = table.parent / row["midi_filename"], SIDES[row["split"]]
-                    found.add(Item(str(path), 0, f"{row['canonical_composer']}: {row['canonical_title']}", side))
-                except (KeyError, TypeError) as error:
-                    raise HubError(f"{table}, line {number}, is no row of MAESTRO's ({error}); {EXPECTED}") from error
+                name, side = row.get("midi_filename"), SIDES.get(row.get("split") or "")
+                if not name or side is None:
+                    said = f"midi_filename {name!r} and split {row.get('split')!r}"
+                    raise HubError(f"{table}, line {number}, has {said}; expected a file and one of {', '.join(SIDES)}")
+                work = f"{row.get('canonical_composer')}: {row.get('canonical_title')}"
+                found.add(Item(str(table.parent / name), 0, work, side))
     return sorted(found)
 
 
