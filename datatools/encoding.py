@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ Build = Callable[[Path | None], Tokenizer]
 Read = Callable[[Item], Piece]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """How one item went: its tokens, or the reason why it has none; a line of progress.jsonl is the list of its fields.
 
@@ -83,13 +83,13 @@ def encode_all(
                 tokens.write(result.ids.astype(dtype).tobytes())
                 tokens.flush()  # before the line that vouches for it
                 done.append(Encoded(names[item], len(result.ids), result.told, result.remarks))
-            log.write(json.dumps(list(vars(done[-1]).values())) + "\n")
+            log.write(json.dumps(astuple(done[-1])) + "\n")
             log.flush()
         os.fsync(tokens.fileno())
     return done
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Told:
     """What a worker sends back about a piece: ids (n,), the notes they decode to, and the tokenizer's remarks."""
 

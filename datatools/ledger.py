@@ -20,7 +20,7 @@ SIDES: tuple[Side, ...] = (*SPLITS, "out")
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One piece of music that has its side; `group` is the work whose variants stay with it, empty for none."""
 

@@ -18,7 +18,7 @@ from datatools.storage import atomic, write_json
 from datatools.store import FORMAT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A piece that is in the store; `told` counts the notes that its tokens decode to."""
 

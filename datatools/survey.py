@@ -27,7 +27,7 @@ from hparams.base import DataHParams
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """What the survey knows about one item.
 
@@ -51,7 +51,7 @@ class Row:
         return np.frombuffer(self.sketch, dtype="<u4")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What a worker sends back about a piece."""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -371,7 +372,7 @@ def test_a_damaged_survey_is_named_and_read_again_from_there(
 def test_a_damaged_line_of_progress_is_named_and_done_again(
     line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good = json.dumps(list(vars(encoding.Encoded("tune-000.mid", 3, 2, "a remark")).values())) + "\n"
+    good = json.dumps(astuple(encoding.Encoded("tune-000.mid", 3, 2, "a remark"))) + "\n"
     (tmp_path / "tokens.bin").write_bytes(bytes(20))
     (tmp_path / "progress.jsonl").write_text(good + line + "\n" + good, encoding="utf-8")
     done = encoding._resume(tmp_path, np.dtype("<u2"), ["tune-000.mid"] * 3)
