@@ -102,7 +102,12 @@ def _header(file: Any) -> dict[str, Any]:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` as indented JSON, keys sorted; NaN and infinity, which JSON has not, are a ValueError."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """The one text that `write_json` gives `content`."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: str | Path, text: str) -> None:

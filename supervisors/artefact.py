@@ -18,7 +18,8 @@ from hparams.loading import from_tree, plain
 from plugins.manager import Manager, own_version
 from supervisors.environment import plugins_of
 from supervisors.foreign_configs import is_foreign
-from supervisors.runfolder import FORMAT
+
+FORMAT = 1
 
 
 @dataclass

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from core.checkpoint import publish_folder, recover_folder, save_weights, write_text
+from core.checkpoint import publish_folder, recover_folder, write_text
 from core.errors import HubError
 from core.log import logger
 from hparams.base import HParams
@@ -24,6 +25,8 @@ from supervisors import environment, ranks
 from supervisors.engine import Engine
 from supervisors.logbook import Logbook
 from supervisors.runfolder import RunFolder, seal
+
+ECHO = 2.0  # seconds in which a second signal is the first one, passed on by a launcher
 
 
 class Interrupted(Exception):
@@ -55,6 +58,13 @@ class Supervisor:
         self.seconds = 0.0  # spent in steps and validations, over all continuations
         self.logbook: Logbook | None = None
         self._signal = 0
+        self._signalled = 0.0  # when, on the monotonic clock
+
+    def lock(self) -> None:
+        """Takes the run's folder for these processes until they end, however they end; HubError when others have it."""
+        with self.ranks.together():
+            if self.ranks.first:
+                self.folder.lock()
 
     def finished(self) -> bool:
         """Whether the run had come to its end and was concluded before."""
@@ -113,8 +123,9 @@ class Supervisor:
 
     def train(self) -> None:
         """Trains from where the run stands to its last step, or until validation stops getting better."""
-        if self.ranks.first:
-            write_text(self.folder.hparams, dump(self.hparams))
+        with self.ranks.together():
+            if self.ranks.first:
+                write_text(self.folder.hparams, dump(self.hparams))
         self.load_data()
         self.build_model()
         self.restore()
@@ -160,7 +171,8 @@ class Supervisor:
         return 0 < self.hparams.train.patience <= self.stale
 
     def take(self, measures: dict[str, float]) -> None:
-        """Logs a validation and keeps the model if it is the best so far."""
+        """Logs a validation and keeps the model if it is the best so far: the first process's word for it, on all."""
+        measures = self.ranks.from_first(measures)
         self.log(measures)
         if not self.best or measures["valid_loss"] < self.best["valid_loss"]:
             self.best = {**measures, "step": self.step}
@@ -173,48 +185,53 @@ class Supervisor:
 
     def save(self) -> None:
         """Writes a checkpoint under a temporary name, seals it, renames it, and drops old ones."""
-        target = self.folder.checkpoint(self.step)
-        if target.exists():
+        target, temporary = self.folder.checkpoint(self.step), self.folder.temporary(self.step)
+        if self.ranks.from_first(target.exists()):
             return
-        temporary = self.folder.temporary(self.step)
-        weights = self.engine.state_dict()
-        try:
+        with self.ranks.together(), self.explained(target, temporary):
             if self.ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
-                save_weights(weights, temporary / "model.safetensors", None)
-            self.ranks.barrier()
+        with self.ranks.together(), self.explained(target, temporary):
             self.engine.save_checkpoint(temporary, "engine")
-            self.ranks.barrier()
             if self.ranks.first:
                 meta = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds}
                 meta["steps"] = self.steps
                 seal(temporary, {**meta, **self.identity()})
                 publish_folder(temporary, target)
                 self.folder.drop_old(self.hparams.checkpoint.keep)
-        except HubError:
-            shutil.rmtree(temporary, ignore_errors=True)  # half a checkpoint would keep a full disk full
-            raise
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its archive writer
+
+    @contextmanager
+    def explained(self, target: Path, temporary: Path) -> Iterator[None]:
+        """What hinders the writing of a checkpoint becomes one line, and half of it does not keep a full disk full."""
+        try:
+            yield
+        except (HubError, OSError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise HubError(
-                f"the checkpoint {target} cannot be written ({reason}); make room and start again, nothing is lost"
-            ) from error
-        self.ranks.barrier()
+            reason = str(error) if isinstance(error, HubError) else error.strerror or str(error)
+            kept = self.folder.checkpoints()
+            newest = f"{kept[-1].name} stands, start again to go on from it" if kept else "there is no older one"
+            raise HubError(f"the checkpoint {target} cannot be written ({reason}); {newest}") from error
 
     def restore(self) -> None:
-        """Goes on from the newest intact checkpoint, if there is one."""
-        recover_folder(self.folder.model)
-        found = self.folder.newest_intact()
+        """Goes on from the newest intact checkpoint, if there is one; every process from the same."""
+        found: tuple[Path, dict[str, Any]] | None = None
+        with self.ranks.together():
+            if self.ranks.first:
+                recover_folder(self.folder.model)
+                found = self.folder.newest_intact()
+        found = self.ranks.from_first(found)
         if found is None:
             return
         path, meta = found
-        for key, value in self.identity().items():
-            if meta.get(key) != value:
-                raise HubError(
-                    f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name="
-                )
+        with self.ranks.together():
+            for key, value in self.identity().items():
+                if meta.get(key) != value:
+                    raise HubError(
+                        f"{path} belongs to another {key} ({meta.get(key)}, now {value}); train under another name="
+                    )
+            if not path.exists():
+                raise HubError(f"{path} is not on {socket.gethostname()}; put the run where all nodes see it")
         self.engine.load_checkpoint(path, "engine")
         self.step, self.best, self.stale, self.seconds = (meta[key] for key in ("step", "best", "stale", "seconds"))
         if self.step < self.steps:
@@ -228,9 +245,10 @@ class Supervisor:
 
     def open_log(self) -> None:
         """Writes down what runs where, and opens the logbook at the current step."""
-        if self.ranks.first:
-            environment.write(self.folder.environment, self.manager, self.hparams, self.ranks)
-        self.logbook = Logbook(self.folder.path, self.step, self.steps, write=self.ranks.first)
+        with self.ranks.together():
+            if self.ranks.first:
+                environment.write(self.folder.environment, self.manager, self.hparams, self.ranks)
+            self.logbook = Logbook(self.folder.path, self.step, self.steps, write=self.ranks.first)
 
     def log(self, values: dict[str, float]) -> None:
         """Writes values under the current step."""
@@ -245,12 +263,13 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Lets SIGINT and SIGTERM end the run after the step at hand, a second one at once; closes the log."""
+        """Lets SIGINT and SIGTERM end the run after the step at hand, a later one at once; closes the log."""
 
         def note(number: int, frame: FrameType | None) -> None:
-            if self._signal:
+            if not self._signal:
+                self._signal, self._signalled = number, time.monotonic()
+            elif time.monotonic() - self._signalled > ECHO:
                 raise KeyboardInterrupt
-            self._signal = number
 
         old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -1,7 +1,8 @@
 """What turns gradients into weights: DeepSpeed, or plain torch with the same five methods where DeepSpeed cannot be.
 
 The five are `engine(batch)`, `backward(loss)`, `step()`, `save_checkpoint(folder, tag)` and
-`load_checkpoint(folder, tag)`.
+`load_checkpoint(folder, tag)`. What they save is neither's own: weights and moments by parameter name, which either
+loads with any ZeRO stage and any number of ranks.
 """
 
 import importlib.util
@@ -14,15 +15,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from core.checkpoint import load_weights, save_weights
 from core.errors import HubError
 from core.log import logger
 from hparams.base import HParams
+from supervisors import engine_state, precision
 from supervisors import ranks as process_group
 from supervisors.ranks import Ranks
 
+WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.safetensors"  # the second in the folder that a tag names
+
 
 class Engine(Protocol):
-    """A module in training; `set_rate` and `gradient_norm` serve the schedule and the log."""
+    """A module in training whose `model` is what its weights are named after.
+
+    `set_rate`, `rate` and `gradient_norm` serve the schedule and the log. Every rank calls `save_checkpoint`,
+    `load_checkpoint` and `state_dict`; the first one writes, and only it may raise what writing raises.
+    """
 
     name: str
     spreads_weights: bool  # over ranks, so that the module cannot be used outside a training step
@@ -72,6 +81,7 @@ class TorchEngine:
 
     def __init__(self, module: nn.Module, groups: list[dict[str, Any]], hparams: HParams) -> None:
         self.module = module
+        self.model = module.get_submodule("model")
         self.optimizer = _adamw(groups, hparams)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.clip = hparams.train.clip
@@ -97,13 +107,10 @@ class TorchEngine:
         self.optimizer.zero_grad(set_to_none=True)
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
-        (folder / tag).mkdir(parents=True, exist_ok=True)
-        torch.save({"module": self.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / tag / "state.pt")
+        _save(self.model, self.optimizer, folder, tag, write=True)
 
     def load_checkpoint(self, folder: Path, tag: str) -> None:
-        state = torch.load(folder / tag / "state.pt", weights_only=True)
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        _load(self.model, self.optimizer, folder, tag)
 
     def set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -116,7 +123,7 @@ class TorchEngine:
         return self._norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self.module.state_dict()
+        return engine_state.read_weights(self.model)
 
 
 class DeepSpeedEngine:
@@ -144,7 +151,7 @@ class DeepSpeedEngine:
                 model=module,
                 optimizer=None if own_optimizer else _adamw(groups, hparams),
                 model_parameters=groups if own_optimizer else None,
-                config=settings(hparams, ranks.world),
+                config=settings(hparams, ranks),
                 dist_init_required=False,
             )
         except (AssertionError, ValueError, TypeError) as error:
@@ -152,7 +159,8 @@ class DeepSpeedEngine:
                 raise
             reason = " ".join(str(error).split())[:300]
             raise HubError(f"DeepSpeed refuses deepspeed.* ({', '.join(hparams.deepspeed)}): {reason}") from error
-        self.module = module
+        self.model = module.get_submodule("model")
+        self.ranks = ranks
         self.stage = self.engine.zero_optimization_stage()
         self.spreads_weights = self.stage == 3
         self._norm = math.nan
@@ -167,18 +175,16 @@ class DeepSpeedEngine:
     def step(self) -> None:
         boundary = self.engine.is_gradient_accumulation_boundary()
         if boundary and self.stage == 0:
-            self._norm = _norm(list(self.module.parameters()))
+            self._norm = _norm(list(self.model.parameters()))
         self.engine.step()
         if boundary and self.stage > 0:
             self._norm = float(self.engine.get_global_grad_norm() or 0.0)
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
-        self.engine.save_checkpoint(str(folder), tag=tag)
+        _save(self.model, self.engine.optimizer, folder, tag, write=self.ranks.first)
 
     def load_checkpoint(self, folder: Path, tag: str) -> None:
-        path, _ = self.engine.load_checkpoint(str(folder), tag=tag)
-        if path is None:
-            raise HubError(f"{folder / tag} holds no state that DeepSpeed can read with this number of processes")
+        _load(self.model, self.engine.optimizer, folder, tag)
 
     def set_rate(self, rate: float) -> None:
         for group in self.engine.optimizer.param_groups:
@@ -191,21 +197,38 @@ class DeepSpeedEngine:
         return self._norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        if self.stage < 3:
-            return self.module.state_dict()
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters(list(self.module.parameters())):
-            return {key: value.detach().clone() for key, value in self.module.state_dict().items()}
+        return engine_state.read_weights(self.model)
 
 
-def settings(hparams: HParams, world: int) -> dict[str, Any]:
-    """DeepSpeed's configuration, filled from the hub's keys and then overridden by `deepspeed.*`."""
-    return {
+def _save(model: nn.Module, optimizer: Any, folder: Path, tag: str, *, write: bool) -> None:
+    weights = engine_state.read_weights(model, keep=write)
+    moments = engine_state.read_optimizer(model, optimizer, keep=write)
+    if write:
+        save_weights(weights, folder / WEIGHTS)
+        save_weights(moments, folder / tag / OPTIMIZER)
+
+
+def _load(model: nn.Module, optimizer: Any, folder: Path, tag: str) -> None:
+    engine_state.write(model, optimizer, load_weights(folder / WEIGHTS), load_weights(folder / tag / OPTIMIZER))
+
+
+def settings(hparams: HParams, ranks: Ranks) -> dict[str, Any]:
+    """DeepSpeed's configuration: `deepspeed.*`, and what the hub's own keys say, which `deepspeed.*` may not."""
+    dtype, _ = precision.choose(hparams.train.precision, ranks.device)
+    filled = {
         "train_batch_size": hparams.data.batch_size,
         "gradient_accumulation_steps": hparams.train.accumulate,
-        "train_micro_batch_size_per_gpu": hparams.data.batch_size // (hparams.train.accumulate * world),
+        "train_micro_batch_size_per_gpu": hparams.data.batch_size // (hparams.train.accumulate * ranks.world),
         "gradient_clipping": hparams.train.clip,
+        "torch_autocast": {
+            "enabled": dtype == torch.bfloat16,
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],  # gradients are summed over ranks in fp32
+        },
         "steps_per_print": 10**9,  # the hub has its own log
         **hparams.deepspeed,
     }
+    if "optimizer" in hparams.deepspeed:
+        chosen = dict(hparams.deepspeed["optimizer"])
+        filled["optimizer"] = {**chosen, "params": {"lr": hparams.train.lr, **chosen.get("params", {})}}
+    return filled

@@ -2,10 +2,21 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+from core.errors import HubError
+
+T = TypeVar("T")
+
+# The first process may read a corpus for hours while the others wait; dead ones are the launcher's to notice.
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,28 @@ class Ranks:
         dist.all_reduce(vote, op=dist.ReduceOp.MAX)
         return bool(vote.item())
 
+    def from_first(self, value: T) -> T:
+        """What the first process has, in every process."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, device=self.device)
+        return box[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What raises in one process ends the block with an error in all, so that none waits for one that left.
+
+        The block itself must not make the processes meet before it may raise.
+        """
+        fault: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            fault = error
+        if self.any(fault is not None):
+            raise fault or HubError("another process of this run could not go on, and says why")
+
     def sum(self, value: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
         if self.world > 1:
@@ -50,7 +83,7 @@ def start() -> Ranks:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Ranks(rank, world, device)
 
 

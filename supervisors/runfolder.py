@@ -1,16 +1,18 @@
 """Where a run lies on disk: its folder, its checkpoints, and the lock that keeps two processes from sharing it."""
 
+import hashlib
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import IO, Any
 
-from core.checkpoint import checksum, write_json
+from core.checkpoint import as_json, checksum, write_json
 from core.errors import HubError
 from core.log import logger
 
-FORMAT = 1
+FORMAT = 2  # of a checkpoint; 1 held state that was tied to engine and ranks
 
 
 class RunFolder:
@@ -47,7 +49,7 @@ class RunFolder:
             handle.close()
             raise HubError(f"{self.path} is in use by process {owner}; wait for it, or give another name=") from None
         handle.truncate(0)
-        handle.write(str(os.getpid()))
+        handle.write(f"{os.getpid()} on {socket.gethostname()}")
         handle.flush()
         self._lock = handle
 
@@ -96,23 +98,36 @@ class RunFolder:
 
 
 def seal(folder: Path, meta: dict[str, Any]) -> None:
-    """Writes meta.json with the checksum of every file in the folder."""
+    """Writes meta.json with the checksum of every file in the folder, and of itself."""
     files = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    write_json(folder / "meta.json", {"format": FORMAT, **meta, "files": files})
+    meta = {"format": FORMAT, **meta, "files": files}
+    write_json(folder / "meta.json", {**meta, "sha256": _own_checksum(meta)})
+
+
+def _own_checksum(meta: dict[str, Any]) -> str:
+    return hashlib.sha256(as_json({key: meta[key] for key in meta if key != "sha256"}).encode()).hexdigest()
 
 
 def _fault(folder: Path) -> str:
+    """What is wrong with a checkpoint; empty when nothing is. HubError for one of another format."""
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        if meta["format"] > FORMAT:
+        text = (folder / "meta.json").read_bytes()
+        meta = json.loads(text)
+        if "sha256" not in meta and meta["format"] < FORMAT:
+            raise HubError(f"{folder} has format {meta['format']}; this version goes on from {FORMAT} only")
+        if meta["sha256"] != _own_checksum(meta) or as_json(meta).encode() != text:
+            return "meta.json was changed"
+        if meta["format"] != FORMAT:
             raise HubError(f"{folder} has format {meta['format']}, newer than {FORMAT}; update swaptunes to read it")
+        if meta["step"] != int(folder.name.removeprefix("step_")):
+            return f"meta.json is of step {meta['step']}"
         for name, digest in meta["files"].items():
             if checksum(folder / name) != digest:
                 return f"{name} was changed"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).name} is missing"
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, HubError):
-            raise
-        return f"meta.json: {error}"
+    except HubError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        return f"meta.json: {error!r}"
     return ""

@@ -11,8 +11,10 @@ from hparams.loading import changed, from_file, load, override
 from plugins.manager import describe, load_manager
 from supervisors.artefact import section_of
 
+# How a step is spread over processes and memory, which changes no figure but by rounding (and dropout).
+SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
 # What may change when a run goes on: how long, how often, and what to generate.
-FREE = ("train.steps", "evaluate.every", "checkpoint.every", "generate.")
+FREE = ("train.steps", "evaluate.every", "checkpoint.", "generate.", *SPREAD)
 
 
 def train(options: argparse.Namespace) -> int:
@@ -23,8 +25,7 @@ def train(options: argparse.Namespace) -> int:
     from supervisors.summary import summary
 
     supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
-    if supervisor.ranks.first:
-        supervisor.folder.lock()
+    supervisor.lock()
     try:
         supervisor.train()
         if supervisor.was_finished and supervisor.ranks.first:
@@ -35,7 +36,8 @@ def train(options: argparse.Namespace) -> int:
             print(summary(folder, result, samples, supervisor.store.manifest, supervisor.store.failures_path))
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
-        print(f"\n{where}; go on with: python -m supervisors.run --run {folder}", file=sys.stderr)
+        if supervisor.ranks.first:
+            print(f"\n{where}; go on with: python -m supervisors.run --run {folder}", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Interrupted) else 130
     finally:
         supervisor.folder.unlock()

@@ -18,6 +18,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     os.environ["SWAPTUNES_NATIVE"] = NATIVE if item.path.name == "test_native_mamba.py" else "0"
 
 
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines of measured figures, which close the output of the tests."""
+    return pytestconfig.stash.setdefault(FIGURES, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints the figures that tests measured, however quiet pytest is asked to be."""
+    if lines := config.stash.get(FIGURES, []):
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
