@@ -52,6 +52,7 @@ class Watch:
     command: list[str]
     cache: Path
     peaks: dict[int, int] = field(default_factory=dict)  # kB by process; 0 is the preparation itself
+    processor: dict[int, float] = field(default_factory=dict)  # seconds by process
 
     def __post_init__(self) -> None:
         environment = {**os.environ, "SWAPTUNES_CACHE": str(self.cache), "PYTHONPATH": str(ROOT)}
@@ -76,10 +77,12 @@ class Watch:
             try:
                 status = Path(f"/proc/{number}/status").read_text()
                 peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+                used = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
             except (OSError, StopIteration):  # it has just ended
                 continue
             key = 0 if number == parent else number
             self.peaks[key] = max(peak, self.peaks.get(key, 0))
+            self.processor[key] = sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, object]:
@@ -88,7 +91,7 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
     command = [sys.executable, "-c", CHILD, str(folder / "music"), tokenizer, str(workers)]
     figures: dict[str, object] = {}
     peak = largest = 0
-    total = 0.0
+    total = own = others = 0.0
     for place, name in ((0, "reading"), (1, "tokenizing"), (2, "the end")):
         watch, had, first = Watch(command, cache), None, 0.0
         reached: list[tuple[float, int]] = []
@@ -104,7 +107,10 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
         output = watch.process.communicate()[0]
         seconds = time.monotonic() - watch.began
         total += seconds
-        peak, largest = max(peak, watch.peaks[0]), max(largest, *watch.peaks.values())
+        own += watch.processor[0]
+        others += sum(watch.processor.values()) - watch.processor[0]
+        peak = max(peak, watch.peaks.pop(0))
+        largest = max(largest, *watch.peaks.values())
         figures[f"seconds up to {name}"] = round(seconds, 1)
         moving = [(when, done) for when, done in reached if done > (had or 0)]
         if len(moving) > 1:
@@ -124,8 +130,9 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
         "files": count,
         "seconds in all": round(total, 1),
         "files/s in all": round(count / total, 1),
+        "processor seconds of the process and of its workers": (round(own), round(others)),
         "peak MB": peak >> 10,
-        "largest worker MB": max((value for key, value in watch.peaks.items() if key), default=0) >> 10,
+        "largest worker MB": largest >> 10,
         "counts": manifest["counts"],
         "failures": manifest["failures"],
         "near": manifest["near_duplicates"],

@@ -18,9 +18,9 @@ from core.piece import Piece
 from core.seeds import generator
 from datatools.scores import piece_from_score, read
 
-QUARTERS = 16  # of a window
+QUARTERS = 8  # of a window
 TICKS = 480  # to a quarter
-LEAST_NOTES = 12  # of a window
+LEAST_NOTES = 8  # of a window
 VARIANTS, BROKEN, WRITTEN, IN_FOLDER = 25, 500, 10, 1000
 
 Window = NDArray[np.int32]  # (notes 4): onset in the window, duration, pitch, velocity
