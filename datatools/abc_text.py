@@ -2,10 +2,12 @@
 
 The words of several voices are interleaved bar by bar (`V:1` bar `V:2` bar ...); the text writes one voice after the
 other, which every reader of ABC understands. An accidental is written where the pitch differs from what key and bar
-already say. The text holds title and tempo too; the words do not.
+already say. The text holds title and tempo too, and has the notes of a chord in the order in which they began; the
+words hold neither and rise.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from datatools.abc_keys import LETTERS, Key, Meter, signature
@@ -163,7 +165,7 @@ def _voice_lines(tune: Tune, voice: list[Bar], lines: list[str]) -> None:
             lines.append(line.strip())
         line, bars = "", 0
 
-    for bar in voice:
+    for bar in _held_first(voice):
         if bar.meter != meter:
             meter = bar.meter
             flush()
@@ -182,6 +184,21 @@ def _voice_lines(tune: Tune, voice: list[Bar], lines: list[str]) -> None:
         if bars == BARS_A_LINE:
             flush()
     flush()
+
+
+def _held_first(voice: list[Bar]) -> Iterator[Bar]:
+    """The bars with what has been tied for longest first in each chord; otherwise abc2midi can lose a tie's note."""
+    ties: dict[int, int] = {}  # by MIDI pitch: how many ties lead to it
+    for bar in voice:
+        events = []
+        for event in bar.events:
+            held = [-ties.get(pitch.midi, 0) for pitch in event.pitches]
+            order = sorted(range(len(held)), key=held.__getitem__)
+            pitches = tuple(event.pitches[i] for i in order)
+            tied = tuple(event.ties[i] for i in order) if event.ties else ()
+            ties = {pitch.midi: ties.get(pitch.midi, 0) + 1 for pitch, on in zip(pitches, tied) if on}
+            events.append(replace(event, pitches=pitches, ties=tied))
+        yield Bar(events, bar.meter)
 
 
 def _beat(meter: Meter) -> Fraction:

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import music21
 import pytest
+import symusic
 import torch
 
 from core.backbone import select
@@ -107,6 +108,7 @@ def test_all_that_can_be_told_is_allowed(body) -> None:
         ("M:4/4 L:1/8 K:Cmaj { C } z", "z"),
         ("M:4/4 L:1/8 K:Cmaj (3 C D |", "|"),
         ("M:2/4 L:1/8 K:Cmaj C 4 (3", "(3"),
+        ("M:none L:1/2 K:Cmaj (3 C 64", "64"),
         ("M:4/4 L:1/8 K:Cmaj C K:Cmaj", "K:Cmaj"),
         ("M:4/4 L:1/8 K:Cmaj V:1 C 4 | V:2 C 3 |", "|"),
         ("M:4/4 L:1/8 K:Cmaj V:1 C 8 | V:2 C 8 | V:2", "V:2"),
@@ -135,6 +137,15 @@ def test_voices_are_drawn_too() -> None:
     drawn = draw(TOKENIZER.grammar(length=300), 40, 400, "V:1 V:2 |")
     assert sum("V:2" in words(said) for said in drawn) >= 2
     assert all(is_whole(said) for said in drawn)
+
+
+def test_abc2midi_loses_no_note_of_long_ties(capfd) -> None:
+    said = "M:none L:1/4 K:Cmaj c - | [ E G c ] - [ E G - c - ] [ G c ] |"
+    text = TOKENIZER.decode(ids(said)).abc
+    assert "[cEG]- [c-EG-] [cG]" in text
+    assert words(TOKENIZER.encode(piece_from_abc(text))) == said.split()
+    symusic.Score.from_abc(text)
+    assert "Error" not in "".join(capfd.readouterr())
 
 
 def test_a_prompt_with_a_short_last_bar_is_opened() -> None:

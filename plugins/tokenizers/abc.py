@@ -49,7 +49,7 @@ class AbcTokenizer:
         except ValueError as error:
             raise _named(piece, str(error)) from error
         for event in (event for voice in tune.voices for bar in voice for event in bar.events):
-            if event.tuplet and not fits_tuplet(event.length / tune.unit):
+            if event.tuplet and not fits_tuplet(event.length / tune.unit, tune.unit):
                 raise _named(piece, f"a note of {event.length} in a tuplet has no note head")
         said = words(tune)
         if len(said) > MOST_WORDS:

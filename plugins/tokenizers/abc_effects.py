@@ -118,13 +118,14 @@ class Effects:
 
         `needs` has a row for each situation, told by `need_row`: NEVER where the length may not stand.
         """
-        lengths, fits = tables.length_32nds.numpy(), tables.length_fits.numpy()
+        lengths = tables.length_32nds.numpy()
         p, q, r = (table.numpy() for table in (tables.tuplet_p, tables.tuplet_q, tables.tuplet_r))
         self.none = len(p) - 1  # the tuplet that is none
         self.tuplet_r = r
         # A last unit without length stands before any is told.
         unit32 = np.append(tables.unit_ticks.numpy() // 32, 0)
         self.no_unit = len(unit32) - 1
+        fits = tables.length_fits.numpy()[[*range(self.no_unit), -1]]  # u n
         self.lengths = lengths
         self.plain = len(lengths) - 1  # the column of the length that has no word
         self.mark = np.full(tables.size, self.none)
@@ -146,12 +147,12 @@ class Effects:
         rows = [spans[:, self.none], np.where(fits, spans[:, 0], NEVER)]
         rows += [np.where(fits & ((past + lengths) % 3 == 0), spans[:, 0], NEVER) for past in range(3)]
         whole = r[:, None] * spans  # u t n
-        even = fits & (whole % np.maximum(unit32, 1)[:, None, None] == 0)
+        even = fits[:, None] & (whole % np.maximum(unit32, 1)[:, None, None] == 0)
         firsts = np.where(even, whole, NEVER)
         situations = np.concatenate((np.stack(rows, 1), firsts), 1)  # u s n
         self.situations = situations.shape[1]
         # The others of an even tuplet have the length of the first, whatever is left.
-        same = np.where(np.eye(len(lengths), dtype=bool) & fits, -NEVER, NEVER)
+        same = np.where(np.eye(len(lengths), dtype=bool), -NEVER, NEVER)
         self.needs = np.concatenate((situations.reshape(-1, len(lengths)), same))
         self.same_row = len(self.needs) - len(lengths)
         number = np.arange(len(p))[:, None]

@@ -112,7 +112,8 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.sized, voice.tieable = True, False
     else:
         length = parse_length(word)
-        if length is not None and not voice.sized and not voice.open and (not voice.grouped or fits_tuplet(length)):
+        fits = length is not None and not (voice.grouped and not fits_tuplet(length, unit))
+        if length is not None and fits and not voice.sized and not voice.open:
             voice.out.append(word)
             voice.time += (length - 1) * unit
             voice.sized = True

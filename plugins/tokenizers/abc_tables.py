@@ -42,7 +42,8 @@ class Tables:
 
         meters = [re.fullmatch(r"M:(\d+)/(\d+)", word) for word in words[self.meters]]
         self.meter_ticks = torch.tensor([WHOLE * int(m[1]) // int(m[2]) if m else 0 for m in meters])  # 0: free
-        self.unit_ticks = torch.tensor([int(WHOLE * Fraction(word[2:])) for word in words[self.units]])
+        units = [Fraction(word[2:]) for word in words[self.units]]
+        self.unit_ticks = torch.tensor([int(WHOLE * unit) for unit in units])
         keys = [parse_key(word[2:]) for word in words[self.keys]]
         self.key_alters = torch.tensor([key.alters for key in keys if key is not None])  # k 7
         tuplets = [parse_tuplet(word) or (1, 1, 1) for word in words[self.tuplets]]
@@ -52,7 +53,8 @@ class Tables:
         )
         lengths = [parse_length(word) or Fraction(1) for word in words[self.lengths]]
         self.length_32nds = torch.tensor([*(int(length * PLAIN) for length in lengths), PLAIN])
-        self.length_fits = torch.tensor([*(fits_tuplet(length) for length in lengths), True])
+        # u n: in a tuplet
+        self.length_fits = torch.tensor([[fits_tuplet(length, unit) for length in [*lengths, Fraction(1)]] for unit in units])
         pitches = [parse_pitch(word) or (0, None) for word in words[self.pitches]]
         self.pitch_step = torch.tensor([step - LOWEST for step, _ in pitches])
         self.pitch_letter = torch.tensor([step % 7 for step, _ in pitches])

@@ -36,12 +36,15 @@ _PITCH = re.compile(r"([\^_=]?)([A-Ga-g])([,']*)")
 _ALTERS = {"^": 1, "=": 0, "_": -1}
 
 
-def fits_tuplet(length: Fraction) -> bool:
-    """Whether one note head, dotted or not, bears the length; in tuplets other readers take no other."""
+def fits_tuplet(length: Fraction, unit: Fraction) -> bool:
+    """Whether one note head, dotted or not, bears the length in unit lengths; in tuplets readers take no other.
+
+    None bears 32 whole notes: music21 has no name for more than a dotted or undotted duplex maxima, 16 of them.
+    """
     odd = length.numerator
     while odd % 2 == 0:
         odd //= 2
-    return odd in (1, 3, 7, 15)
+    return odd in (1, 3, 7, 15) and length * unit < 32
 
 
 def tuplet_word(p: int, q: int, r: int) -> str:
