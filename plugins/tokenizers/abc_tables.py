@@ -54,7 +54,8 @@ class Tables:
         lengths = [parse_length(word) or Fraction(1) for word in words[self.lengths]]
         self.length_32nds = torch.tensor([*(int(length * PLAIN) for length in lengths), PLAIN])
         # u n: in a tuplet
-        self.length_fits = torch.tensor([[fits_tuplet(length, unit) for length in [*lengths, Fraction(1)]] for unit in units])
+        heads = [*lengths, Fraction(1)]
+        self.length_fits = torch.tensor([[fits_tuplet(length, unit) for length in heads] for unit in units])
         pitches = [parse_pitch(word) or (0, None) for word in words[self.pitches]]
         self.pitch_step = torch.tensor([step - LOWEST for step, _ in pitches])
         self.pitch_letter = torch.tensor([step % 7 for step, _ in pitches])
