@@ -40,3 +40,8 @@ def read(folder: RunFolder) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def lines(folder: RunFolder) -> list[dict[str, Any]]:
+    """A record for each piece that was scored."""
+    return [json.loads(line) for line in (folder.report / "pieces.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import checksum, load_weights, write_json
 from core.dataset import Split
+from core.errors import HubError
 from core.log import logger
 from core.model import LanguageModel
 from core.optim import learning_rate, parameter_groups
@@ -54,6 +55,7 @@ class LanguageModelSupervisor(Supervisor):
     """Trains a LanguageModel on a token store."""
 
     concluded: LanguageModel | None = None  # the best model, once the run is over
+    facts: dict[str, Any] | None = None  # what training said of a model that was adopted
 
     def load_data(self) -> None:
         hparams = self.hparams
@@ -196,18 +198,22 @@ class LanguageModelSupervisor(Supervisor):
         data = "-".join(files[name]["sha256"][:16] for name in ("tokens.bin", "offsets.npy"))
         return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
 
+    def adopt(self, found: artefact.Artefact, facts: dict[str, Any]) -> None:
+        """Takes a trained model as the best one, to be evaluated without an engine; `facts` is what is known of it."""
+        if found.tokenizer.fingerprint() != self.tokenizer.fingerprint():
+            raise HubError(
+                f"the tokenizer that {self.folder.path} was trained with is not the one that its data gives now; "
+                "restore the data, or train under another name="
+            )
+        best = artefact.build_model(self.manager, self.hparams, self.tokenizer).to(self.ranks.device)
+        artefact.load_into(best, found.weights, self.folder.path)
+        self.concluded, self.facts = best, facts
+        self.dtype, _ = precision.choose(self.hparams.train.precision, self.ranks.device)
+
     def evaluate(self) -> dict[str, Any]:
         self.load_best()
         baselines = self._baselines()
-        result: dict[str, Any] = {
-            "best": self.best,
-            "parameters": self.parameters,
-            "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
-            "steps": self.step,
-            "minutes": self.seconds / 60,
-            "precision": str(self.dtype).removeprefix("torch."),
-            "weights": checksum(self.folder.model / "model.safetensors"),
-        }
+        result: dict[str, Any] = {**(self.facts or self._facts())}
         lines: list[dict[str, Any]] = []
         for split in evaluation.SPLITS:
             infos = self.store.pieces(split)
@@ -217,6 +223,17 @@ class LanguageModelSupervisor(Supervisor):
         if self.ranks.first:
             result = evaluation.write(self.folder, result, lines)
         return result
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "parameters": self.parameters,
+            "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
+            "steps": self.step,
+            "minutes": self.seconds / 60,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "weights": checksum(self.folder.model / "model.safetensors"),
+        }
 
     def _baselines(self) -> dict[str, Any]:
         # They depend on the store alone, so they lie beside it.

@@ -61,20 +61,21 @@ def prepare(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Scores the best model of a run again and prints the summary."""
+    """Scores the best model of a run or an artefact again, generates, measures, and writes a page about it."""
     folder = _existing(options, "evaluate")
-    if options.words:
-        raise HubError(f'evaluate takes no settings, and "{options.words[0]}" is one; it scores what the run trained')
-    hparams = _of_run(folder, [])
-    from supervisors.language_model import LanguageModelSupervisor
-    from supervisors.summary import summary
+    from supervisors.evaluate import opened, report
+    from supervisors.summary import measures, summary
 
-    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
-    supervisor.load_data()
-    supervisor.build_model()
-    supervisor.restore()
-    result = supervisor.evaluate()
+    supervisor = opened(folder, options.words, load_manager())
+    if supervisor.ranks.first:
+        supervisor.folder.lock()
+    try:
+        result = report(supervisor)
+    finally:
+        supervisor.folder.unlock()
     print(summary(folder, result, [], supervisor.store.manifest, supervisor.store.failures_path))
+    print(measures(result))
+    print(f"page         {supervisor.folder.report / 'README.md'}")
     return 0
 
 

@@ -6,6 +6,7 @@ nothing: print n.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,18 @@ def ratio(amounts: Sequence[float], sizes: Sequence[float], *, seed: int = 0) ->
         found.append(np.where(total > 0, a[rows].sum(1) / np.where(total > 0, total, 1.0), value))
     low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return value, min(float(low), value), max(float(high), value)
+
+
+def share(count: int, total: int) -> Result:
+    """A share of pieces with Wilson's interval (1927), which says something also where the count is 0 or all."""
+    if not total:
+        return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "count": 0}
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    value, spread = count / total, z * z / total
+    middle = (value + spread / 2) / (1 + spread)
+    reach = z * math.sqrt(value * (1 - value) / total + spread / total / 4) / (1 + spread)
+    low, high = max(min(middle - reach, value), 0.0), min(max(middle + reach, value), 1.0)
+    return {"value": value, "low": low, "high": high, "n": total, "count": count}
 
 
 def compared(measure: Callable[[Any], float | None], generated: Sequence[Any], reference: Sequence[Any]) -> Result:

@@ -96,6 +96,21 @@ def split_at(score: symusic.Score, quarters: float) -> tuple[symusic.Score, symu
     return head, tail
 
 
+def excerpt(score: symusic.Score, begin: float, end: float) -> symusic.Score:
+    """The notes that begin from quarter `begin` to before `end`, moved to begin at 0 and none longer than the excerpt.
+
+    Drums stay drums; signatures, tempos and tracks without notes are kept.
+    """
+    whole, _ = split_at(score, end)
+    part = split_at(whole, begin)[1] if begin > 0 else whole
+    last = round((end - begin) * int(part.ticks_per_quarter))
+    for track in part.tracks:
+        columns = track.notes.numpy()
+        columns["duration"] = np.minimum(columns["duration"], last - columns["time"])
+        track.notes = symusic.Note.from_numpy(**columns)
+    return part
+
+
 def content_key(score: "symusic.Score | None") -> bytes:
     """A digest of the notes on the grid: two scores that no metric can tell apart share it."""
     digest = hashlib.blake2b(digest_size=16)

@@ -8,7 +8,8 @@ chance. (Compare Yin et al. 2022, doi 10.1007/s10994-022-06187-6.)
 Shapes: s steps of a piece.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from plugins import hookimpl
 from plugins.metrics.embedding import melody
 from plugins.metrics.intervals import Result, summary
 from plugins.metrics.longest_match import NOWHERE, Matches
-from plugins.metrics.notes import STEPS, Floats, Integers, Scores, content_key, notes_of
+from plugins.metrics.notes import STEPS, Floats, Integers, Scores, notes_of
 
 FLAGGED = 0.99  # the share of human excerpts below which a run must not lie to be reported
 LEAST_RUN = 8  # steps; a shorter run is nobody's
@@ -51,36 +52,44 @@ class Run(NamedTuple):
 
 def melody_of(score: "symusic.Score | None") -> Melody:
     """A piece in steps of (interval, time to the next note), each as one number."""
-    onsets, pitches = melody(notes_of(score))
+    return of_line(*melody(notes_of(score)))
+
+
+def of_line(onsets: Integers, pitches: Integers) -> Melody:
+    """The same from the onsets and pitches (s + 1,) of a line of single notes."""
+    key = hashlib.blake2b(np.stack([onsets, pitches]).astype("<i8").tobytes(), digest_size=16).digest()
     if not len(onsets):
-        return Melody(onsets, onsets, content_key(score))
+        return Melody(onsets, onsets, key)
     steps = (np.diff(pitches) + 256) * (LONGEST_TIME + 1) + np.minimum(np.diff(onsets), LONGEST_TIME)
-    return Melody(onsets, steps, content_key(score))
+    return Melody(onsets, steps, key)
 
 
 class Corpus:
-    """Generated, reference and training pieces with the longest match of every place with the training pieces."""
+    """Asked, reference and training pieces with the longest match of every place with the training pieces.
 
-    def __init__(self, generated: Scores, reference: Scores, training: Scores) -> None:
-        self.generated, self.reference, self.training = (
-            [melody_of(score) for score in scores] for scores in (generated, reference, training)
-        )
-        everything = [*self.generated, *self.reference, *self.training]
+    `works` numbers the training pieces' works: two of one work do not count as copies of each other.
+    """
+
+    def __init__(
+        self, asked: Sequence[Melody], reference: Sequence[Melody], training: Sequence[Melody], works: Integers
+    ) -> None:
+        self.asked, self.reference, self.training = list(asked), list(reference), list(training)
+        everything = [*self.asked, *self.reference, *self.training]
         self._matches = Matches([piece.steps for piece in everything])
-        self._first = len(self.generated) + len(self.reference)  # of the training pieces
+        self._first = len(self.asked) + len(self.reference)  # of the training pieces
         sequence = np.arange(len(everything))
         held = sequence >= self._first
         self._lengths, self._places = self._matches.against(~held, held)
-        groups = np.concatenate([sequence[: self._first], self._first + works(training)]).astype(np.int64)
+        groups = np.concatenate([sequence[: self._first], self._first + works]).astype(np.int64)
         among = self._matches.among(held, groups)
         inside = held[self._matches.owner]
         self._lengths[inside], self._places[inside] = among[0][inside], among[1][inside]
         self._baselines: dict[int, Floats] = {}
         humans = [*self.reference, *self.training] if len(np.unique(groups[held])) > 1 else self.reference
-        self.humans = [(len(self.generated) + place, piece) for place, piece in enumerate(humans) if len(piece.steps)]
+        self.humans = [(len(self.asked) + place, piece) for place, piece in enumerate(humans) if len(piece.steps)]
 
     def lengths(self, number: int) -> Integers:
-        """The longest match (s,) from each step of a piece; generated, reference, training are numbered on."""
+        """The longest match (s,) from each step of a piece; asked, reference, training are numbered on."""
         begin, end = self._matches.starts[number : number + 2]
         return self._lengths[begin:end]
 
@@ -160,8 +169,9 @@ def originality(generated: Scores, reference: Scores, *, training: Scores) -> Re
     order given, the run's place and length, the training piece (its number in `training`) and the percentile; times
     are in quarters.
     """
-    corpus = Corpus(generated, reference, training)
-    pieces = [_report(corpus, number) for number in range(len(generated))]
+    asked, known, held = ([melody_of(score) for score in scores] for scores in (generated, reference, training))
+    corpus = Corpus(asked, known, held, works(training))
+    pieces = [report(corpus, number) for number in range(len(generated))]
     told = [piece for piece in pieces if piece is not None]
     human = [value for piece in told for value in (1.0 - corpus.baseline(piece["steps"]) / piece["steps"]).clip(0)]
     return {
@@ -174,13 +184,15 @@ def originality(generated: Scores, reference: Scores, *, training: Scores) -> Re
     }
 
 
-def _report(corpus: Corpus, number: int) -> Result | None:
-    piece = corpus.generated[number]
+def report(corpus: Corpus, number: int) -> Result | None:
+    """What piece `number` of those asked about has copied, and from where; None for one of fewer than LEAST_RUN steps,
+    of which nothing can be said."""
+    piece = corpus.asked[number]
     size = len(piece.steps)
-    if not size:
+    if size < LEAST_RUN:
         return None
     run, baseline = corpus.run(number), corpus.baseline(size)
-    report = {
+    found = {
         "steps": size,
         "run": run.length,
         "from": float(piece.onsets[run.start]) / STEPS,
@@ -191,9 +203,9 @@ def _report(corpus: Corpus, number: int) -> Result | None:
     }
     if run.piece != NOWHERE:
         source = corpus.training[run.piece].onsets
-        report["training_from"] = float(source[run.place]) / STEPS
-        report["training_to"] = float(source[run.place + run.length]) / STEPS
-    return report
+        found["training_from"] = float(source[run.place]) / STEPS
+        found["training_to"] = float(source[run.place + run.length]) / STEPS
+    return found
 
 
 @hookimpl

@@ -1,0 +1,195 @@
+"""The verb `evaluate`: everything that can be said about a run's best model, in one file and on one page.
+
+Written are evaluation.json, and in evaluation/ the page README.md, its pictures, a line for each scored piece
+(pieces.jsonl), one for each piece that was searched for copies (originality.jsonl), and the music that was made.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from core.checkpoint import atomic, write_json, write_text
+from core.dataset import Item
+from core.errors import HubError
+from core.log import logger
+from datatools import ngram, scores, survey
+from datatools.store import TokenStore
+from hparams.loading import override
+from plugins.manager import Manager
+from supervisors import artefact, evaluation, evaluation_page, evaluation_plots
+from supervisors.evaluation_copies import copies
+from supervisors.evaluation_kinds import KINDS
+from supervisors.evaluation_leaks import leaks
+from supervisors.evaluation_makers import Maker
+from supervisors.evaluation_metrics import measure
+from supervisors.evaluation_round_trip import round_trip
+from supervisors.evaluation_sets import (
+    Output,
+    Setting,
+    Source,
+    beats_of,
+    prompted,
+    tokens_for,
+    training_of,
+    unprompted,
+)
+from supervisors.language_model import LanguageModelSupervisor
+
+FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
+TOP = ("overlap_area", "pitch_class_entropy")  # metrics that stand at the top level of evaluation.json
+
+
+def opened(folder: Path, words: list[str], manager: Manager) -> LanguageModelSupervisor:
+    """A run or an artefact, ready to be evaluated; `words` may set evaluate.* and generate.*.
+
+    A run that was not evaluated before gives no facts of its training but the artefact's.
+    """
+    found = artefact.read(folder, manager)
+    for word in words:
+        if not word.startswith(("evaluate.", "generate.")):
+            raise HubError(f'"{word}" cannot be changed here; only evaluate.* and generate.* can')
+    hparams = override(found.hparams, words, section=artefact.section_of(manager))
+    supervisor = LanguageModelSupervisor(hparams, manager, folder)
+    if not supervisor.folder.model.is_dir():
+        supervisor.folder.model = folder  # an artefact
+    supervisor.load_data()
+    weights, known = found.config["sha256"], evaluation.read(supervisor.folder)
+    facts = {key: known[key] for key in FACTS if key in known} if known.get("weights") == weights else {}
+    facts = {"best": found.config["best"], "parameters": found.config["parameters"], "weights": weights} | facts
+    supervisor.adopt(found, facts)
+    return supervisor
+
+
+def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
+    """Scores, generates, measures and writes; returns evaluation.json's content."""
+    result = supervisor.evaluate()
+    if not supervisor.ranks.first:
+        return result
+    hparams, store, tokenizer = supervisor.hparams, supervisor.store, supervisor.tokenizer
+    asked, folder = hparams.evaluate, supervisor.folder
+    order = int(result["test"]["baselines"]["ngram"]["order"])
+    logger.info("fitting the n-gram")
+    floor = ngram.fit(store, tokenizer)
+    for split in evaluation.SPLITS:
+        result[split]["baselines"]["ngram"] |= _shared_out(floor, order, supervisor, split)
+    source = reader(supervisor)
+    logger.info("reading the test pieces")
+    lengths = [beats_of(score) if score is not None else 0.0 for score in _all_of(store, source)]
+    length = tokens_for([info.tokens for info in store.pieces("test")], lengths, asked.beats)
+    maker = Maker(supervisor.load_best(), floor, order, tokenizer, hparams.generate)
+    free = unprompted(store, tokenizer, source, maker, asked, length)
+    bound = prompted(store, tokenizer, source, maker, asked, length)
+    training = training_of(store, source, asked.beats)
+    result["metrics"] = measure(supervisor.manager, free, training, "measures")
+    result["prompted"] = {"n": len(bound.prompts), "beats": asked.prompt_beats}
+    if bound.ids:
+        result["prompted"]["metrics"] = measure(supervisor.manager, bound, training, "measures of continuations")
+    rows = {"generated": free.rows["generated"], "continued": bound.rows["generated"], "ngram": free.rows["ngram"]}
+    result["copying"], records = copies(store, tokenizer, rows, asked.beats)
+    result["tokenizer"] = round_trip(free.reference, free.rows["tokenizer"])
+    lines = evaluation.lines(folder)
+    result["leakage"] = leaks(store, lines)
+    result["made"] = made(free, bound, asked.beats)
+    result["settings"] = {"evaluate": vars(asked), "generate": vars(hparams.generate)}
+    result |= _top(result)
+    write_json(folder.evaluation, result)
+    write_text(folder.report / "originality.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    _write_music(supervisor, free, bound)
+    evaluation_plots.write(folder.report, result, free, records)
+    rolls = evaluation_plots.rolls(folder.report, free, "generated")
+    rolls += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
+    write_text(folder.report / "README.md", evaluation_page.page(hparams.name, result, rolls))
+    return result
+
+
+def reader(supervisor: LanguageModelSupervisor) -> Source:
+    """Reads the source of a piece of the store; None, and a warning, where that is not to be had any more."""
+    entry = supervisor.manager.datasets[supervisor.hparams.dataset.name]
+    assert entry.build is not None
+    read = survey.reader(entry.build(supervisor.hparams.dataset))
+
+    @functools.lru_cache(maxsize=2048)
+    def source(split: Any, number: int) -> Output:
+        info = supervisor.store.pieces(split)[number]
+        try:
+            return read(Item(info.path, info.index)).score
+        except (ValueError, OSError) as error:
+            logger.warning("%s cannot be read again and is left out: %s", info.source, error)
+            return None
+
+    return source
+
+
+def _all_of(store: TokenStore, source: Source) -> list[Output]:
+    numbers = tqdm(range(store.count("test")), desc="test pieces", unit="piece", dynamic_ncols=True)
+    return [source("test", number) for number in numbers]
+
+
+def _shared_out(floor: ngram.Ngram, order: int, supervisor: LanguageModelSupervisor, split: Any) -> dict[str, Any]:
+    """The n-gram's nats per note by kind of token."""
+    store, eos = supervisor.store, supervisor.tokenizer.eos_id
+    count = store.count(split)
+    nats = floor.nats(store.ids(split, number) for number in range(count))[order - 1]
+    ids = np.concatenate([np.append(store.ids(split, number), eos) for number in range(count)]).astype(np.int64)
+    sums = np.bincount(np.asarray(supervisor.kinds)[ids], nats, len(KINDS))
+    notes = sum(info.notes for info in store.pieces(split))
+    return {"kinds": {kind: cost / max(notes, 1) for kind, cost in zip(KINDS, sums.tolist(), strict=True) if cost}}
+
+
+def made(free: Setting, bound: Setting, beats: float) -> dict[str, Any]:
+    """How the outputs came out: how many, of what length, and how many are no music."""
+    return {
+        "beats": beats,
+        "tokens": free.facts["tokens"],
+        "real": free.facts["real"],
+        "generated": _outputs(free.rows["generated"]) | {"ended": free.facts["ended"]},
+        "ngram": _outputs(free.rows["ngram"]),
+        "continued": _outputs(bound.rows["generated"]) | {"ended": bound.facts.get("ended", 0)},
+    }
+
+
+def _outputs(pieces: Sequence[Output]) -> dict[str, Any]:
+    return {
+        "n": len(pieces),
+        "undecodable": sum(score is None for score in pieces),
+        "empty": sum(score is not None and not score.note_num() for score in pieces),
+        "median_beats": float(np.median([beats_of(score) for score in pieces if score is not None] or [0.0])),
+    }
+
+
+def _top(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures that people look for first, under their own names."""
+    found: dict[str, Any] = {}
+    for name in TOP:
+        metric = result["metrics"].get(name)
+        figure = metric["rows"]["generated"] if metric else {}
+        if "value" in figure:
+            real = metric["rows"]["real"].get("value")
+            found[name] = {key: figure[key] for key in ("value", "low", "high", "n")}
+            found[name] |= {"unit": metric["unit"], "reference": real}
+    mine, human = result["copying"]["generated"], result["copying"]["human"]
+    found["originality"] = {key: mine[key] for key in ("value", "low", "high", "n")} | {
+        "unit": "share of the piece outside its longest copied run",
+        "reference": human["value"],
+        "flagged": mine["flagged"]["count"],
+        "copies": mine["copies"],
+    }
+    return found
+
+
+def _write_music(supervisor: LanguageModelSupervisor, free: Setting, bound: Setting) -> None:
+    """The pieces as they were drawn, whole, so that they can be heard; a continuation with its prompt."""
+    for name, setting in (("generated", free), ("continued", bound)):
+        for row, ids in enumerate(setting.ids):
+            try:
+                score = scores.piece_from_score(supervisor.tokenizer.decode(ids).score).score
+            except Exception as error:
+                logger.debug("piece %d of %s is no music: %s", row, name, error)
+                continue
+            with atomic(supervisor.folder.report / name / f"{row}.mid") as temporary:
+                score.dump_midi(temporary)

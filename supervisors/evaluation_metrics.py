@@ -1,0 +1,105 @@
+"""Every registered metric over every row of a setting; what raises, or gives no number, is named and stops nothing."""
+
+import inspect
+import math
+import time
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+from tqdm import tqdm
+
+from core.registry import Entry
+from plugins.manager import Manager
+from plugins.metrics.intervals import by_halves
+from supervisors.evaluation_sets import Score, Setting
+
+OWN_REPORT = ("originality",)  # has a baseline, a section and a file of its own
+PATIENCE = 10.0  # seconds for the interval of a metric that gives a bare number
+FEWEST_DRAWS = 20
+Figure = dict[str, Any]
+
+
+def measure(manager: Manager, setting: Setting, training: Sequence[Score], what: str) -> dict[str, Figure]:
+    """{metric: {"unit", "higher_is_better", "meaning", "rows": {row: figure}}}.
+
+    A figure has value, low, high, n, failures and what else the metric tells, or `error`. The interval of a metric that
+    gives a bare number comes from random halves of both sets; low and high are None where that would take too long.
+    """
+    found: dict[str, Figure] = {}
+    entries = [entry for entry in manager.metrics.values() if entry.name not in OWN_REPORT]
+    for entry in tqdm(entries, desc=what, unit="metric", dynamic_ncols=True):
+        rows = {name: _figure(entry, pieces, setting, training) for name, pieces in setting.rows.items()}
+        found[entry.name] = {
+            "unit": entry.extra["unit"],
+            "higher_is_better": entry.extra["higher_is_better"],
+            "meaning": _first_sentence(inspect.getdoc(entry.function) or ""),
+            "rows": rows,
+        }
+    return found
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _figure(entry: Entry, pieces: Sequence[Any], setting: Setting, training: Sequence[Score]) -> Figure:
+    began = time.perf_counter()
+    try:
+        given = _call(entry, pieces, setting.reference, setting.prompts, training)
+        seconds = time.perf_counter() - began
+        if isinstance(given, dict):
+            figure = {key: value for key, value in given.items() if _plain(value)}
+            return _insist_number(figure)
+        figure = _insist_number({"value": float(given), "low": None, "high": None, "n": len(pieces), "failures": 0})
+        if seconds * FEWEST_DRAWS < PATIENCE:
+            figure |= _interval(entry, pieces, setting, training, figure["value"])
+        return figure
+    except Exception as error:  # whatever a plugin raises is that plugin's failure
+        return {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+
+
+def _call(
+    entry: Entry, pieces: Sequence[Any], reference: Sequence[Any], prompts: Sequence[Any], training: Sequence[Any]
+) -> Any:
+    assert entry.function is not None
+    asked = {
+        name
+        for name, parameter in inspect.signature(entry.function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    extra: dict[str, Any] = {"training": list(training)} if "training" in asked else {}
+    if "prompts" in asked:
+        extra["prompts"] = list(prompts) or None
+    return entry.function(list(pieces), list(reference), **extra)
+
+
+def _insist_number(figure: Figure) -> Figure:
+    value = figure.get("value")
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"the metric gives {value!r} for its value; expected a finite number")
+    return figure
+
+
+def _interval(
+    entry: Entry, pieces: Sequence[Any], setting: Setting, training: Sequence[Score], value: float
+) -> dict[str, float]:
+    prompts, reference = setting.prompts, setting.reference
+
+    def of_rows(rows: Any) -> float:
+        mine = [pieces[k] for k in rows[0]]
+        if prompts:  # pairs stay together
+            return float(_call(entry, mine, [reference[k] for k in rows[0]], [prompts[k] for k in rows[0]], training))
+        return float(_call(entry, mine, [reference[k] for k in rows[1]], (), training))
+
+    low, high = by_halves(of_rows, (len(pieces), len(reference)), value)
+    return {"low": low, "high": high}
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value can stand in a JSON file as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | int | bool)

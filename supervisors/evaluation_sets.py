@@ -1,0 +1,137 @@
+"""The pieces that are measured: real ones, what the model made, and what an n-gram made, all of one length in beats.
+
+Real pieces are the music of the dataset, not what the tokenizer keeps of it: what a tokenizer drops counts against
+everything told with it. What that is, the row `tokenizer` shows: the test pieces, to tokens and back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import symusic
+
+from core.dataset import Split
+from core.log import logger
+from core.seeds import generator
+from core.tokenizer import Tokenizer
+from datatools import scores
+from datatools.store import TokenStore
+from hparams.base import EvaluateHParams
+from plugins.metrics.notes import excerpt, notes_of
+from supervisors.evaluation_makers import Maker
+
+LARGEST = 500  # real pieces of a kind that are measured
+LEAST_CONTINUED = 8.0  # beats that must be left of a piece for its beginning to serve as a prompt
+Score: TypeAlias = symusic.Score
+Output: TypeAlias = "symusic.Score | None"  # None: it could not be decoded
+Source = Callable[[Split, int], Output]
+
+
+@dataclass
+class Setting:
+    """Rows of pieces that are measured against one reference; None stands for an output that could not be decoded.
+
+    With prompts, entry i of every row and of the reference continues prompt i. `ids` are the row `generated` as drawn.
+    """
+
+    reference: list[Score]
+    rows: dict[str, list[Output]]
+    prompts: list[Score] = field(default_factory=list)
+    ids: list[list[int]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def drawn(count: int, most: int, purpose: str) -> list[int]:
+    """At most `most` of the numbers below `count`, drawn but always the same, ascending."""
+    return sorted(generator("evaluate", purpose).permutation(count)[:most].tolist())
+
+
+def beats_of(score: Score) -> float:
+    """Quarters up to the last end of a note."""
+    return float(score.end()) / int(score.ticks_per_quarter)
+
+
+def tokens_for(tokens: Sequence[int], lengths: Sequence[float], beats: float) -> int:
+    """Tokens that suffice for so many beats in nine of ten pieces of so many tokens and beats."""
+    rates = [count / length for count, length in zip(tokens, lengths, strict=True) if length > 0]
+    return max(int(np.ceil(np.quantile(rates, 0.9) * beats)), 16) if rates else 1024
+
+
+def decoded(tokenizer: Tokenizer, ids: Sequence[int], begin: float, end: float) -> Output:
+    """The excerpt of what ids decode to, None where decoding fails."""
+    try:
+        return excerpt(tokenizer.decode([int(id) for id in ids]).score, begin, end)
+    except Exception as error:  # a plugin's decoder may raise anything; the page says how many did
+        logger.debug("an output cannot be decoded: %s", error)
+        return None
+
+
+def training_of(store: TokenStore, source: Source, beats: float) -> list[Score]:
+    """Training pieces for metrics that ask for some."""
+    return _excerpts(source, [("train", k) for k in drawn(store.count("train"), LARGEST, "training")], beats)
+
+
+def unprompted(
+    store: TokenStore, tokenizer: Tokenizer, source: Source, maker: Maker, asked: EvaluateHParams, length: int
+) -> Setting:
+    """Pieces made from nothing, against the test pieces."""
+    numbers = drawn(store.count("test"), LARGEST, "test")
+    human: list[tuple[Split, int]] = [("valid", k) for k in drawn(store.count("valid"), asked.count, "real")]
+    told = f"{len(human)} validation pieces"
+    lacking = asked.count - len(human)
+    if lacking > 0:
+        more: list[tuple[Split, int]] = [("train", k) for k in drawn(store.count("train"), lacking, "real")]
+        human, told = [*human, *more], f"{len(human)} validation and {len(more)} training pieces"
+    nothing: list[list[int]] = [[] for _ in range(asked.count)]
+    ids, ended = maker.by_model(nothing, length, "generate")
+    rows: dict[str, list[Output]] = {
+        "generated": [decoded(tokenizer, piece, 0, asked.beats) for piece in ids],
+        "tokenizer": [decoded(tokenizer, store.ids("test", k).tolist(), 0, asked.beats) for k in numbers],
+        "real": list(_excerpts(source, human, asked.beats)),
+        "ngram": [decoded(tokenizer, piece, 0, asked.beats) for piece in maker.by_ngram(nothing, length)],
+    }
+    reference = _excerpts(source, [("test", k) for k in numbers], asked.beats)
+    return Setting(reference, rows, [], ids, {"ended": ended, "tokens": length, "real": told})
+
+
+def prompted(
+    store: TokenStore, tokenizer: Tokenizer, source: Source, maker: Maker, asked: EvaluateHParams, length: int
+) -> Setting:
+    """Beginnings of test pieces continued, against how they do go on; the prompt's notes are on neither side.
+
+    The row `others` has real music that does not belong to the prompt: each gets another piece's continuation.
+    """
+    begin, end = asked.prompt_beats, asked.beats
+    opening = getattr(tokenizer, "opening", list)
+    setting = Setting([], {"generated": [], "others": [], "ngram": []}, facts={"pieces": [], "beats": begin})
+    prompts: list[list[int]] = []
+    for number in generator("evaluate", "prompts").permutation(store.count("test")).tolist():
+        score = source("test", number) if len(prompts) < asked.count else None
+        if score is None or beats_of(score) < begin + LEAST_CONTINUED:
+            continue
+        prompt, original = excerpt(score, 0, begin), excerpt(score, begin, end)
+        if not len(notes_of(original, drums=None)):
+            continue
+        try:
+            prompts.append(list(opening(tokenizer.encode(scores.piece_from_score(prompt, source="a prompt")))))
+        except ValueError as error:
+            logger.debug("the beginning of test piece %d cannot be a prompt: %s", number, error)
+            continue
+        setting.prompts.append(prompt)
+        setting.reference.append(original)
+        setting.facts["pieces"].append(number)
+    if len(prompts) < 2:
+        return setting
+    most = max(round(length * (end - begin) / end), 16)
+    setting.ids, setting.facts["ended"] = maker.by_model(prompts, most, "continue")
+    setting.facts["tokens"] = most
+    setting.rows["generated"] = [decoded(tokenizer, piece, begin, end) for piece in setting.ids]
+    setting.rows["ngram"] = [decoded(tokenizer, piece, begin, end) for piece in maker.by_ngram(prompts, most)]
+    setting.rows["others"] = [*setting.reference[1:], *setting.reference[:1]]
+    return setting
+
+
+def _excerpts(source: Source, pieces: Sequence[tuple[Split, int]], beats: float) -> list[Score]:
+    found = (source(split, number) for split, number in pieces)
+    return [excerpt(score, 0, beats) for score in found if score is not None]
