@@ -5,7 +5,9 @@ no music has come yet (some files leave one between header and music).
 """
 
 import re
+from itertools import pairwise
 
+MOST_TUNES = 200_000
 _START = re.compile(r"^X:", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z+]:(?![|:])")
 _SHARED = frozenset("MLQRKmUI")  # header fields of a book that a tune takes over
@@ -25,19 +27,27 @@ def count_tunes(text: str) -> int:
     return len(_START.findall(text)) or int(bool(text.strip()))
 
 
-def tune(text: str, index: int) -> str:
-    """The text of one tune; IndexError beyond the last."""
+def tunes(text: str) -> list[str]:
+    """The texts of all tunes; ValueError for a book of more than can be told apart from a mistake."""
     starts = [match.start() for match in _START.finditer(text)]
     if not starts:
-        if index or not text.strip():
-            raise IndexError(f"there is no tune {index}")
-        return _first_block(text)
-    if not 0 <= index < len(starts):
-        raise IndexError(f"there is no tune {index}; the file has {len(starts)}")
-    end = starts[index + 1] if index + 1 < len(starts) else len(text)
+        return [_first_block(text)] if text.strip() else []
+    if len(starts) > MOST_TUNES:
+        raise ValueError(f"it holds {len(starts)} tunes; expected at most {MOST_TUNES} in a book")
     shared = [line for line in text[: starts[0]].splitlines() if _FIELD.match(line) and line[0] in _SHARED]
-    head, _, rest = text[starts[index] : end].partition("\n")
-    return "\n".join([head, *shared, _first_block(rest)])
+    found = []
+    for start, end in pairwise([*starts, len(text)]):
+        head, _, rest = text[start:end].partition("\n")
+        found.append("\n".join([head, *shared, _first_block(rest)]))
+    return found
+
+
+def tune(text: str, index: int) -> str:
+    """The text of one tune; IndexError beyond the last."""
+    found = tunes(text)
+    if not 0 <= index < len(found):
+        raise IndexError(f"there is no tune {index}; the file has {len(found)}")
+    return found[index]
 
 
 def title(text: str) -> str:

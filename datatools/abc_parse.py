@@ -25,6 +25,7 @@ from datatools.abc_lexer import Source, Symbol
 from datatools.abc_tune import Event, Pitch, Tuplet, spelled
 
 LONGEST_NOTE = 64  # whole notes
+LONGEST_FIELD = 1_000  # characters; the patterns that read fields take the square of their length
 _DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
 
@@ -74,6 +75,7 @@ class Parsed:
     order: str  # of the parts, from a P: field in the header
     voices: dict[str, list[Item]]
     names: dict[str, str]
+    left_out: int  # grace notes that lead to no note
 
 
 def parse(source: Source) -> Parsed:
@@ -96,6 +98,7 @@ class _Parser:
         declared: list[str] = []
         for letter, value, line in self.source.header:
             try:
+                _check_field(letter, value)
                 if letter == "T":
                     title = title or value
                 elif letter == "M":
@@ -121,7 +124,8 @@ class _Parser:
         self.state = next(iter(self.voices.values())) if self.voices else self._enter("1")
         self._symbols()
         voices = {name: state.items for name, state in self.voices.items() if state.last is not None}
-        return Parsed(title, meter, unit, key, tempo, order, voices, self.names)
+        left_out = sum(len(state.graces) for state in self.voices.values())
+        return Parsed(title, meter, unit, key, tempo, order, voices, self.names, left_out)
 
     def _enter(self, value: str) -> _State:
         """The state of the voice that a V: field names, made when new."""
@@ -297,6 +301,7 @@ class _Parser:
 
     def _field(self, letter: str, value: str) -> None:
         state = self.state
+        _check_field(letter, value)
         if letter == "K":
             key = parse_key(value)
             if key is not None:
@@ -322,6 +327,13 @@ class _Parser:
         for voice in self._concerned():
             for name, value in values.items():
                 setattr(voice, name, value)
+
+
+def _check_field(letter: str, value: str) -> None:
+    if letter in "KLMPQV" and len(value) > LONGEST_FIELD:
+        raise ValueError(
+            f"the field {letter}:{value[:12]}... has {len(value)} characters; expected at most {LONGEST_FIELD}"
+        )
 
 
 @lru_cache(maxsize=1024)

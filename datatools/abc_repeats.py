@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from copy import copy
 from fractions import Fraction
 
+from core.log import logger
 from datatools.abc_lexer import lex
 from datatools.abc_parse import Item, Mark, Parsed, parse
 from datatools.abc_text import text_of
@@ -19,14 +20,16 @@ MOST_PARTS = 500  # that a header's P: field may ask for
 LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
 
 
-def unrolled(text: str) -> str:
+def unrolled(text: str, source: str = "") -> str:
     """Canonical ABC of one tune, repeats and endings written out; ValueError "line N: ..." when it cannot be told."""
-    return text_of(read_tune(text))
+    return text_of(read_tune(text, source=source))
 
 
-def read_tune(text: str, silent: bool = False) -> Tune:
+def read_tune(text: str, silent: bool = False, source: str = "") -> Tune:
     """The tune of one ABC text; ValueError "line N: ..." for what cannot be told, and for no note unless `silent`."""
     parsed = parse(lex(text))
+    if parsed.left_out and not silent:
+        logger.warning("%s: left out %d grace notes that lead to no note", source or "a tune", parsed.left_out)
     tune = Tune(parsed.title, parsed.meter, parsed.unit, parsed.key, parsed.tempo)
     budget = LONGEST_TUNE
     for name, items in parsed.voices.items():

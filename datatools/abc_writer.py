@@ -18,6 +18,7 @@ from datatools.abc_tune import Bar, Event, Pitch, Tune, Tuplet, spelled
 STEPS = 96  # steps of a whole note
 MOST_VOICES = 32
 MOST_NOTES = 100_000
+MOST_BARS = 40_000  # of all voices together
 _UNITS = (Fraction(1, 8), Fraction(1, 16), Fraction(1, 4))
 # Lengths that one note head can bear, with a dot or without, in 32nds (64ths in a triplet).
 _HEADS = sorted((head << power for power in range(7) for head in (1, 3)), reverse=True)
@@ -61,6 +62,10 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
         raise ValueError(f"{name}: it needs {len(voices)} voices; ABC is written with at most {MOST_VOICES} here")
     end = max(chord.end for voice in voices for chord in voice)
     spans = _spans(score, end, name)
+    if len(spans) * len(voices) > MOST_BARS:
+        raise ValueError(
+            f"{name}: it has {len(spans)} bars in {len(voices)} voices; expected at most {MOST_BARS} bars in all"
+        )
     keys = _keys(score, voices)
     tempos = _tempos(score)
     tune = Tune(_line(title), spans[0].meter, Fraction(1, 8), keys[0][1], tempos[0] if tempos else None)
@@ -140,8 +145,8 @@ def _spans(score: Any, end: int, name: str) -> list[_Span]:
         assert meter is not None
         length = STEPS * meter[0] // meter[1]
         last = stop == end
-        if (stop - start) // max(length, 1) > MOST_NOTES:
-            raise ValueError(f"{name}: it has more than {MOST_NOTES} bars")
+        if (stop - start) // max(length, 1) > MOST_BARS:
+            raise ValueError(f"{name}: it has more than {MOST_BARS} bars")
         for at in range(start, stop, max(length, 1)):
             spans.append(_Span(at, at + length if last else min(at + length, stop), meter))
     return spans

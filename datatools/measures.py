@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+from datatools.notation_limits import Refused
+
 MOST_PLAYED = 50_000  # measures
 
 
@@ -31,7 +33,7 @@ def order(measures: list[Any]) -> list[int]:
             played.extend(list(range(start, index + 1)) * (times - 1))
             start = index + 1
         if len(played) > MOST_PLAYED:
-            raise ValueError(f"its repeats play more than {MOST_PLAYED} measures")
+            raise Refused(f"its repeats play more than {MOST_PLAYED} measures")
     return played
 
 

@@ -7,8 +7,12 @@ with it). A note has the loudness that the file gives it, else 80. Ticks are 480
 """
 
 import io
+import lzma
+import warnings
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,12 +21,16 @@ import symusic
 
 from core.log import logger
 from datatools import measures
+from datatools.canonical import MOST_QUARTERS
+from datatools.notation_limits import Refused, check_kern, check_xml
 
 Note = tuple[int, int, int, int]  # start and end in ticks, pitch, velocity
 
 TICKS = 480
 VELOCITY = 80
 GRACE = Fraction(1, 12)
+# What the library raises for damaged archives; UnicodeDecodeError and "negative seek" are ValueErrors.
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError)
 # Most bytes that a compressed score may unpack to.
 MOST_BYTES = 64 * 2**20
 
@@ -41,12 +49,28 @@ def score(data: bytes, extension: str, source: str = "") -> tuple[str, symusic.S
         if "<!ENTITY" in text:
             raise ValueError("it defines XML entities, which no score needs")
     try:
-        stream = converter.parseData(text, format=kind)
-        stream = stream.scores[0] if "Opus" in stream.classes else stream
-        title = str(stream.metadata.bestTitle or "") if stream.metadata is not None else ""
-        return title, _score(stream, source)
+        check_xml(text) if kind == "musicxml" else check_kern(text)
+        with _heard(source):
+            stream = converter.parseData(text, format=kind)
+            stream = stream.scores[0] if "Opus" in stream.classes else stream
+            title = str(stream.metadata.bestTitle or "") if stream.metadata is not None else ""
+            return title, _score(stream, source)
+    except (Refused, MemoryError):
+        raise
     except Exception as error:  # whatever a foreign parser may raise: the file is at fault and is named by the caller
         raise ValueError(f"music21 cannot read it: {type(error).__name__}: {_one_line(error)}") from error
+
+
+@contextmanager
+def _heard(source: str) -> Iterator[None]:
+    """Keeps what music21 prints and warns of from the terminal; where it reads the file after all, the log has it."""
+    printed = io.StringIO()
+    with warnings.catch_warnings(record=True) as warned, redirect_stdout(printed), redirect_stderr(printed):
+        warnings.simplefilter("always")
+        yield
+    said = [*printed.getvalue().splitlines(), *(str(warning.message) for warning in warned)]
+    for line in dict.fromkeys(" ".join(line.split())[:200] for line in said if line.strip()):
+        logger.info("%s: music21 says: %s", source or "a score", line)
 
 
 def unpacked(data: bytes) -> bytes:
@@ -56,13 +80,15 @@ def unpacked(data: bytes) -> bytes:
             infos = archive.infolist()
             total = sum(info.file_size for info in infos)
             if total > MOST_BYTES:
-                raise ValueError(f"its archive unpacks to {total >> 20} MB; expected at most {MOST_BYTES >> 20}")
+                raise Refused(f"its archive unpacks to {total >> 20} MB; expected at most {MOST_BYTES >> 20}")
             for info in infos:
                 name = PurePosixPath(info.filename.replace("\\", "/"))
                 if name.is_absolute() or ".." in name.parts:
-                    raise ValueError(f'its archive holds the path "{info.filename}", which leads out of it')
+                    raise Refused(f'its archive holds the path "{info.filename}", which leads out of it')
             return _member(archive, _root(archive))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except Refused:
+        raise
+    except _BROKEN as error:
         raise ValueError(f"it is no readable archive: {_one_line(error)}") from error
 
 
@@ -70,7 +96,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as file:
         data = file.read(MOST_BYTES + 1)  # the sizes in an archive's index may lie
     if len(data) > MOST_BYTES:
-        raise ValueError(f"its archive unpacks to more than {MOST_BYTES // 2**20} MB")
+        raise Refused(f"its archive unpacks to more than {MOST_BYTES // 2**20} MB")
     return data
 
 
@@ -83,7 +109,7 @@ def _root(archive: zipfile.ZipFile) -> str:
         try:
             tree = ElementTree.fromstring(_member(archive, "META-INF/container.xml"))
         except ElementTree.ParseError as error:
-            raise ValueError(f"its META-INF/container.xml is broken: {_one_line(error)}") from error
+            raise Refused(f"its META-INF/container.xml is broken: {_one_line(error)}") from error
         for element in tree.iter():
             path = element.get("full-path", "")
             if element.tag.rpartition("}")[2] == "rootfile" and path in names:
@@ -91,7 +117,7 @@ def _root(archive: zipfile.ZipFile) -> str:
     for name in names:
         if name.lower().endswith((".xml", ".musicxml")) and not name.startswith(("META-INF", "__MACOSX")):
             return name
-    raise ValueError("its archive holds no MusicXML")
+    raise Refused("its archive holds no MusicXML")
 
 
 def _text(data: bytes) -> str:
@@ -170,6 +196,8 @@ def _pickup(parts: list[Any]) -> Fraction:
 
 
 def _tick(quarters: Fraction | float) -> int:
+    if not -MOST_QUARTERS <= quarters <= MOST_QUARTERS:
+        raise Refused(f"it spans {float(quarters):.3g} quarters; expected at most {MOST_QUARTERS}")
     return round(Fraction(quarters) * TICKS)
 
 

@@ -19,7 +19,7 @@ from datatools import scores
 from datatools.storage import atomic
 
 SLOW = scores.XML | {".krn"}
-READERS = ("scores.py", "canonical.py", "midi.py", "notation.py", "abc_*.py")
+READERS = ("scores.py", "canonical.py", "midi.py", "notation*.py", "measures.py", "abc_*.py")
 
 
 @cache

@@ -69,7 +69,7 @@ def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha
     def make_abc() -> str:
         from datatools import abc_repeats
 
-        return _named(lambda: abc_repeats.unrolled(text), source)
+        return _named(lambda: abc_repeats.unrolled(text, source), source)
 
     def make_score() -> symusic.Score:
         from datatools import abc_reader
@@ -150,4 +150,4 @@ def _book(path: str, modified: int) -> tuple[str, ...]:
     text = abc_book.decode_bytes(data)
     if not any(line.lstrip().startswith(("X:", "K:")) for line in text.splitlines()):
         raise ValueError("it holds no tune: there is neither an X: nor a K: line")
-    return tuple(abc_book.tune(text, index) for index in range(abc_book.count_tunes(text)))
+    return tuple(abc_book.tunes(text))

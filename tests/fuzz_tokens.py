@@ -1,0 +1,156 @@
+"""Tokenizers on fuzzed scores, and decoders on fuzzed ids.
+
+Encoding ends in ids of music or in one line of reason. Decoding always gives a Piece, whatever the ids: its score is in
+canonical order, is written as MIDI and, where ABC can tell it, as ABC, and both are read again; what has a note is
+encoded again or refused in one line.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from core.errors import HubError
+from core.piece import Piece
+from core.tokenizer import Tokenizer
+from datatools.scores import piece_from_score
+from plugins.manager import load_manager
+from tests import fuzz_cases, made_scores
+
+SECONDS = 20.0
+EVERYTHING: dict[str, Any] = {
+    f"use_{what}": True
+    for what in ("velocities", "rests", "chords", "tempos", "time_signatures", "key_signatures", "programs")
+}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "remi": {"remi, BPE 600": {"bpe": 600}, "remi, all told": EVERYTHING},
+    "tsd": {"tsd, BPE 600": {"bpe": 600}, "tsd, all told": EVERYTHING},
+}
+
+
+@cache
+def built() -> dict[str, Tokenizer]:
+    """Every registered tokenizer with its defaults, and variants of some."""
+    made: dict[str, Tokenizer] = {}
+    tunes = [piece_from_score(score) for score in made_scores.tunes(12)]
+    tokenizers = load_manager().tokenizers
+    for name in tokenizers:
+        entry = tokenizers[name]
+        assert entry.build is not None and entry.hparams is not None
+        for label, options in {name: {}, **VARIANTS.get(name, {})}.items():
+            made[label] = entry.build(entry.hparams(**options))
+            if options.get("bpe"):
+                made[label].train(tunes)  # type: ignore[attr-defined]
+    return made
+
+
+def read_case(seed: int, number: int, good: fuzz_cases.Corpus, place: Path) -> Piece:
+    """A piece of the `number`-th fuzzed file, or of the first variation of it that reads."""
+    random = Random(f"piece {seed} {number}")
+    while True:
+        kind = "midi" if random.random() < 0.7 else "abc"
+        data = fuzz_cases.case(kind, seed, random.randrange(1 << 40), good)
+        path = place / f"input{fuzz_cases.KINDS[kind][0]}"
+        path.write_bytes(data)
+        try:
+            return fuzz_cases.scores.read(path)
+        except ValueError:
+            continue
+
+
+def encoding(tokenizer: Tokenizer, piece: Piece, ids: list[int]) -> fuzz_cases.Outcome:
+    """How encoding ends; `ids` takes the result."""
+
+    def work() -> None:
+        ids.extend(tokenizer.encode(piece))
+        special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+        assert ids and all(type(id) is int and 0 <= id < tokenizer.vocab_size for id in ids), "ids out of range"
+        assert not special & set(ids), "special ids"
+        assert tokenizer.decode(ids).score.note_num(), "no note is left"
+
+    return fuzz_cases.ending(work, SECONDS)
+
+
+def decoding(tokenizer: Tokenizer, ids: list[int]) -> fuzz_cases.Outcome:
+    """How decoding ends: `read` when there is a note in it, `refused` when there is none, which `score` may say."""
+    empty: list[bool] = []
+
+    def work() -> None:
+        piece = tokenizer.decode(ids)
+        if not piece.score.note_num():
+            empty.append(True)
+            return
+        fuzz_cases.written(piece)
+        try:
+            again = tokenizer.encode(piece)
+        except (ValueError, HubError) as error:
+            raise AssertionError(f"what was decoded cannot be encoded: {error}") from error
+        assert tokenizer.decode(again).score.note_num(), "no note is left"
+
+    def strict() -> None:
+        try:
+            work()
+        except ValueError as error:  # decode has no reason to refuse anything
+            raise AssertionError(f"refused: {error}") from error
+
+    outcome = fuzz_cases.ending(strict, SECONDS)
+    return outcome._replace(end="refused", why="the ids tell no note") if empty else outcome
+
+
+def fuzzed_ids(random: Random, vocabulary: int, ids: list[int], other: list[int]) -> list[int]:
+    """Ids of real music changed at many places or few, cut short, spliced, repeated; or ids by chance, or none."""
+    ids, way = list(ids), random.randrange(10)
+    if way == 0 or not ids:
+        return [random.randrange(vocabulary) for _ in range(random.choice((0, 1, 3, 50, 400)))]
+    if way == 1:
+        return [random.randrange(-5, vocabulary + 200) for _ in range(200)] + [2**31, -(2**40)]
+    if way == 2:
+        return ids[: random.randrange(len(ids))]
+    if way == 3:
+        return random.choices(sorted(set(ids)), k=random.choice((30, 600)))
+    if way == 4:
+        return [random.choice(ids)] * random.choice((2, 30, 3000))
+    for _ in range(random.choice((1, 3, 10, 60))):
+        if ids:
+            random.choice(_CHANGES)(random, ids, vocabulary, other)
+    return ids
+
+
+def _other(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    ids[random.randrange(len(ids))] = random.randrange(vocabulary)
+
+
+def _more(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    ids.insert(random.randrange(len(ids) + 1), random.randrange(vocabulary))
+
+
+def _less(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    at = random.randrange(len(ids))
+    del ids[at : at + random.choice((1, 1, 5, 30))]
+
+
+def _twice(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    at = random.randrange(len(ids))
+    ids[at:at] = ids[at : at + random.choice((1, 4, 30))] * random.choice((1, 1, 10))
+
+
+def _splice(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    at = random.randrange(len(other) + 1)
+    place = random.randrange(len(ids) + 1)
+    ids[place:place] = other[at : at + random.choice((1, 10, 80))]
+
+
+def _swap(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+    one, two = random.randrange(len(ids)), random.randrange(len(ids))
+    ids[one], ids[two] = ids[two], ids[one]
+
+
+_CHANGES: tuple[Callable[[Random, list[int], int, list[int]], None], ...] = (
+    _other,
+    _more,
+    _less,
+    _twice,
+    _splice,
+    _swap,
+)
