@@ -20,7 +20,7 @@ def read(source: str, *words: str) -> HParams:
     return load(source, words, preset=manager.preset, section=section_of(manager))
 
 
-@pytest.mark.parametrize("name", [*GRID, "tiny"])
+@pytest.mark.parametrize("name", [*GRID, "mamba_jsb", "transformer_jsb", "lstm_jsb", "tiny"])
 def test_every_preset_loads_and_its_dump_says_the_same(name: str, tmp_path: Path) -> None:
     hparams = read(name)
     assert hparams.name == name
