@@ -53,6 +53,7 @@ class Watch:
     cache: Path
     peaks: dict[int, int] = field(default_factory=dict)  # kB by process; 0 is the preparation itself
     processor: dict[int, float] = field(default_factory=dict)  # seconds by process
+    counted: dict[Path, tuple[int, int]] = field(default_factory=dict)  # bytes and lines seen of a file
 
     def __post_init__(self) -> None:
         environment = {**os.environ, "SWAPTUNES_CACHE": str(self.cache), "PYTHONPATH": str(ROOT)}
@@ -67,7 +68,18 @@ class Watch:
             time.sleep(0.25)
 
     def lines(self, pattern: str) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in self.cache.glob(pattern))
+        """Lines of the files of a pattern; only what is new in them is read."""
+        total = 0
+        for path in self.cache.glob(pattern):
+            offset, count = self.counted.get(path, (0, 0))
+            with path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < offset:  # cut behind what is whole
+                    offset = count = 0
+                file.seek(offset)
+                new = file.read()
+            self.counted[path] = offset + len(new), count + new.count(b"\n")
+            total += self.counted[path][1]
+        return total
 
     def _look(self) -> None:
         parent = self.process.pid
@@ -92,35 +104,34 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
     figures: dict[str, object] = {}
     peak = largest = 0
     total = own = others = 0.0
-    for place, name in ((0, "reading"), (1, "tokenizing"), (2, "the end")):
-        watch, had, first = Watch(command, cache), None, 0.0
-        reached: list[tuple[float, int]] = []
+    killed_at = 0
+    for phase, stage in enumerate(("reading", "tokenizing", "")):
+        watch = Watch(command, cache)
+        seen: list[tuple[float, tuple[int, int]]] = []
         for state in watch.states():
-            done = state[min(place, 1)]
-            had = done if had is None else had
-            if not first and done > had and had:
-                first = time.monotonic() - watch.began
-            reached.append((time.monotonic() - watch.began, done))
-            if place < 2 and done > count * 0.5:
+            seen.append((time.monotonic() - watch.began, state))
+            if stage and state[phase] > count // 2:
                 watch.process.send_signal(signal.SIGKILL)
                 break
         output = watch.process.communicate()[0]
-        seconds = time.monotonic() - watch.began
-        total += seconds
+        total += time.monotonic() - watch.began
         own += watch.processor[0]
         others += sum(watch.processor.values()) - watch.processor[0]
         peak = max(peak, watch.peaks.pop(0))
         largest = max(largest, *watch.peaks.values())
-        figures[f"seconds up to {name}"] = round(seconds, 1)
-        moving = [(when, done) for when, done in reached if done > (had or 0)]
-        if len(moving) > 1:
-            (t0, n0), (t1, n1) = moving[0], moving[-1]
-            figures[f"files/s while {('reading', 'tokenizing')[min(place, 1)]}, run {place + 1}"] = round(
-                (n1 - n0) / max(t1 - t0, 1e-9), 1
-            )
-        if place:
-            figures[f"restart {place}: lines kept"] = had
-            figures[f"restart {place}: seconds to new work"] = round(first, 1)
+        if phase:
+            done = [(when, state[phase - 1]) for when, state in seen]
+            kept = done[0][1]
+            figures[f"restart {phase}"] = {
+                "lines when killed": killed_at,
+                "lines kept": kept,
+                "seconds to new work": round(next(when for when, lines in done if lines > kept), 1),
+            }
+        if stage:
+            moving = [(when, state[phase]) for when, state in seen if state[phase]]
+            (since, few), (until, many) = moving[0], moving[-1]
+            figures[f"files/s while {stage}"] = round((many - few) / (until - since), 1)
+            killed_at = many
         print(json.dumps(figures), flush=True)
     if watch.process.returncode:
         raise SystemExit(f"the preparation ended with {watch.process.returncode}")
@@ -128,6 +139,7 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
     manifest = told["manifest"]
     figures |= {
         "files": count,
+        "lines of the survey": watch.lines("surveys/*.jsonl") - 1,  # as many as files: none was read twice
         "seconds in all": round(total, 1),
         "files/s in all": round(count / total, 1),
         "processor seconds of the process and of its workers": (round(own), round(others)),
