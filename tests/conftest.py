@@ -5,9 +5,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is loaded
 
-import numpy as np
 import pytest
-import symusic
+
+from tests.walks import write_walks
 
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 
@@ -47,22 +47,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def music_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four MIDI files: random walks over a scale with a bass, each its own."""
+    """Twenty-four MIDI files of random walks."""
     folder = tmp_path_factory.mktemp("music")
-    for number in range(24):
-        random = np.random.default_rng(number)
-        score = symusic.Score(480)
-        score.time_signatures.append(symusic.TimeSignature(0, 4, 4))
-        melody, bass = symusic.Track("melody", 0, False), symusic.Track("bass", 0, False)
-        degree, time = 7, 0
-        while time < 480 * 4 * 8:
-            degree = int(np.clip(degree + random.integers(-2, 3), 0, 14))
-            length = int(random.choice([240, 480, 480, 960]))
-            pitch = 60 + 12 * (degree // 7) + [0, 2, 4, 5, 7, 9, 11][degree % 7]
-            melody.notes.append(symusic.Note(time, length, pitch, 80))
-            if time % 960 == 0:
-                bass.notes.append(symusic.Note(time, 960, pitch - 24, 70))
-            time += length
-        score.tracks.extend([melody, bass])
-        score.dump_midi(folder / f"walk_{number:02d}.mid")
+    write_walks(folder)
     return folder
