@@ -1,15 +1,18 @@
 """Random changes to training pieces, as maps of token ids that the tokenizer vouches for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import HubError
+from core.log import logger
 from core.seeds import generator
 from core.tokenizer import Tokenizer
 from hparams.base import AugmentHParams
 
+MOST_KEPT = 0.5  # of the draws, beyond which a warning says so
 _TEMPO_GRADES = 10  # of a change of tempo, in either direction: few enough to keep their tables
 
 
@@ -25,6 +28,7 @@ class Augmentation:
         self._tokenizer = tokenizer
         self._tables: dict[tuple[str, float], NDArray[np.int64]] = {}
         self._changes: list[tuple[str, int, float]] = []  # table method, largest draw, what a draw of 1 stands for
+        self._keys: list[str] = []
         for key, method, largest, unit in (
             ("transpose", "transpose_table", hparams.transpose, 1.0),
             ("velocity", "velocity_table", hparams.velocity, 1.0),
@@ -38,6 +42,21 @@ class Augmentation:
                     f"has no {method}; set data.augment.{key}=0 or choose another tokenizer"
                 )
             self._changes.append((method, largest, unit))
+            self._keys.append(f"data.augment.{key}")
+
+    def warn(self, pieces: Sequence[NDArray[Any]]) -> None:
+        """Logs a warning for each change most of whose draws leave pieces like these (each n) as they are."""
+        kinds = [np.unique(piece) for piece in pieces]
+        for key, (method, largest, unit) in zip(self._keys, self._changes, strict=True):
+            draws = [drawn for drawn in range(-largest, largest + 1) if drawn]
+            kept = [(self._table(method, drawn, unit)[ids] < 0).any() for drawn in draws for ids in kinds]
+            if np.mean(kept) > MOST_KEPT:
+                logger.warning(
+                    "%s changes little: %.0f %% of its draws leave a piece as it is, since the tokenizer has no image"
+                    " of some token (byte pairs, tokenizer.bpe, have few)",
+                    key,
+                    100 * np.mean(kept),
+                )
 
     def apply(self, ids: NDArray[Any], epoch: int, piece: int) -> NDArray[Any]:
         """The ids of a piece (n) as they are in this epoch (n)."""

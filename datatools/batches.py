@@ -20,6 +20,7 @@ from datatools.packing import Plan, plan
 from hparams.base import AugmentHParams
 
 _IGNORED = -100
+_SAMPLED = 50  # pieces on which augmentation is tried
 _PLANS_KEPT = 2  # a step may straddle two epochs
 
 
@@ -75,6 +76,9 @@ class Batches:
         if not len(self._positions):
             raise HubError(f"the split {split} has no piece; add music to the dataset")
         self._augmentation = Augmentation(augment if split == "train" else AugmentHParams(), tokenizer, seed)
+        count = len(self._positions)
+        sample = range(0, count, -(-count // _SAMPLED))
+        self._augmentation.warn([store.ids(split, k) for k in sample])
         bar_starts = getattr(tokenizer, "bar_starts", None) if augment.crop == "bar" else None
         self._bars = [
             None

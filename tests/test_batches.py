@@ -289,10 +289,14 @@ def test_augmentation_is_one_draw_for_all_crops_of_a_piece() -> None:
     assert seen <= set(range(45, 56)) and len(seen) > 5
 
 
-def test_a_draw_out_of_range_keeps_the_piece() -> None:
+def test_a_draw_out_of_range_keeps_the_piece(caplog: pytest.LogCaptureFixture) -> None:
     store = Memory([10, 50, 89])
     for rows in epoch_rows(batches(store, Musical(), augment=AugmentHParams(transpose=6)), 10):
         assert crops(rows[0])[0][0] == [BOS, 10, 50, 89]
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("data.augment.transpose changes little: 100 % of its draws")
+    batches(Memory([10, 50], [50, 60], [50, 88]), Musical(), augment=AugmentHParams(transpose=6))
+    assert len(caplog.records) == 1, "a few pieces at the rim are no matter"
 
 
 def test_velocity_and_tempo_reach_the_tokenizer() -> None:
