@@ -1,0 +1,196 @@
+"""The parts of an evaluation: kinds of tokens, intervals, round trips, metrics of others, leaks."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.registry import Entry
+from datatools.store import PieceInfo
+from hparams.tokenizers import AbcHParams, RemiHParams
+from plugins.manager import load_manager
+from plugins.metrics.intervals import ratio, share
+from plugins.metrics.notes import excerpt, notes_of, split_at
+from supervisors.evaluation_copies import chance, tail
+from supervisors.evaluation_kinds import KINDS, by_name, token_kinds
+from supervisors.evaluation_leaks import leaks
+from supervisors.evaluation_melodies import works
+from supervisors.evaluation_metrics import measure
+from supervisors.evaluation_round_trip import round_trip
+from supervisors.evaluation_sets import Setting, tokens_for
+from supervisors.evaluation_tables import number, spread, table
+from tests.made_scores import line, score, tunes
+
+
+def test_kinds_of_tokens() -> None:
+    assert [by_name(name) for name in ("Pitch_60", "Bar_None", "Duration_1.0.4", "TimeSig_4/4", "TimeShift_2")] == [
+        "pitch",
+        "onset",
+        "duration",
+        "other",
+        "onset",
+    ]
+    assert by_name("Pitch_60 Pitch_62") == "pitch" and by_name("Pitch_60 Duration_1") == "several"
+    build: Any = load_manager().tokenizers["abc"].build
+    abc = build(AbcHParams())
+    told = {abc.token(id): KINDS[kind] for id, kind in enumerate(token_kinds(abc))}
+    expected = {"^c'": "pitch", "3/2": "duration", "(3": "duration", "-": "duration", "|": "onset", "z": "onset"}
+    expected |= {"K:Dmaj": "other", "<eos>": "other", "M:4/4": "other", "V:2": "other", "B": "pitch", "4": "duration"}
+    assert {word: told[word] for word in expected} == expected
+    remi: Any = load_manager().tokenizers["remi"].build
+    assert {KINDS[kind] for kind in token_kinds(remi(RemiHParams()))} == {"pitch", "onset", "duration", "other"}
+
+
+def test_a_ratio_is_that_of_the_sums_and_its_interval_that_of_pieces() -> None:
+    draws = np.random.default_rng(0)
+    sizes = draws.integers(10, 500, 80).astype(float)
+    amounts = sizes * draws.normal(2.0, 0.3, 80)
+    value, low, high = ratio(amounts.tolist(), sizes.tolist())
+    assert value == pytest.approx(amounts.sum() / sizes.sum()) and low < value < high
+    # The linearized standard error of a ratio (Cochran 1977, 2.10) gives nearly the same.
+    error = np.sqrt(((amounts - value * sizes) ** 2).sum() / 79 * 80) / sizes.sum()
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert ratio(amounts.tolist(), sizes.tolist()) == (value, low, high)
+    assert ratio([2.0] * 9, [4.0] * 9) == (0.5, 0.5, 0.5) and ratio([], []) == (0.0, 0.0, 0.0)
+
+
+def test_shares_have_intervals_at_the_ends_too() -> None:
+    none, half = share(0, 39), share(20, 40)
+    assert none["low"] == 0.0 and none["high"] == pytest.approx(0.0897, abs=1e-4)
+    assert (half["low"], half["high"]) == (pytest.approx(0.3520, abs=1e-4), pytest.approx(0.6480, abs=1e-4))
+    assert share(40, 40)["high"] == 1.0 and share(0, 0)["n"] == 0
+
+
+def test_chances_of_flagged_pieces() -> None:
+    assert tail(1, 10, 0.01) == pytest.approx(1 - 0.99**10) and tail(0, 10, 0.01) == 1.0
+    assert tail(10, 10, 0.01) == pytest.approx(0.01**10, abs=1e-15)
+    baseline = np.arange(99.0)
+    assert chance(98, baseline) == pytest.approx(0.02) and chance(200, baseline) == pytest.approx(0.01)
+
+
+def test_excerpts_hold_what_begins_in_them() -> None:
+    whole = score([(0, 4, 60), (3, 6, 62), (8, 1, 64), (9.5, 1, 65)], line([40, 41], 8), meter="3/4")
+    part = excerpt(whole, 2, 9)
+    notes = notes_of(part)
+    assert (notes.onset / 12).tolist() == [1, 6, 6] and (notes.end / 12).tolist() == [7, 7, 7]
+    assert notes.pitch.tolist() == [62, 41, 64] and part.time_signatures[0].numerator == 3
+    assert notes_of(excerpt(whole, 0, 100)).pitch.tolist() == notes_of(whole).pitch.tolist()
+    assert notes_of(split_at(whole, 2)[0]).length == 96, "a prompt keeps what sounds across its border"
+
+
+def test_a_round_trip_counts_notes_and_shifts() -> None:
+    source = score(line([60, 62, 64, 65, 67]))
+    same = round_trip([source], [source])
+    assert (same["notes_not_told"], same["notes_added"], same["onset_shift_quarters"]) == (0, 0, 0.0)
+    moved = score([(0.25, 0.5, 60), (1, 1, 62), (2.25, 1, 64), (3, 1, 66), (4, 1, 67)])
+    found = round_trip([source, source], [moved, None])
+    assert (found["notes"], found["notes_not_told"], found["notes_added"], found["failures"]) == (5, 1, 1, 1)
+    assert found["onset_shift_quarters"] == pytest.approx(0.125)
+    assert found["duration_shift_quarters"] == pytest.approx(0.125)
+    # Of two notes of one pitch that come back as one, the nearer one was told.
+    double = score([(0, 1, 60), (0.375, 1, 60), (2, 1, 60)])
+    one = round_trip([double], [score([(0.375, 1, 60), (2, 1, 60)])])
+    assert (one["notes_not_told"], one["onset_shift_quarters"]) == (1, 0.0)
+
+
+def test_a_round_trip_tells_what_kinds_of_information_come_back() -> None:
+    import symusic
+
+    loud, flat = score(line([60, 62, 64, 65])), score(line([60, 62, 64, 65]))
+    for place, note in enumerate(loud.tracks[0].notes):
+        note.velocity = 40 + 10 * place
+    for made, tempo in ((loud, 90.0), (flat, 120.0)):
+        made.tempos.append(symusic.Tempo(0, tempo))
+    expected = {"velocity": "lost", "tempo": "lost", "meter": "constant", "instrument": "constant"}
+    assert round_trip([loud], [flat])["information"] == expected
+    assert round_trip([loud], [loud])["information"] == expected | {"velocity": "kept", "tempo": "kept"}
+    assert round_trip([flat], [flat])["information"]["velocity"] == "constant"
+
+
+def entry(name: str, function: Any) -> Entry:
+    extra = {"unit": "things", "higher_is_better": True}
+    return Entry(name, "metric", "theirs", "theirs", "1", "theirs.py", 1, function=function, extra=extra)
+
+
+def test_metrics_of_others_get_what_they_ask_for_and_break_nothing() -> None:
+    def notes(generated: Any, reference: Any) -> float:
+        """Notes of a piece.
+
+        More about it.
+        """
+        return float(np.mean([piece.note_num() for piece in generated]))
+
+    def asks(generated: Any, reference: Any, *, training: Any, prompts: Any = None) -> dict[str, Any]:
+        held = {"value": float(len(training)), "prompts": 0 if prompts is None else len(prompts), "array": np.zeros(2)}
+        return {**held, "low": 0.0, "high": 9.0, "n": 5, "failures": 0}
+
+    def raises(generated: Any, reference: Any) -> float:
+        raise KeyError("lost")
+
+    def no_number(generated: Any, reference: Any) -> float:
+        return float("nan")
+
+    functions = (notes, asks, raises, no_number)
+    manager: Any = SimpleNamespace(metrics={f.__name__: entry(f.__name__, f) for f in functions})
+    pieces = tunes(12)
+    setting = Setting(list(pieces), {"generated": list(pieces[:8]), "real": list(pieces)})
+    found = measure(manager, setting, pieces[:3], "measures")
+    figure = found["notes"]["rows"]["generated"]
+    assert figure["low"] < figure["value"] < figure["high"] and found["notes"]["meaning"] == "Notes of a piece."
+    assert found["asks"]["rows"]["real"] == {
+        "value": 3.0, "prompts": 0, "low": 0.0, "high": 9.0, "n": 5, "failures": 0
+    }  # fmt: skip
+    assert found["raises"]["rows"]["real"] == {"error": "KeyError: 'lost'"}
+    assert "expected a finite number" in found["no_number"]["rows"]["generated"]["error"]
+    prompted = Setting(list(pieces), {"generated": list(pieces)}, prompts=list(pieces))
+    rows = measure(manager, prompted, [], "measures")["asks"]["rows"]
+    assert (rows["generated"]["prompts"], rows["generated"]["value"]) == (12, 0.0)
+
+
+class Splits:
+    """A store of which only names and the record of near-duplicates are asked for."""
+
+    def __init__(self, folder: Path, sides: dict[str, list[str]], near: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.manifest = {"near_duplicates": len(near), "left_out": 0, "near_across_splits": 1}
+        self._sides = sides
+        (folder / "near.jsonl").write_text("".join(json.dumps(row) + "\n" for row in near))
+
+    def pieces(self, split: str) -> list[PieceInfo]:
+        return [PieceInfo(name, name, 10, 10, 5.0, 30, split, "", name, 0) for name in self._sides[split]]  # type: ignore[arg-type]
+
+    def count(self, split: str) -> int:
+        return len(self._sides[split])
+
+
+def test_leaks_are_found_from_either_side_and_their_loss_is_taken_out(tmp_path: Path) -> None:
+    near = [
+        {"source": "d", "side": "test", "elders": [{"name": "a", "side": "train", "similarity": 0.5}]},
+        {"source": "b", "side": "train", "elders": [{"name": "a", "side": "train", "similarity": 0.9}]},
+        {"source": "c", "side": "train", "elders": [{"name": "e", "side": "test", "similarity": 0.4}]},
+    ]
+    store: Any = Splits(tmp_path, {"train": ["a", "b", "c"], "valid": ["v"], "test": ["d", "e", "f"]}, near)
+    lines = [{"split": "test", "source": name, "nats": cost, "notes": 10} for name, cost in zip("def", (5, 5, 20))]
+    found = leaks(store, lines)
+    assert (found["test"]["with_twin"], found["test"]["pieces"], found["valid"]["with_twin"]) == (2, 3, 0)
+    assert found["test"]["twins"][0] == {"source": "d", "training": "a", "similarity": 0.5}
+    assert found["test"]["nats_per_note_without"] == 2.0 and found["valid"]["nats_per_note_without"] is None
+    numbers = works(store, "train").tolist()
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_tokens_suffice_for_nine_pieces_in_ten() -> None:
+    assert tokens_for([100] * 10, [10.0] * 10, 64) == 640 and tokens_for([5], [0.0], 64) == 1024
+    assert tokens_for([100] * 9 + [1000], [10.0] * 10, 64) < 1300
+
+
+def test_figures_are_shown_with_the_digits_that_count() -> None:
+    assert [number(v) for v in (0, 12345.6, 12.345, 0.12345, 0.0012345, -3.14159)] == [
+        "0", "12,346", "12.35", "0.123", "0.0012", "-3.142",
+    ]  # fmt: skip
+    assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}, 4) == "1.000 [0.500, 2.000] (n = 3)"
+    assert (spread({"error": "x"}), spread({}), spread({"value": 0.0, "n": 0})) == ("failed", "-", "-")
+    assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
