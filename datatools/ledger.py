@@ -12,8 +12,8 @@ import numpy as np
 
 from core.dataset import SPLITS
 from core.errors import HubError
+from core.files import atomic
 from datatools.duplicates import HASHES, Sketch
-from datatools.storage import atomic
 
 Side = Literal["train", "valid", "test", "out"]
 SIDES: tuple[Side, ...] = (*SPLITS, "out")

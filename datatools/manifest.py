@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from core.dataset import SPLITS, Dataset, Split
+from core.files import atomic, write_json
 from core.tokenizer import Tokenizer
 from datatools import survey
 from datatools.encoding import token_type
 from datatools.intact import inventory, sealed
 from datatools.splits import Verdict
-from datatools.storage import atomic, write_json
 from datatools.store import FORMAT
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import symusic
 
+from core.files import atomic
 from core.log import logger
 from core.piece import Piece
 from datatools import scores
-from datatools.storage import atomic
 
 SLOW = scores.XML | {".krn"}
 READERS = ("scores.py", "canonical.py", "midi.py", "notation*.py", "measures.py", "abc_*.py")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datatools.storage import atomic
+from core.files import atomic
 
 
 @dataclass

@@ -1,17 +1,11 @@
-"""Writing to disk so that a file is there whole or not at all, and storage that fails says so in one line."""
+"""Where prepared data lies, what a failing disk there says, and whose turn it is to write."""
 
-import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from core.errors import HubError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+from core.files import REMEDIES, StorageError
 
 
 def cache_folder() -> Path:
@@ -25,40 +19,17 @@ def cache_folder() -> Path:
 
 @contextmanager
 def storage(folder: Path) -> Iterator[None]:
-    """Turns a full or forbidden disk into a HubError that names `folder` and the way out."""
+    """Turns a full or forbidden disk into a StorageError that names `folder`, or the file, and the way out."""
+    way_out = "or set SWAPTUNES_CACHE to a folder elsewhere"
     try:
         yield
+    except StorageError as error:
+        raise StorageError(f"{error}, {way_out}") from error
     except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
         where = error.filename or folder
-        if error.errno in _FULL:
-            raise HubError(
-                f"no space left for {where}; free some, or set SWAPTUNES_CACHE to a folder on another disk"
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise HubError(
-                f"{where} cannot be written ({error.strerror}); set SWAPTUNES_CACHE to a folder of yours"
-            ) from error
-        raise
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there replaces `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, thing: Any) -> None:
-    """Writes JSON with sorted keys, whole or not at all."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(thing, indent=1, sort_keys=True) + "\n")
+        raise StorageError(f"cannot write {where}: {REMEDIES[error.errno]}, {way_out}") from error
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint import checksum, load_weights, publish_folder, recover_folder, save_weights, write_json, write_text
+from core.checkpoint import load_weights, save_weights
 from core.errors import HubError
+from core.files import checksum, publish_folder, recover_folder, write_json, write_text
 from core.model import LanguageModel
 from core.tokenizer import Tokenizer
 from hparams.base import HParams

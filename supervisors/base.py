@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from core.checkpoint import publish_folder, recover_folder, write_text
 from core.errors import HubError
+from core.files import publish_folder, recover_folder, write_text
 from core.log import logger
 from hparams.base import HParams
 from hparams.loading import dump

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.checkpoint import write_json, write_text
 from core.errors import HubError
+from core.files import write_json, write_text
 from core.log import logger
 from hparams.bench import BenchHParams
 from hparams.loading import section_of_words

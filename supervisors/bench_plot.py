@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from core.checkpoint import atomic
+from core.files import atomic
 from supervisors.bench_cells import Cell
 
 # Okabe and Ito's palette: told apart by colour-blind readers too. A family keeps its colour, a peer is dashed.

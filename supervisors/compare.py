@@ -10,8 +10,8 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-from core.checkpoint import write_json, write_text
 from core.errors import HubError
+from core.files import write_json, write_text
 from core.log import logger
 from hparams.base import HParams
 from hparams.compare import CompareHParams

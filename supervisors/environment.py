@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoint import write_json
+from core.files import write_json
 from hparams.base import HParams
 from plugins.manager import Manager, own_version
 from supervisors.ranks import Ranks

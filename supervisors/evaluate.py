@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from core.checkpoint import atomic, write_json, write_text
 from core.dataset import Item
 from core.errors import HubError
+from core.files import atomic, write_json, write_text
 from core.log import logger
 from datatools import ngram, scores, survey
 from datatools.store import TokenStore

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from core.checkpoint import write_json, write_text
 from core.dataset import Split
+from core.files import write_json, write_text
 from supervisors.runfolder import RunFolder
 
 SPLITS: tuple[Split, ...] = ("valid", "test")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from core.checkpoint import atomic
 from core.dataset import SPLITS, Split
+from core.files import atomic
 from core.tokenizer import Tokenizer
 from datatools.store import TokenStore
 from plugins.metrics.embedding import melody

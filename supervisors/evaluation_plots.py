@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.checkpoint import atomic
+from core.files import atomic
 from datatools import pianoroll
 from plugins.metrics.density import Density
 from plugins.metrics.embedding import melody

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.checkpoint import checksum, load_weights, write_json
+from core.checkpoint import load_weights
 from core.dataset import Split
 from core.errors import HubError
+from core.files import checksum, write_json
 from core.log import logger
 from core.model import LanguageModel
 from core.optim import learning_rate, parameter_groups

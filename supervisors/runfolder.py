@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from typing import IO, Any
 
-from core.checkpoint import as_json, checksum, write_json
 from core.errors import HubError
+from core.files import as_json, checksum, write_json
 from core.log import logger
 
 FORMAT = 2  # of a checkpoint; 1 held state that was tied to engine and ranks

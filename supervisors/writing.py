@@ -7,8 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core.checkpoint import atomic, write_json, write_text
 from core.errors import HubError
+from core.files import atomic, write_json, write_text
 from core.generation import Generated, generate
 from core.grammar import Grammar
 from core.log import warn_once

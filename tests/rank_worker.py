@@ -17,8 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from torch import Tensor
 
-from core.checkpoint import save_weights, write_json
+from core.checkpoint import save_weights
 from core.errors import HubError
+from core.files import write_json
 from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors import ranks

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core.checkpoint import checksum, write_json, write_text
+from core.files import checksum, write_json, write_text
 from tests.walks import write_walks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import checkpoint
-from core.checkpoint import (
-    atomic,
-    checksum,
-    load_metadata,
-    load_weights,
-    publish_folder,
-    recover_folder,
-    save_weights,
-    write_json,
-    write_text,
-)
+from core import files
+from core.checkpoint import load_metadata, load_weights, save_weights
 from core.errors import HubError
+from core.files import atomic, checksum, publish_folder, recover_folder, write_json, write_text
 from core.model import LanguageModel
 from tests.test_model import Memory
 
@@ -56,7 +47,7 @@ def test_the_same_content_is_the_same_bytes_in_any_order_and_process(tmp_path: P
         "from tests.test_checkpoint import METADATA, save_weights, tensors\n"
         f"save_weights(tensors(), {str(tmp_path / 'c')!r}, METADATA)"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(checkpoint.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(files.__file__).parents[1])}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert checksum(tmp_path / "a") == checksum(tmp_path / "b") == checksum(tmp_path / "c")
 
@@ -150,7 +141,7 @@ def test_system_errors_become_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_full_disk_for_real() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    with pytest.raises(HubError, match="no space is left"), checkpoint._explained(Path("x")):
+    with pytest.raises(HubError, match="no space is left"), files._explained(Path("x")):
         Path("/dev/full").write_bytes(b"1")
 
 

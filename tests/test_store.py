@@ -227,7 +227,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write(tmp_path / "music", range(4))
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(HubError, match=r"no space left .* SWAPTUNES_CACHE"):
+    with pytest.raises(HubError, match=r"no space is left .* SWAPTUNES_CACHE"):
         prepared(tmp_path / "music")
     monkeypatch.undo()
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))

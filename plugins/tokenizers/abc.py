@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.checkpoint import write_json
+from core.files import write_json
 from core.piece import Piece
 from datatools.abc_reader import score_of
 from datatools.abc_repeats import read_tune
