@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.backbone import Backbone, State
+from core.linear import Linear
 
 IGNORED = -100  # a target that is not counted
 _MULTIPLE = 8  # matrix units want dimensions that are multiples of this
@@ -29,7 +30,7 @@ class LanguageModel(nn.Module):
         rows = -(-vocab_size // _MULTIPLE) * _MULTIPLE
         self.embedding = nn.Embedding(rows, backbone.dim)
         self.backbone: Any = backbone  # a Backbone that is a module, which no type can say
-        self.head = nn.Linear(backbone.dim, rows, bias=False)
+        self.head = Linear(backbone.dim, rows)
         stds = getattr(backbone, "embedding_std", _INIT_STD), _INIT_STD
         for weight, std in zip((self.embedding.weight, self.head.weight), stds, strict=True):
             nn.init.normal_(weight, std=std)

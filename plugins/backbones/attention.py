@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.backbone import State
+from core.linear import Linear
 from hparams.backbones import TransformerHParams
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rotary import Angles, angles, rotate
@@ -76,10 +77,10 @@ class Attention(nn.Module):
         self.heads = hparams.heads
         self.kv_heads = hparams.kv_heads or hparams.heads
         self.width = hparams.dim // hparams.heads
-        self.q_proj = nn.Linear(hparams.dim, hparams.dim, bias=False)
-        self.k_proj = nn.Linear(hparams.dim, self.kv_heads * self.width, bias=False)
-        self.v_proj = nn.Linear(hparams.dim, self.kv_heads * self.width, bias=False)
-        self.o_proj = nn.Linear(hparams.dim, hparams.dim, bias=False)
+        self.q_proj = Linear(hparams.dim, hparams.dim)
+        self.k_proj = Linear(hparams.dim, self.kv_heads * self.width)
+        self.v_proj = Linear(hparams.dim, self.kv_heads * self.width)
+        self.o_proj = Linear(hparams.dim, hparams.dim)
 
     def forward(self, x: Tensor, plan: Plan, state: State | None = None) -> tuple[Tensor, State | None]:
         """x (b l d) -> (b l d); the state holds `keys` and `values` (b m k c)."""

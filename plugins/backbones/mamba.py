@@ -20,7 +20,7 @@ from hparams.backbones import MambaHParams
 from plugins import hookimpl
 from plugins.backbones import mamba_kernels
 from plugins.backbones.causal_conv import causal_conv, causal_conv_step
-from plugins.backbones.native import blocks, kernels
+from plugins.backbones.native import blocks, kernels, mamba_step
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rmsnorm import RMSNorm
 from plugins.backbones.selective_scan import selective_scan, selective_step
@@ -140,6 +140,10 @@ class Mamba(nn.Module):
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, per layer i, `conv.i` and `ssm.i`."""
+        if state is not None and starts is None and x.shape[1] == 1:
+            done = mamba_step.step(self, x, state)
+            if done is not None:
+                return done
         after: State = {}
         if state is not None:
             place = positions(x.shape[0], x.shape[1], state["length"], starts, x.device)

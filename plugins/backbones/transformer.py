@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.backbone import State
+from core.linear import Linear
 from hparams.backbones import TransformerHParams
 from plugins import hookimpl
 from plugins.backbones.attention import Attention, Plan, plan_cached, plan_training
+from plugins.backbones.native import transformer_step
 from plugins.backbones.rmsnorm import RMSNorm
 
 
@@ -23,9 +25,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(dim, hidden, bias=False)
-        self.up_proj = nn.Linear(dim, hidden, bias=False)
-        self.down_proj = nn.Linear(hidden, dim, bias=False)
+        self.gate_proj = Linear(dim, hidden)
+        self.up_proj = Linear(dim, hidden)
+        self.down_proj = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b l d) -> (b l d)."""
@@ -72,6 +74,10 @@ class Transformer(nn.Module):
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """x (b l d) -> hidden (b l d); the state: `length` (b,) and, per layer i, `keys.i`, `values.i` (b m k c)."""
+        if state is not None and starts is None and x.shape[1] == 1:
+            done = transformer_step.step(self, x, state)
+            if done is not None:
+                return done
         after: State = {}
         if state is None:
             plan = plan_training(x, starts, self.width, self.base)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.matmul import outer, product
+from core.linear import outer, product
 
 
 def _ops() -> Any:
@@ -175,14 +175,3 @@ def add_norm(
     """stream + branch (b l d), and the norm of that times weight (d) in `dtype`; no branch: nothing is added."""
     branch = None if branch is None else branch.to(dtype).contiguous()
     return _Norm.apply(stream.contiguous(), branch, weight.to(stream.dtype), eps, dtype)  # type: ignore[no-any-return,no-untyped-call]
-
-
-def decode(x: Tensor, weights: list[Tensor], states: list[Tensor], last_norm: Tensor, eps: float) -> Tensor | None:
-    """One token x (b d) through all blocks; the states are written in place.
-
-    `weights`: for each block norm (d), in_proj, conv1d weight and bias, x_proj, dt_proj weight and bias, A_log, D,
-    out_proj; `states`: for each block conv (b e k-1) and ssm (b e n). Returns the hidden state (b d), or None, with
-    nothing done, if not all are dense and float32.
-    """
-    hidden: Tensor = _ops().decode(x, weights, states, last_norm, eps)
-    return hidden if len(hidden) else None

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "conv.h"
-#include "decode.h"
 #include "norm.h"
 #include "scan.h"
 
@@ -239,29 +238,6 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const
   });
 }
 
-// One token: stream (b d), per block the ten weights of `Layer` in their order and the states conv, ssm -> hidden (b
-// d); empty, and nothing done, where one of them is not dense float32.
-Tensor decode_op(const Tensor& x, at::TensorList weights, at::TensorList states, const Tensor& last_norm, double eps) {
-  const int64_t fields = 10, count = weights.size() / fields;
-  TORCH_CHECK(count && int64_t(states.size()) == 2 * count, "expected ten weights and two states a block");
-  const auto fits = [](const Tensor& each) { return each.scalar_type() == at::kFloat && each.is_contiguous(); };
-  if (!std::all_of(weights.begin(), weights.end(), fits) || !std::all_of(states.begin(), states.end(), fits) ||
-      !fits(last_norm))
-    return at::empty({0}, x.options());
-  const Tensor stream = x.clone(at::MemoryFormat::Contiguous), hidden = at::empty_like(stream);
-  std::vector<Layer> layers;
-  for (int64_t i = 0; i < count; ++i) {
-    const float* w[fields];
-    for (int64_t j = 0; j < fields; ++j) w[j] = data<float>(weights[i * fields + j]);
-    layers.push_back({w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], data<float>(states[2 * i]),
-                      data<float>(states[2 * i + 1])});
-  }
-  const Tensor &dt = weights[5], &A = weights[7];
-  const Model model{x.size(0), x.size(1), A.size(0), A.size(1), weights[2].size(-1), dt.size(1), eps};
-  decode(model, layers, data<float>(last_norm), data<float>(stream), data<float>(hidden));
-  return hidden;
-}
-
 TORCH_LIBRARY(swaptunes_native, m) {
   m.def(
       "scan_forward(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor bias, Tensor? "
@@ -284,7 +260,6 @@ TORCH_LIBRARY(swaptunes_native, m) {
       "norm_backward(Tensor? grad_sum, Tensor grad_y, Tensor sum, Tensor weight, Tensor scale, bool with_branch) -> "
       "(Tensor, "
       "Tensor, Tensor)");
-  m.def("decode(Tensor x, Tensor[] weights, Tensor(a!)[] states, Tensor last_norm, float eps) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(swaptunes_native, CPU, m) {
@@ -294,7 +269,6 @@ TORCH_LIBRARY_IMPL(swaptunes_native, CPU, m) {
   m.impl("conv_backward", &conv_backward_op);
   m.impl("norm_forward", &norm_forward_op);
   m.impl("norm_backward", &norm_backward_op);
-  m.impl("decode", &decode_op);
 }
 
 }  // namespace

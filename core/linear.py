@@ -1,10 +1,10 @@
-"""Products of float32 matrices by the faster of the two libraries that PyTorch for CPUs carries.
+"""A linear layer without bias whose float32 products on the CPU are made by the faster of PyTorch's two libraries.
 
 PyTorch gives float32 products to MKL, which keeps a CPU that is not Intel's to the instructions of AVX2. oneDNN asks
 the CPU what it can do; with AVX-512 it is more than twice as fast there. The choice hangs on the CPU alone, so that a
 run can be repeated.
 
-Shapes: ... any, i inputs, o outputs.
+Shapes: ... any, r rows, i inputs, o outputs.
 """
 
 import platform
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -75,3 +75,14 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
     return y.unflatten(0, x.shape[:-1])
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` without bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (... i) -> (... o)."""
+        return linear(x, self.weight)
