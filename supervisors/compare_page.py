@@ -11,7 +11,7 @@ _READ = """\
 Nats per note of the test pieces' own scores, so that tokenizers share one denominator; lower is better. Intervals are
 of 95 % and cover both other music and other seeds (Student's t). A model is called better than another only where the
 interval of their paired difference excludes zero, at 95 % for all pairs of a table together. Tables are never ranked
-against each other: their tokens tell different things, or their test pieces differ."""
+against each other: other tokens tell other things (bars, meters, keys), and other test pieces are other music."""
 
 
 def page(groups: list[Group]) -> str:
@@ -25,7 +25,7 @@ def page(groups: list[Group]) -> str:
 
 
 def _title(group: Group) -> str:
-    return f"{group.dataset}, {group.pieces:,} test pieces, {group.notes:,} notes; tokens tell {', '.join(group.tells)}"
+    return f"{group.dataset}, {group.pieces:,} test pieces, {group.notes:,} notes; `{group.tokenizer}` tokens"
 
 
 def _table(group: Group) -> str:
@@ -79,7 +79,7 @@ def figure(groups: list[Group], path: Path) -> None:
             _draw(axes, line, entry)
         axes.set_yticks(range(len(group.entries)), [entry.row.name for entry in group.entries])
         axes.set_ylim(len(group.entries) - 0.4, -0.6)
-        axes.set_title(_title(group), fontsize=8.5, loc="left")
+        axes.set_title(_title(group).replace("`", ""), fontsize=8.5, loc="left")
         axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,6 +1,7 @@
 """What finished runs say of themselves, gathered into groups within which they may be compared.
 
-Like is compared with like: the same test pieces, and tokens that tell the same kinds of information.
+Like is compared with like: the same test pieces, told in the same tokens. Another tokenizer tells other things (bars,
+meters, keys, spelling), and each costs nats that no better model could save.
 """
 
 import json
@@ -31,10 +32,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Models on the same test pieces whose tokens tell the same."""
+    """Models on the same test pieces in the same tokens."""
 
     dataset: str
-    tells: tuple[str, ...]
+    tokenizer: str
     pieces: int
     notes: int
     entries: list[Entry]
@@ -44,7 +45,7 @@ class Group:
         """The group as JSON."""
         return {
             "dataset": self.dataset,
-            "tells": list(self.tells),
+            "tokenizer": self.tokenizer,
             "pieces": self.pieces,
             "notes": self.notes,
             "models": [
@@ -88,14 +89,17 @@ def collect(runs: dict[str, list[Path]]) -> list[Group]:
             order=baseline["order"],
             folders=[str(folder) for folder in folders],
         )
-        tells = tuple(results[0].get("tokenizer", {}).get("tells", [trees[0]["tokenizer"]["name"]]))
-        found.setdefault((trees[0]["dataset"]["name"], tells, scored[0][0]), []).append(entry)
+        prints = {_config(folder)["tokenizer_fingerprint"] for folder in folders}
+        if len(prints) > 1:
+            raise HubError(f"the runs of {name} have other tokens each; compare them under other names")
+        key = trees[0]["dataset"]["name"], trees[0]["tokenizer"]["name"], prints.pop(), scored[0][0]
+        found.setdefault(key, []).append(entry)
     groups = []
-    for (dataset, tells, _), entries in found.items():
+    for (dataset, tokenizer, _, _), entries in found.items():
         entries.sort(key=lambda entry: entry.estimate.value)
         rows = [entry.row for entry in entries]
         notes = rows[0].notes
-        groups.append(Group(dataset, tells, len(notes), int(notes.sum()), entries, differences(rows)))
+        groups.append(Group(dataset, tokenizer, len(notes), int(notes.sum()), entries, differences(rows)))
     return groups
 
 
@@ -112,6 +116,14 @@ def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, A
         ((line["source"], line["index"], line["notes"]), line["nats"]) for line in lines if line["split"] == "test"
     )
     return tuple(key for key, _ in test), result, [nats for _, nats in test]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / "model/config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HubError(f"{folder} has no readable model ({error}); train it again") from error
+    return config
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def _run(folder: Path, preset: str, seed: int, nats: "np.ndarray", *words: str) 
     (place / "hparams.yaml").write_text(dump(hparams))
     ngram = {"ngram": {"nats_per_note": 3.0, "order": 4}}
     result = {"steps": 10, "tokens_seen": 1000, "minutes": 1.5, "parameters": 5000, "test": {"baselines": ngram}}
-    result["tokenizer"] = {"tells": ["pitch", "onset"]}
+    (place / "model").mkdir()
+    (place / "model/config.json").write_text(json.dumps({"tokenizer_fingerprint": hparams.tokenizer.name}))
     (place / "evaluation.json").write_text(json.dumps(result))
     lines = [
         {"split": "test", "source": f"{k}.mid", "index": 0, "nats": float(value), "notes": 50}
