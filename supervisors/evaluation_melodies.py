@@ -5,6 +5,7 @@ As the tokens tell them, because what a model has seen, and what it makes, went 
 
 import json
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -30,7 +31,7 @@ def lines(store: TokenStore, tokenizer: Tokenizer) -> dict[Split, list[Line]]:
         with np.load(path, allow_pickle=False) as held:
             table, offsets = held["table"], held["offsets"]
             good = int(held["format"]) == FORMAT and len(offsets) == sum(counts) + 1
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         good = False
     if not good:
         found = [

@@ -17,6 +17,7 @@ def page(name: str, result: dict[str, Any], rolls: Sequence[str]) -> str:
         f"{result['parameters']:,} parameters; {_trained(result)}weights of step {result['best']['step']:.0f}, the "
         "best on validation. Brackets are 95 % intervals: bootstrap over pieces, or random halves of both sets where "
         "a figure compares sets. They tell how the choice of pieces moves a figure, not how another seed would.",
+        _in_short(result),
         *_loss(result),
         *_tokenizer(result["tokenizer"]),
         *_music(result, rolls),
@@ -26,6 +27,39 @@ def page(name: str, result: dict[str, Any], rolls: Sequence[str]) -> str:
         *_meanings(result),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _in_short(result: dict[str, Any]) -> str:
+    """What a person in a hurry should know."""
+    test, copying, leaked = result["test"], result["copying"], result["leakage"]["test"]
+    floor = min(test["baselines"][name]["nats_per_note"] for name in ("unigram", "ngram"))
+    lines = [
+        f"**{test['nats_per_note']:.3f} nats per note** on {test['pieces']:,} test pieces, "
+        f"{abs(test['nats_per_note'] / floor - 1):.0%} {'below' if test['nats_per_note'] < floor else 'above'} the "
+        "better of unigram and n-gram."
+    ]
+    overlap = result["metrics"].get("overlap_area", {}).get("rows", {})
+    if all("value" in overlap.get(row, {}) for row in ("generated", "real", "ngram")):
+        mine, real, low = (spread(overlap[row]) for row in ("generated", "real", "ngram"))
+        lines.append(f"Overlap area {mine}, between the n-gram's {low} and real music's {real}.")
+    apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
+    if apart:
+        lines.append(f"Unlike real music, by intervals that do not meet, in: {', '.join(apart)}.")
+    flagged, human = copying["generated"]["flagged"], copying["human"]["flagged"]
+    lines.append(
+        f"{'**The model copies**' if copying['generated']['copies'] else 'No sign of copying'}: {flagged['count']} of "
+        f"{flagged['n']} pieces flagged, of held-out human ones {human['count']} of {human['n']}."
+    )
+    lines.append(f"{leaked['with_twin']:,} of {leaked['pieces']:,} test pieces have a near twin in training.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _apart(metric: dict[str, Any]) -> bool:
+    """Whether the intervals of model and real music have nothing in common."""
+    mine, real = metric["rows"].get("generated", {}), metric["rows"].get("real", {})
+    if any(one.get(end) is None for one in (mine, real) for end in ("low", "high")) or not (mine["n"] and real["n"]):
+        return False
+    return bool(mine["low"] > real["high"] or mine["high"] < real["low"])
 
 
 def _trained(result: dict[str, Any]) -> str:
@@ -127,7 +161,8 @@ def _continuations(result: dict[str, Any]) -> list[str]:
         *parts,
         f"{found['n']} test pieces, continued from their first {found['beats']:g} beats up to beat {made['beats']:g}, "
         "against how they do go on; the prompt's notes are on neither side. *another piece's*: real music that does "
-        "not belong to the prompt. The pieces lie in `continued/`.",
+        "not belong to the prompt: measures of whole sets take it for perfect, distances from the prompt do not. The "
+        "pieces lie in `continued/`.",
         *_measured(found["metrics"], CONTINUED),
     ]
 

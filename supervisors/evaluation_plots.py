@@ -90,14 +90,14 @@ def loss(path: Path, result: dict[str, Any]) -> None:
     left.set_ylabel("nats per note")
     left.set_title("What the loss is made of", loc="left", fontsize=11)
     left.legend(frameon=False, fontsize=8)
-    for split, color in (("test", BLUE), ("valid", GRAY)):
+    for split, color in (("valid", GRAY), ("test", BLUE)):
         depths = [depth for depth in result[split]["depths"] if depth[2] >= 20]
         right.plot([depth[0] + 1 for depth in depths], [depth[1] for depth in depths], "o-", color=color, label=split)
     right.set_xscale("log", base=2)
-    right.set_xlabel("tokens of the piece so far")
+    right.set_xlabel("place of the token in its piece; long pieces alone reach the right end")
     right.set_ylabel("nats per token")
     right.set_ylim(bottom=0)
-    right.set_title("What hearing more of the piece is worth", loc="left", fontsize=11)
+    right.set_title("Where in a piece it arises", loc="left", fontsize=11)
     right.legend(frameon=False, fontsize=8)
     _save(figure, path)
 

@@ -18,9 +18,9 @@ def _cell(text: str) -> str:
 
 def number(value: float) -> str:
     """Four digits that count, and no power of ten where none is needed."""
-    if value == 0:
-        return "0"
     size = abs(value)
+    if size < 1e-9:
+        return "0"
     if size >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if size >= 10 else f"{value:.3f}" if size >= 0.01 else f"{value:.2g}"
