@@ -24,7 +24,8 @@ from plugins.tokenizers.miditok_options import SPECIALS, config, grid_of, withou
 from plugins.tokenizers.quantise import Grid, quantise, same
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.note_grammar import NoteGrammar, Tables
+    from plugins.tokenizers.note_grammar import NoteGrammar
+    from plugins.tokenizers.note_tables import Tables
 
 FILE = "miditok.json"
 
@@ -259,7 +260,7 @@ class MidiTokTokenizer:
 
     @cached_property
     def _grammar_tables(self) -> "Tables":
-        from plugins.tokenizers.note_grammar import Tables
+        from plugins.tokenizers.note_tables import Tables
         from plugins.tokenizers.token_effects import Vocabulary
 
         options = self._tokenizer.config

@@ -12,6 +12,7 @@ from enum import IntEnum, auto
 from plugins.tokenizers.quantise import Grid, Meter
 
 NEVER = 2**30  # a key or position beyond all others
+AS_FOUND = -3  # stands for what a token leaves as it is
 HEAD = -2  # stands for the key of the pitch that a token begins with, whose program was told before
 
 

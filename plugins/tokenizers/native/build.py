@@ -1,0 +1,110 @@
+"""Compiles a grammar's step for this machine once, and calls it on the memory of tensors.
+
+The tables are those of the NumPy path. Their C++ declarations are generated from them, so that names, types and the
+numbers of fields and kinds are told in Python only.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.log import warn_once
+from datatools.storage import cache_folder
+
+SWITCH = "SWAPTUNES_NATIVE"  # 0: never
+_FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-g0")
+_TYPES = {"int64": "int64_t", "int32": "int32_t", "int8": "int8_t", "bool": "bool"}
+
+
+class Tables:
+    """Arrays and numbers by name, as one C++ struct `Tables` in memory, and `source`.cpp compiled for them.
+
+    `constants` become C++ constants of the same names.
+    """
+
+    def __init__(self, source: str, tables: Mapping[str, NDArray[Any] | int], constants: Mapping[str, int]) -> None:
+        self._kept = {n: np.ascontiguousarray(t) if isinstance(t, np.ndarray) else t for n, t in tables.items()}
+        lines = ["#include <cstdint>", "#include <cstring>", "#include <algorithm>", "struct Tables {"]
+        for name, table in self._kept.items():
+            known = f"const {_TYPES[table.dtype.name]} *" if isinstance(table, np.ndarray) else "int64_t "
+            lines.append(f"    {known}{name};")
+        lines.append("};")
+        lines += [f"constexpr int64_t {name} = {value};" for name, value in constants.items()]
+        values = [t.ctypes.data if isinstance(t, np.ndarray) else int(t) for t in self._kept.values()]
+        self._struct = np.array(values, dtype=np.int64)
+        self._address = ctypes.c_void_p(self._struct.ctypes.data)
+        library = _library("\n".join(lines), source)
+        self._functions = {name: getattr(library, name) for name in ("allowed", "advance")}
+        for function in self._functions.values():
+            function.restype = None
+
+    def call(self, function: str, batch: int, *tensors: Tensor) -> None:
+        """Calls `allowed` or `advance` on contiguous CPU tensors."""
+        addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+        self._functions[function](self._address, ctypes.c_int64(batch), *addresses)
+
+
+def wanted() -> bool:
+    """Whether the steps may be compiled here; says once why not."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return False
+    reason = _fault()
+    if reason is not None:
+        warn_once(
+            f"no compiled grammars ({reason}): masks take a tenth of a millisecond longer a step. "
+            f"Install a C++ compiler (g++ or clang++); {SWITCH}=0 silences this."
+        )
+    return reason is None
+
+
+@cache
+def _fault() -> str | None:
+    """Why nothing can be compiled and loaded, or None; tried with a function of one line."""
+    try:
+        _loaded('extern "C" void allowed() {}\n')
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        return (said.strip().splitlines() or [type(error).__name__])[0][:200]
+    return None
+
+
+def _library(declarations: str, source: str) -> ctypes.CDLL:
+    code = (Path(__file__).parent / f"{source}.cpp").read_text(encoding="utf-8")
+    return _loaded(f'{declarations}\n#line 1 "{source}.cpp"\n{code}')
+
+
+@cache
+def _loaded(code: str) -> ctypes.CDLL:
+    """The library of a C++ text, compiled first where nobody has; two processes that both do are no harm."""
+    compiler = _compiler()
+    about = "\0".join((code, compiler, *_FLAGS, platform.platform(), sys.version))
+    target = cache_folder() / "native" / f"grammar_{hashlib.sha256(about.encode()).hexdigest()[:16]}.so"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
+            made = Path(work) / target.name
+            command = [compiler, *_FLAGS, "-x", "c++", "-", "-o", str(made)]
+            subprocess.run(command, input=code, text=True, check=True, capture_output=True)
+            os.replace(made, target)
+    return ctypes.CDLL(str(target))
+
+
+def _compiler() -> str:
+    for name in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise OSError("no C++ compiler on the path")
