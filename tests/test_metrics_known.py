@@ -17,6 +17,10 @@ import numpy as np
 import pytest
 import symusic
 
+from datatools.canonical import canonical
+from datatools.duplicates import exact_key, sketch
+from datatools.ledger import Ledger
+from datatools.splits import Candidate, assign
 from plugins.metrics.notes import Notes, notes_of
 from plugins.metrics.originality import originality
 from plugins.metrics.overlap_area import FEATURES, agreement, distances, features, overlap_area, within
@@ -173,6 +177,36 @@ def test_a_chorale_is_as_surprising_as_its_roll() -> None:
     found = roll_surprise(splits["test"], splits["valid"], training=splits["train"])
     assert 10 < found["value"] < 12 and found["n"] == 77
     assert abs(found["value"] - found["reference"]["value"]) < 0.5
+
+
+def test_takes_of_a_song_land_with_it() -> None:
+    """Without being told which belong together, as in a folder of somebody's own."""
+    read = {**dict(files("pop909", ".mid")), **dict(files("pop909-versions", ".mid"))}
+    candidates, song = [], {}
+    for path, content in read.items():
+        try:
+            score = canonical(symusic.Score.from_midi(content), path)
+        except ValueError:
+            continue  # one of the takes has no note
+        name = path.partition("POP909/")[2]
+        song[name] = name[:3]
+        candidates.append(Candidate(name, exact_key(score), sketch(score)))
+    verdicts, _ = assign(candidates, Ledger())
+    sides = {candidate.name: verdict.side for candidate, verdict in zip(candidates, verdicts, strict=True)}
+    takes = [name for name in sides if "versions" in name]
+    main = {name[:3]: sides[name] for name in sides if "versions" not in name}
+    assert len(takes) == 1988 and len(main) == 909
+    together = sum(sides[name] == main[song[name]] for name in takes) / len(takes)
+    # Two thirds would be together by luck: it must be likeness that did it.
+    known = {c.name: {song[elder.name] for elder in v.elders} for c, v in zip(candidates, verdicts, strict=True)}
+    followed = {
+        e.name for c, v in zip(candidates, verdicts, strict=True) for e in v.elders if song[e.name] == c.name[:3]
+    }
+    recognized = sum(song[name] in known[name] or name in followed for name in takes) / len(takes)
+    strangers = {frozenset((song[name], other)) for name, others in known.items() for other in others - {song[name]}}
+    print(f"{together:.4f} of {len(takes)} takes on their song's side, {recognized:.4f} known by likeness; "
+          f"{len(strangers)} pairs of songs taken for one another")  # fmt: skip
+    assert together >= 0.95 and recognized >= 0.95 and len(strangers) <= 9
 
 
 def test_held_out_chorales_are_not_taken_for_copies() -> None:
