@@ -26,7 +26,17 @@ def read(path: str | Path, index: int = 0) -> Piece:
     The score is made at once, so that a file that reads is a file that plays. `sha256` is of the file's bytes, or of
     the tune's text in a book of several.
     """
-    path = Path(path)
+    try:
+        return _read(Path(path), index)
+    except ValueError as error:
+        why = str(error)
+        if why.isprintable():
+            raise
+        # A reason may quote the file, which is not to write on the terminal what a terminal obeys.
+        raise ValueError("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in why)) from error
+
+
+def _read(path: Path, index: int) -> Piece:
     extension = path.suffix.lower()
     if extension not in EXTENSIONS:
         raise ValueError(f'its extension is "{path.suffix}"; expected one of {" ".join(sorted(EXTENSIONS))}')

@@ -28,7 +28,9 @@ CHUNK = 250
 MEGABYTES = 4096  # for one worker, as the hub's data.megabytes_per_worker
 
 
-def run(function: Any, tasks: list[Any], settings: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+def run(
+    function: Any, tasks: list[Any], settings: dict[str, str], warm: Any = fuzz_chunks.warm
+) -> dict[str, list[dict[str, Any]]]:
     """The chunks' results by what they are of (the task's first word), those of earlier runs included."""
     out = Path(settings["out"]) if "out" in settings else None
     done: dict[Any, dict[str, Any]] = {}
@@ -36,7 +38,7 @@ def run(function: Any, tasks: list[Any], settings: dict[str, str]) -> dict[str, 
         done = {tuple(line["task"]): line["result"] for line in map(json.loads, out.read_text().splitlines())}
     folder = settings.get("folder", "")
     limits: dict[str, Any] = {"workers": int(settings.get("workers", 2)), "megabytes": MEGABYTES}
-    limits["warm"] = partial(fuzz_chunks.warm, folder)
+    limits["warm"] = partial(warm, folder)
     left = [task for task in tasks if task not in done]
     function = partial(function, folder)
     for task, result in map_pieces(function, left, seconds=SECONDS * 20, progress="fuzzing", **limits):

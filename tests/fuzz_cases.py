@@ -159,7 +159,7 @@ def ending(work: Callable[[], Any], seconds: float) -> Outcome:
         end, why = "memory", "MemoryError"
     except ValueError as error:
         ours = type(error) is ValueError or type(error).__module__.split(".")[0] in ("core", "datatools", "plugins")
-        good = ours and str(error).strip() and "\n" not in str(error)
+        good = ours and str(error).strip() and str(error).isprintable()
         end, why = ("refused", str(error)) if good else ("unhandled", f"{type(error).__name__}: {reason(error)}")
     except Exception as error:
         end, why = "unhandled", reason(error)
