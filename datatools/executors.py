@@ -1,11 +1,13 @@
 """Pieces spread over machines by an engine that is there already: Dask, MPI, any `concurrent.futures.Executor`.
 
 A future cannot stop the worker that computes it, so a task of the executor is a chunk of pieces, and wherever it lands
-it runs them in a subprocess of its own under the same limits as at home. Results come in the order of the pieces.
+they run in a subprocess under the same limits as at home. Results come in the order of the pieces.
 """
 
 import os
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -20,13 +22,17 @@ from core.errors import HubError, did_you_mean
 from datatools import readings
 from datatools.libraries import versions
 from datatools.worker import reason
-from datatools.workers import Failure, Result, Task, map_pieces, progress_bar
+from datatools.workers import Failure, Result, Seat, Task, greeting, map_pieces, progress_bar, watch_interval
 
 VARIABLE = "SWAPTUNES_EXECUTOR"
 EXAMPLES = "distributed:Client, mpi4py.futures:MPIPoolExecutor or concurrent.futures:ProcessPoolExecutor"
 CHUNKS = 64  # at least, for the sake of many machines, where that leaves each LEAST pieces
-LEAST, MOST = 16, 256  # pieces in a chunk: starting its subprocess takes about a second
+LEAST, MOST = 16, 256  # pieces in a chunk
 AHEAD = 128  # chunks that may be done before the oldest one is
+IDLE = 20.0  # seconds
+
+_lock = threading.Lock()
+_waiting: list[tuple[Seat, tuple[bytes, float], float]] = []  # since when
 
 
 def installed() -> dict[str, str]:
@@ -147,8 +153,45 @@ def run_chunk(
                 f"the machine {here} has {name} in version {found.get(name)}; expected {expected.get(name)}, as where"
                 " the preparation was started"
             )
-    answers = map_pieces(function, chunk, workers=1, seconds=seconds, megabytes=megabytes, warm=warm)
-    return [answer for _, answer in answers]
+    with _kept(greeting(function, warm, megabytes), seconds) as seat:
+        return [seat.run(task) for task in chunk]
+
+
+@contextmanager
+def _kept(opening: bytes, seconds: float) -> Iterator[Seat]:
+    """A seat whose process waits IDLE seconds for the next chunk, since it may take longer to start than to run one."""
+    key = opening, seconds
+    with _lock:
+        mine = next((seat for seat, other, _ in _waiting if other == key), None) or Seat(*key)
+        _waiting[:] = [entry for entry in _waiting if entry[0] is not mine]
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(watch_interval(seconds)):
+            mine.look()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield mine
+    except BaseException:
+        mine.close()
+        raise
+    else:
+        with _lock:
+            _waiting.append((mine, key, time.monotonic()))
+        closing = threading.Timer(IDLE, _close_idle)
+        closing.daemon = True
+        closing.start()
+    finally:
+        ended.set()
+
+
+def _close_idle() -> None:
+    with _lock:
+        old = [entry for entry in _waiting if time.monotonic() - entry[2] >= IDLE]
+        _waiting[:] = [entry for entry in _waiting if entry not in old]
+    for seat, _, _ in old:
+        seat.close()
 
 
 def _result(chunk: Sequence[Any], future: Future[list[Any]]) -> list[Any]:

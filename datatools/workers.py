@@ -55,7 +55,9 @@ def map_pieces(
     """
     total = len(tasks) if isinstance(tasks, Sized) else None
     count = workers or processors()
-    pool = _Pool(function, warm, iter(tasks), seconds, megabytes, count if total is None else min(count, total))
+    opening = greeting(function, warm, megabytes)
+    seats = [Seat(opening, seconds) for _ in range(count if total is None else min(count, total))]
+    pool = _Pool(seats, iter(tasks), watch_interval(seconds))
     bar = progress_bar(progress, total)
     try:
         for pair in pool.results():
@@ -74,24 +76,72 @@ def progress_bar(label: str, total: int | None) -> Any:
     return tqdm(total=total, desc=label, unit="piece", disable=not label, mininterval=15 if quiet else 0.2)
 
 
+class Seat:
+    """One worker process at a time, replaced when it is gone. One thread calls `run`; any may `look` and `kill`."""
+
+    def __init__(self, greeting: bytes, seconds: float) -> None:
+        self._greeting, self._seconds = greeting, seconds
+        self._worker: WorkerProcess | None = None
+        self._stopped = False
+
+    def run(self, task: Any) -> Any:
+        """One task's result or Failure. A crash may be the late work of an earlier task: it takes two to blame this."""
+        for _ in range(2):
+            ending, value = self._seated().ask(task, self._seconds)
+            if ending != "crashed" or self._stopped:
+                break
+        return value if ending == "done" else Failure(value, limited=ending == "limited")
+
+    def look(self) -> None:
+        """Ends the process when its task is over a limit."""
+        worker = self._worker
+        if worker is not None:
+            worker.look()
+
+    def kill(self) -> None:
+        """Ends the process, whatever it is doing, without blaming a task."""
+        self._stopped = True
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """Ends the process and frees what it held; the thread of `run` calls it."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def _seated(self) -> WorkerProcess:
+        worker = self._worker
+        if worker is not None and worker.alive():
+            return worker
+        if worker is not None:
+            worker.close()
+        worker = self._worker = WorkerProcess(self._greeting)
+        if self._stopped:  # nobody saw it in time to kill it
+            worker.kill()
+        worker.start()
+        return worker
+
+
+def greeting(function: Callable[..., Any], warm: Callable[[], Any] | None, megabytes: int) -> bytes:
+    """What a worker process is told first; TypeError for a function that it could not import."""
+    try:
+        return pickle.dumps(megabytes) + pickle.dumps((function, warm))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(f"workers need an importable function: {error}") from error
+
+
 class _Pool:
     """The threads, what they still have to do and what they have done."""
 
-    def __init__(
-        self, function: Any, warm: Any, tasks: Iterator[Any], seconds: float, megabytes: int, count: int
-    ) -> None:
-        try:
-            self._greeting = pickle.dumps(megabytes) + pickle.dumps((function, warm))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise TypeError(f"workers need an importable function: {error}") from error
-        self._tasks, self._seconds = tasks, seconds
+    def __init__(self, seats: list[Seat], tasks: Iterator[Any], interval: float) -> None:
+        self._seats, self._tasks, self._interval = seats, tasks, interval
         self._condition = threading.Condition()
         self._given = self._taken = 0
         self._done: dict[int, tuple[Any, Any]] = {}
         self._error: BaseException | None = None
         self._stopped = False
-        self._workers: list[WorkerProcess | None] = [None] * count
-        self._threads = [threading.Thread(target=self._look_after, args=(i,), daemon=True) for i in range(count)]
+        self._threads = [threading.Thread(target=self._look_after, args=(seat,), daemon=True) for seat in seats]
 
     def results(self) -> Iterator[tuple[Any, Any]]:
         """(task, result or Failure) in order; raises what stopped a thread."""
@@ -116,9 +166,8 @@ class _Pool:
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
-        for worker in self._workers:
-            if worker is not None:
-                worker.kill()
+        for seat in self._seats:
+            seat.kill()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(5)
@@ -126,12 +175,12 @@ class _Pool:
     def _busy(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
-    def _look_after(self, place: int) -> None:
+    def _look_after(self, seat: Seat) -> None:
         """A thread's life: takes tasks and has its worker do them."""
         try:
             while (numbered := self._next()) is not None:
                 number, task = numbered
-                answer = self._run(place, task)
+                answer = seat.run(task)
                 with self._condition:
                     self._done[number] = task, answer
                     self._condition.notify_all()
@@ -139,9 +188,7 @@ class _Pool:
             with self._condition:
                 self._error = self._error or error
         finally:
-            worker = self._workers[place]
-            if worker is not None:
-                worker.close()
+            seat.close()
             with self._condition:
                 self._condition.notify_all()
 
@@ -158,29 +205,13 @@ class _Pool:
             self._given += 1
             return self._given - 1, task
 
-    def _run(self, place: int, task: Any) -> Any:
-        """One task's result or Failure. A crash may be the late work of an earlier task: it takes two to blame this."""
-        for _ in range(2):
-            ending, value = self._worker(place).ask(task, self._seconds)
-            if ending != "crashed" or self._stopped:
-                break
-        return value if ending == "done" else Failure(value, limited=ending == "limited")
-
-    def _worker(self, place: int) -> WorkerProcess:
-        worker = self._workers[place]
-        if worker is not None and worker.alive():
-            return worker
-        if worker is not None:
-            worker.close()
-        worker = self._workers[place] = WorkerProcess(self._greeting)
-        if self._stopped:  # nobody saw it in time to kill it
-            worker.kill()
-        worker.start()
-        return worker
-
     def _watch(self) -> None:
         while not self._stopped and self._busy():
-            for worker in self._workers:
-                if worker is not None:
-                    worker.look()
-            time.sleep(min(0.05, self._seconds / 4))
+            for seat in self._seats:
+                seat.look()
+            time.sleep(self._interval)
+
+
+def watch_interval(seconds: float) -> float:
+    """Seconds between two looks at workers whose limit is `seconds`."""
+    return min(0.05, seconds / 4)

@@ -1,5 +1,6 @@
 """Pieces spread by executors: the same results in the same order, and every loss named."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from datatools.executors import Machines, chosen, spread
 from datatools.workers import Failure
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
+from tests.test_workers import gone
 from tests.toy_tasks import act, warm_badly
 from tests.toy_tokenizer import build
 from tests.tunes import write
@@ -42,6 +44,15 @@ def test_results_come_in_order_and_what_kills_a_worker_is_named(
     assert "SIGSEGV" in results["crash"].reason
     assert results["refuse it"] == Failure("it")
     assert results["hang"] == Failure("takes longer than 1 s", limited=True)
+
+
+def test_a_subprocess_serves_many_chunks_and_ends_when_no_more_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "LEAST", 1)
+    monkeypatch.setattr(executors, "IDLE", 0.3)
+    with ThreadPoolExecutor(1) as one:
+        found = [pid for _, pid in spread(act, ["pid 1", "pid 2", "pid 3"], machines=Machines(one), **LIMITS)]
+    assert len(set(found)) == 1 and found[0] != os.getpid()
+    assert gone(found[0])
 
 
 def test_only_so_many_chunks_wait(threads: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
