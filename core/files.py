@@ -19,6 +19,8 @@ from core.errors import HubError
 REMEDIES = {
     errno.ENOSPC: "no space is left on the disk; free some and start again",
     errno.EDQUOT: "the disk quota is used up; free some space and start again",
+    errno.EFBIG: "a file may not grow that large here; raise the limit (ulimit -f) or choose another folder",
+    errno.EIO: "the disk reports an error; check it or choose another folder",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission is denied; choose a folder that you may write to",
     errno.EPERM: "permission is denied; choose a folder that you may write to",
@@ -60,7 +62,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _explained(path):
+    with explained(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
@@ -72,6 +74,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+@contextmanager
+def atomic_folder(final: str | Path) -> Iterator[Path]:
+    """Yields a new folder beside `final`, which takes its place when the block ends, and goes when it raises."""
+    final = Path(final)
+    temporary = final.with_name(f".{final.name}")
+    with explained(final):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            publish_folder(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # half of it would keep a full disk full
+
+
 def publish_folder(temporary: str | Path, final: str | Path) -> None:
     """Gives a finished folder its name, in place of an older one; all its files are synced first.
 
@@ -79,7 +96,7 @@ def publish_folder(temporary: str | Path, final: str | Path) -> None:
     name beside `final`, from where `recover_folder` fetches it.
     """
     temporary, final = Path(temporary), Path(final)
-    with _explained(final):
+    with explained(final):
         for path in [*temporary.rglob("*"), temporary]:
             _sync(path)
         recover_folder(final)
@@ -106,7 +123,7 @@ def _aside(final: Path) -> Path:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turns the system errors that a person can mend into one line."""
     try:
         yield

@@ -1,7 +1,6 @@
 """The folder that people share: weights, hyper-parameters and tokenizer, complete in itself and free of pickles."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from core.checkpoint import load_weights, save_weights
 from core.errors import HubError
-from core.files import checksum, publish_folder, recover_folder, write_json, write_text
+from core.files import atomic_folder, checksum, recover_folder, write_json, write_text
 from core.model import LanguageModel
 from core.tokenizer import Tokenizer
 from hparams.base import HParams
@@ -42,24 +41,22 @@ def write(
     facts: dict[str, Any],
 ) -> None:
     """Writes the folder under a temporary name, then renames it; `facts` are the run's measures and data's licence."""
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "tokenizer").mkdir(parents=True)
-    save_weights(weights, temporary / "model.safetensors", {"format": FORMAT})
-    tokenizer.save(temporary / "tokenizer")
-    config = {
-        "format": FORMAT,
-        "swaptunes": own_version(),
-        "plugins": plugins_of(manager, hparams),
-        "vocab_size": tokenizer.vocab_size,
-        "sha256": checksum(temporary / "model.safetensors"),
-        "tokenizer_fingerprint": tokenizer.fingerprint(),
-        **facts,
-        "hparams": plain(hparams),
-    }
-    write_json(temporary / "config.json", config)
-    write_text(temporary / "README.md", _card(config))
-    publish_folder(temporary, folder)
+    with atomic_folder(folder) as temporary:
+        (temporary / "tokenizer").mkdir()
+        save_weights(weights, temporary / "model.safetensors", {"format": FORMAT})
+        tokenizer.save(temporary / "tokenizer")
+        config = {
+            "format": FORMAT,
+            "swaptunes": own_version(),
+            "plugins": plugins_of(manager, hparams),
+            "vocab_size": tokenizer.vocab_size,
+            "sha256": checksum(temporary / "model.safetensors"),
+            "tokenizer_fingerprint": tokenizer.fingerprint(),
+            **facts,
+            "hparams": plain(hparams),
+        }
+        write_json(temporary / "config.json", config)
+        write_text(temporary / "README.md", _card(config))
 
 
 def _card(config: dict[str, Any]) -> str:

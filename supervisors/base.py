@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from core.errors import HubError
-from core.files import publish_folder, recover_folder, write_text
+from core.files import explained, publish_folder, recover_folder, write_text
 from core.log import logger
 from hparams.base import HParams
 from hparams.loading import dump
@@ -24,7 +24,7 @@ from plugins.manager import Manager
 from supervisors import environment, ranks
 from supervisors.engine import Engine
 from supervisors.logbook import Logbook
-from supervisors.runfolder import RunFolder, seal
+from supervisors.runfolder import RunFolder, fault, seal
 
 ECHO = 2.0  # seconds in which a second signal is the first one, passed on by a launcher
 
@@ -186,13 +186,17 @@ class Supervisor:
     def save(self) -> None:
         """Writes a checkpoint under a temporary name, seals it, renames it, and drops old ones."""
         target, temporary = self.folder.checkpoint(self.step), self.folder.temporary(self.step)
-        if self.ranks.from_first(target.exists()):
+        if self.ranks.from_first(self.ranks.first and target.exists() and not fault(target)):
             return
-        with self.ranks.together(), self.explained(target, temporary):
+        with self.ranks.together(), self.all_or_none(target, temporary):
             if self.ranks.first:
+                if target.exists():
+                    self.folder.set_aside(self.step)
+                if self.logbook is not None:
+                    self.logbook.sync()
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
-        with self.ranks.together(), self.explained(target, temporary):
+        with self.ranks.together(), self.all_or_none(target, temporary):
             self.engine.save_checkpoint(temporary, "engine")
             if self.ranks.first:
                 meta = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds}
@@ -202,16 +206,16 @@ class Supervisor:
                 self.folder.drop_old(self.hparams.checkpoint.keep)
 
     @contextmanager
-    def explained(self, target: Path, temporary: Path) -> Iterator[None]:
+    def all_or_none(self, target: Path, temporary: Path) -> Iterator[None]:
         """What hinders the writing of a checkpoint becomes one line, and half of it does not keep a full disk full."""
         try:
-            yield
+            with explained(temporary):
+                yield
         except (HubError, OSError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            reason = str(error) if isinstance(error, HubError) else error.strerror or str(error)
-            kept = self.folder.checkpoints()
-            newest = f"{kept[-1].name} stands, start again to go on from it" if kept else "there is no older one"
-            raise HubError(f"the checkpoint {target} cannot be written ({reason}); {newest}") from error
+            kept = [path.name for path in self.folder.checkpoints() if path != target]
+            reason = error if isinstance(error, HubError) else f"cannot write {target}: {error.strerror or error}"
+            raise HubError(f"{reason} ({kept[-1] if kept else 'no checkpoint'} stands)") from error
 
     def restore(self) -> None:
         """Goes on from the newest intact checkpoint, if there is one; every process from the same."""

@@ -160,16 +160,16 @@ class LanguageModelSupervisor(Supervisor):
 
     def save_model(self) -> None:
         weights = self.weights()
-        if self.ranks.first:
-            facts = {
-                "best": self.best,
-                "parameters": self.parameters,
-                "data_license": self.store.manifest["dataset"]["license"],
-                "data_url": self.store.manifest["dataset"]["url"],
-                "data_fingerprint": self.identity()["data"],
-            }
-            artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
-        self.ranks.barrier()
+        with self.ranks.together():
+            if self.ranks.first:
+                facts = {
+                    "best": self.best,
+                    "parameters": self.parameters,
+                    "data_license": self.store.manifest["dataset"]["license"],
+                    "data_url": self.store.manifest["dataset"]["url"],
+                    "data_fingerprint": self.identity()["data"],
+                }
+                artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
 
     def whole_model(self) -> LanguageModel:
         """The model with all its weights in this process: a copy where the engine spreads them over ranks."""
@@ -183,7 +183,7 @@ class LanguageModelSupervisor(Supervisor):
 
     def weights(self) -> dict[str, Tensor]:
         """The engine's weights under the model's own names; every rank must ask."""
-        return {key.removeprefix("model."): value for key, value in self.engine.state_dict().items()}
+        return self.engine.state_dict()
 
     def load_best(self) -> LanguageModel:
         """The model with the best weights, not the last; the engine's are left as they are."""

@@ -2,25 +2,29 @@
 
 import json
 import math
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from core.files import atomic, explained
+from core.log import logger
 
 
 class Logbook:
     """Numbers by optimizer step; a run that goes on from step n drops what was written after n."""
 
     def __init__(self, folder: Path, step: int, steps: int, *, write: bool) -> None:
+        self._path = folder / "metrics.jsonl"
         self._lines = None
         self._board = None
         self._bar = None
         if not write:
             return
-        path = folder / "metrics.jsonl"
-        _keep_until(path, step)
-        self._lines = path.open("a", encoding="utf-8", buffering=1)
+        _keep_until(self._path, step)
+        with explained(self._path):
+            self._lines = self._path.open("a", encoding="utf-8", buffering=1)
         from torch.utils.tensorboard import SummaryWriter
 
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
@@ -30,9 +34,11 @@ class Logbook:
         """Writes one line; `valid_*` values join TensorBoard under their own names."""
         if self._lines is None or self._board is None or self._bar is None:
             return
-        self._lines.write(json.dumps({"step": step, **{key: _finite(value) for key, value in values.items()}}) + "\n")
-        for key, value in values.items():
-            self._board.add_scalar(key, value, step)
+        with explained(self._path):
+            entry = {"step": step, **{key: _finite(value) for key, value in values.items()}}
+            self._lines.write(json.dumps(entry) + "\n")
+            for key, value in values.items():
+                self._board.add_scalar(key, value, step)
         shown = {"loss": "loss", "valid_loss": "valid"}
         parts = {name: f"{values[key]:.4f}" for key, name in shown.items() if key in values}
         if "loss" in parts:
@@ -45,11 +51,19 @@ class Logbook:
         if self._bar is not None:
             self._bar.write(text)
 
+    def sync(self) -> None:
+        """Forces the lines to the disk, so that a checkpoint that outlives a power cut has its curve."""
+        if self._lines is not None:
+            with explained(self._path):
+                self._lines.flush()
+                os.fsync(self._lines.fileno())
+
     def close(self) -> None:
         """Flushes and closes all three."""
-        for part in (self._lines, self._board, self._bar):
-            if part is not None:
-                part.close()
+        with explained(self._path):
+            for part in (self._bar, self._lines, self._board):
+                if part is not None:
+                    part.close()
 
 
 def add_picture(folder: Path, name: str, step: int, image: np.ndarray) -> None:
@@ -66,17 +80,18 @@ def _finite(value: float) -> float | None:
 
 
 def _keep_until(path: Path, step: int) -> None:
+    """Drops the lines after `step`, and the last one when a kill cut it short; other damaged lines are named."""
     if not path.exists():
         return
-    kept: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_bytes().splitlines()
+    kept, damaged = [], []
+    for number, line in enumerate(lines, 1):
         try:
-            entry: dict[str, Any] = json.loads(line)
-        except json.JSONDecodeError:
-            break  # the line that was being written when the run was killed
-        if entry["step"] > step:
-            break
-        kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+            if json.loads(line)["step"] <= step:
+                kept.append(line + b"\n")
+        except (ValueError, KeyError, TypeError):
+            damaged.append(number)
+    if damaged and damaged != [len(lines)]:
+        logger.warning("%s: line %s is damaged and left out", path, ", ".join(map(str, damaged)))
+    with atomic(path) as temporary:
+        temporary.write_bytes(b"".join(kept))

@@ -30,27 +30,23 @@ class RunFolder:
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
-        """Takes the folder for this process until it ends, however it ends; HubError when another has it."""
+        """Takes the folder for this process until it ends, however it ends; HubError when another has it.
+
+        The system keeps the lock and lets it go with the process; the number in the file is for people only.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = (self.path / "lock").open("a+", encoding="utf-8")
+            if not _taken(handle):
+                handle.seek(0)
+                owner = handle.read().strip() or "unknown"
+                handle.close()
+                raise HubError(f"{self.path} is in use by process {owner}; wait for it, or give another name=")
+            handle.truncate(0)
+            handle.write(f"{os.getpid()} on {socket.gethostname()}")
+            handle.flush()
         except OSError as error:
             raise HubError(f"{self.path} cannot be written ({error.strerror}); give another place or name=") from error
-        try:
-            import fcntl
-        except ImportError:  # no advisory locks on this system
-            self._lock = handle
-            return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            handle.close()
-            raise HubError(f"{self.path} is in use by process {owner}; wait for it, or give another name=") from None
-        handle.truncate(0)
-        handle.write(f"{os.getpid()} on {socket.gethostname()}")
-        handle.flush()
         self._lock = handle
 
     def unlock(self) -> None:
@@ -74,16 +70,25 @@ class RunFolder:
         """
         damaged = []
         for path in reversed(self.checkpoints()):
-            fault = _fault(path)
-            if not fault:
+            found = fault(path)
+            if not found:
                 return path, json.loads((path / "meta.json").read_text(encoding="utf-8"))
-            logger.warning("%s is damaged (%s); an older checkpoint is used", path, fault)
+            logger.warning("%s is damaged (%s); an older checkpoint is used", path, found)
             damaged.append(path.name)
         if damaged:
             raise HubError(
                 f"{self._checkpoints} holds no intact checkpoint ({', '.join(damaged)}); remove it to start anew"
             )
         return None
+
+    def set_aside(self, step: int) -> None:
+        """Moves a damaged checkpoint out of the way of the one to be written: nothing is overwritten."""
+        path = self.checkpoint(step)
+        number = 1
+        while (aside := path.with_name(f"damaged_{path.name}_{number}")).exists():
+            number += 1
+        path.rename(aside)
+        logger.warning("%s is damaged and was moved to %s", path, aside)
 
     def drop_old(self, keep: int) -> None:
         """Removes all but the newest `keep` checkpoints, and what killed processes left half written."""
@@ -97,6 +102,19 @@ class RunFolder:
         return self._checkpoints / f".step_{step:06d}"
 
 
+def _taken(handle: IO[str]) -> bool:
+    """Takes the lock of an open file; whether nobody else has it."""
+    try:
+        import fcntl
+    except ImportError:  # no advisory locks on this system
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def seal(folder: Path, meta: dict[str, Any]) -> None:
     """Writes meta.json with the checksum of every file in the folder, and of itself."""
     files = {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -108,7 +126,7 @@ def _own_checksum(meta: dict[str, Any]) -> str:
     return hashlib.sha256(as_json({key: meta[key] for key in meta if key != "sha256"}).encode()).hexdigest()
 
 
-def _fault(folder: Path) -> str:
+def fault(folder: Path) -> str:
     """What is wrong with a checkpoint; empty when nothing is. HubError for one of another format."""
     try:
         text = (folder / "meta.json").read_bytes()

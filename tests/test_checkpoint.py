@@ -141,7 +141,7 @@ def test_system_errors_become_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_full_disk_for_real() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    with pytest.raises(HubError, match="no space is left"), files._explained(Path("x")):
+    with pytest.raises(HubError, match="no space is left"), files.explained(Path("x")):
         Path("/dev/full").write_bytes(b"1")
 
 
