@@ -170,7 +170,15 @@ def test_two_tables_are_one_set(performances: Path, tmp_path: Path) -> None:
     assert dataset.skipped() == []
 
 
-@pytest.mark.parametrize(("line", "reason"), [("A,W,left,2004,a.midi,,1\n", "'left'"), ("A,W\n", "midi_filename None")])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("A,W,left,2004,a.midi,,1\n", "'left'"),
+        ("A,W\n", "midi_filename ''"),
+        ("A,W,train,2004,../../a.midi,,1\n", r"expected a file beside it"),
+        ("A,W,train,2004,/a.midi,,1\n", r"expected a file beside it"),
+    ],
+)
 def test_a_damaged_table_is_named(line: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "maestro-v3.0.0.csv").write_text(HEADER + line)
     with pytest.raises(HubError, match=rf"maestro-v3\.0\.0\.csv, line 2.*{reason}"):

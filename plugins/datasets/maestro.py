@@ -71,12 +71,14 @@ def listed(root: Path) -> list[Item]:
         raise HubError(f"there is no {TABLE} in {root}; expected {EXPECTED}")
     found = set()
     for table in tables:
-        with table.open(encoding="utf-8", newline="") as file:
+        with table.open(encoding="utf-8", errors="replace", newline="") as file:
             for number, row in enumerate(csv.DictReader(file), 2):
-                name, side = row.get("midi_filename"), SIDES.get(row.get("split") or "")
-                if not name or side is None:
+                name, side = row.get("midi_filename") or "", SIDES.get(row.get("split") or "")
+                if side is None or not name or name.startswith("/") or ".." in name.split("/"):
                     said = f"midi_filename {name!r} and split {row.get('split')!r}"
-                    raise HubError(f"{table}, line {number}, has {said}; expected a file and one of {', '.join(SIDES)}")
+                    raise HubError(
+                        f"{table}, line {number}, has {said}; expected a file beside it and one of {', '.join(SIDES)}"
+                    )
                 work = f"{row.get('canonical_composer')}: {row.get('canonical_title')}"
                 found.add(Item(str(table.parent / name), 0, work, side))
     return sorted(found)
