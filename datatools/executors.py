@@ -162,7 +162,7 @@ def _kept(opening: bytes, seconds: float) -> Iterator[Seat]:
     """A seat whose process waits IDLE seconds for the next chunk, since it may take longer to start than to run one."""
     key = opening, seconds
     with _lock:
-        mine = next((seat for seat, other, _ in _waiting if other == key), None) or Seat(*key)
+        mine = next((seat for seat, other, _ in reversed(_waiting) if other == key), None) or Seat(*key)
         _waiting[:] = [entry for entry in _waiting if entry[0] is not mine]
     ended = threading.Event()
 
