@@ -5,7 +5,14 @@ from dataclasses import dataclass, fields
 from hparams.base import require
 
 # What `quick` puts in the place of the defaults.
-QUICK: dict[str, int | str] = {"length": 256, "batch": 2, "lengths": "256,1024", "repeats": 2}
+QUICK: dict[str, int | float | str] = {
+    "length": 256,
+    "batch": 1,
+    "lengths": "256,1024",
+    "repeats": 2,
+    "limit": 3.0,
+    "peers": "mambapy,transformers_mamba,transformers_llama",
+}
 
 
 @dataclass(kw_only=True)
@@ -36,7 +43,7 @@ class BenchHParams:
     backbones: str = ""
     # Names joined by commas; empty: all that are installed; none: no peer.
     peers: str = ""
-    # A look in less than a minute: short rows, two samples.
+    # A look in about a minute: short rows, two samples, few peers, no profile, one process a model.
     quick: bool = False
     # Folder to write to; empty: `bench` beside the runs.
     out: str = ""

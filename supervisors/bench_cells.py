@@ -113,4 +113,4 @@ def profile(worker: Worker, cell: Cell) -> None:
         try:
             cell.operators = worker.ask(f"{cell.kind}.profile")
         except Lost as error:
-            cell.limited = f"failed: {error}"
+            warn_once(f"{cell.subject}: no profile: {error}")

@@ -4,7 +4,6 @@ Shapes: b batch, l length, d model width, v vocabulary.
 """
 
 import copy
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -195,9 +194,7 @@ def installed(name: str, device: str) -> bool:
 
 
 def build(spec: Spec) -> Trained:
-    """The peer on its device. It is kept from looking for kernels on the network."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    """The peer on its device, with weights of its own beginning."""
     torch.manual_seed(0)
     subject = PEERS[spec.name].build(spec)
     subject.model.to(spec.device)

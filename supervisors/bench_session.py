@@ -10,7 +10,7 @@ from tqdm import tqdm
 from hparams.bench import BenchHParams
 from supervisors.bench_cells import Cell, prepare, profile, rounds, start
 from supervisors.bench_models import Model
-from supervisors.bench_worker import MATRIX, Worker
+from supervisors.bench_worker import MATRIX, Worker, preload
 
 BATCHES = (1, 16)  # rows that are decoded at once
 _CURVE_REPEATS = 3
@@ -36,6 +36,7 @@ class Session:
     def measure(self) -> None:
         """Everything, with progress."""
         with tqdm(total=self._total(), desc="bench", unit="figure", dynamic_ncols=True) as self._bar:
+            preload(model.name for model in self.models)
             try:
                 for precision in self.precisions:
                     self._train(precision)
@@ -58,7 +59,7 @@ class Session:
                 pairs.append((worker, cell))
             rounds(pairs, asked.repeats, _BUDGET, self._say)
             for worker, cell in pairs:
-                if cell.kind == "train":
+                if cell.kind == "train" and not asked.quick:
                     self._say(f"{cell.subject}: profile")
                     profile(worker, cell)
 
@@ -102,7 +103,7 @@ class Session:
                         pairs.append((worker, cell))
                     repeats = asked.repeats if length == asked.length else min(_CURVE_REPEATS, asked.repeats)
                     rounds(pairs, repeats, _BUDGET, self._say)
-                    if length == asked.length:
+                    if length == asked.length and not asked.quick:
                         for worker, cell in pairs:
                             profile(worker, cell)
 

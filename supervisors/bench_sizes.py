@@ -65,20 +65,24 @@ def fit(entry: Entry, target: int, vocabulary: int, dim: int) -> Shape:
         return found[0] + (found[1] - found[0]) * (layers - 1)
 
     best: tuple[float, dict[str, int]] | None = None
-    for layers in range(1, 3 * default.layers + 1):
-        low, high = 1, _WIDEST
+    widest = _WIDEST
+    for layers in range(1, 4 * default.layers + 1):
+        low, high = 1, widest
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if with_depth(middle, layers) < target else (low, middle)
-        near = [g for g in range(max(1, low - 8), low + 9) if count(g)]
+        widest = low  # more blocks are narrower ones
+        below, above = range(low - 1, max(0, low - 9), -1), range(low, low + 9)
+        near = [found for side in (below, above) if (found := next((g for g in side if count(g)), 0))]
         if not near:
             continue
         grains = min(near, key=lambda g: abs(with_depth(g, layers) - target))
         if abs(with_depth(grains, layers) / target - 1) > TOLERANCE:
             continue
         distance = abs(math.log(grains * _GRAIN / layers / wanted))
-        if best is None or distance < best[0]:
-            best = distance, {"layers": layers, free: grains * _GRAIN}
+        if best is not None and distance > best[0]:
+            break  # and from here on ever narrower for its depth
+        best = distance, {"layers": layers, free: grains * _GRAIN}
     if best is not None:
         shape = at(entry, vocabulary, **{**fixed, **best[1]})
         if abs(shape.parameters / target - 1) <= TOLERANCE:

@@ -15,8 +15,9 @@ from supervisors.precision import autocast
 _SAMPLE = 0.4  # seconds that a sample lasts at least
 _LONG = 5.0  # seconds from which on a step needs no warm-up
 _FIRST = 16  # tokens of the first step, which loads and compiles what there is to load
+_NAMED = 40  # operators of a profile that are kept
 _SHARE = 0.6  # of the memory at hand that a step may be expected to take
-_PROFILED = 256  # tokens in a row of the profiled step
+_PROFILED = 0.5  # seconds of a step that is profiled at most: a profile takes many times as long
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -27,6 +28,7 @@ class Training:
     def __init__(self, subject: Trained, vocabulary: int, device: str) -> None:
         self.subject, self.vocabulary, self.device = subject, vocabulary, device
         self.precision, self.batch, self.length, self.count = "fp32", 1, _FIRST, 1
+        self._told = _FIRST
 
     def prepare(self, precision: str, batch: int, length: int, limit: float) -> dict[str, Any]:
         """Warms up and reads the peak memory of a step.
@@ -52,6 +54,8 @@ class Training:
             self.length = rung
             ids, targets = self._data(rung)
             seconds.append(timed(lambda: self._step(ids, targets), self.device))  # noqa: B023
+            if seconds[-1] < _PROFILED or rung == _FIRST:
+                self._told = rung
             if memory is None:
                 memory = PeakMemory(self.device)
         assert memory is not None
@@ -74,8 +78,8 @@ class Training:
         return {"tokens_per_second": self.batch * self.length * self.count / seconds, "seconds": seconds}
 
     def profile(self) -> list[tuple[str, float]]:
-        """Operators of a step over at most 256 tokens a row and their shares of its time, largest first."""
-        ids, targets = self._data(min(self.length, _PROFILED))
+        """Operators of the longest quick step and their shares of its time, largest first."""
+        ids, targets = self._data(self._told)
         self._step(ids, targets)
         return profiled(lambda: self._step(ids, targets), self.device)
 
@@ -107,7 +111,7 @@ def _next(seconds: list[float]) -> float:
 
 
 def profiled(work: Any, device: str) -> list[tuple[str, float]]:
-    """Names of operators and their own shares of the time of `work`, largest first; those above 1 %."""
+    """Names of operators and their own shares of the time of `work`, largest first."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
@@ -117,4 +121,4 @@ def profiled(work: Any, device: str) -> list[tuple[str, float]]:
     spent = {event.key: float(getattr(event, key)) for event in prof.key_averages()}
     total = sum(spent.values()) or 1.0
     shares = sorted(((name, value / total) for name, value in spent.items()), key=lambda pair: -pair[1])
-    return [(name, share) for name, share in shares if share > 0.01]
+    return shares[:_NAMED]
