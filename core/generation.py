@@ -89,7 +89,8 @@ class _Run:
         self.prompt_lengths = [len(prompt) for prompt in prompts]
         self.ended = [False] * len(prompts)
         self.alive = list(range(len(prompts)))
-        self.rows = torch.tensor(list(rows), device=self.device)
+        self.numbers = list(rows)
+        self.rows = torch.tensor(self.numbers, device=self.device)  # of those alive
         self.music = torch.ones(model.vocab_size, dtype=torch.bool, device=self.device)
         self.music[[pad_id, bos_id]] = False
         self.seen = torch.zeros(len(prompts), model.vocab_size, dtype=torch.bool, device=self.device)
@@ -103,11 +104,12 @@ class _Run:
     def step(self, step: int, stop: Callable[[int, list[int]], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
         drawn = draw(self.logits, self.sampling, self.rows, step, self._allowed(step), self.seen)  # (b,)
+        read = drawn.cpu()  # once a step
         going: list[int] = []
-        for i, (piece, row, id) in enumerate(zip(self.alive, self.rows.tolist(), drawn.tolist(), strict=True)):
+        for i, (piece, id) in enumerate(zip(self.alive, read.tolist(), strict=True)):
             if id != self.eos_id:
                 self.ids[piece].append(id)
-            self.ended[piece] = id == self.eos_id or (stop is not None and stop(row, self.ids[piece]))
+            self.ended[piece] = id == self.eos_id or (stop is not None and stop(self.numbers[piece], self.ids[piece]))
             if not self.ended[piece]:
                 going.append(i)
         count = len(self.alive)
@@ -116,15 +118,15 @@ class _Run:
             return count
         if len(going) < count:
             kept = torch.tensor(going, device=self.device)
-            self.state, drawn = select(self.state, kept), drawn[kept]
+            self.state, drawn, read = select(self.state, kept), drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], self.seen[kept]
             self.grammar_state = select(self.grammar_state, going)
         self.seen.scatter_(1, drawn[:, None], True)
-        if self.grammar is not None:
-            self.grammar_state = self.grammar.advance(self.grammar_state, _beside(drawn, self.grammar_state))
         logits, state = self.model(drawn[:, None], self.state)
         assert state is not None, "a backbone that is given a state returns one"
         self.logits, self.state = logits[:, -1], state
+        if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
+            self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count
 
     def _allowed(self, step: int) -> Tensor:

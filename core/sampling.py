@@ -49,9 +49,6 @@ def filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None = None, 
     """
     scores = logits.double()
     broken = ~(scores.amax(-1) < math.inf)  # NaN is not less either
-    if broken.any():
-        row = int(broken.nonzero()[0])
-        raise ValueError(f"logits of row {row} hold NaN or infinity; the model has diverged or its weights are damaged")
     if sampling.repetition_penalty != 1 and seen is not None:
         weaker = torch.where(scores > 0, scores / sampling.repetition_penalty, scores * sampling.repetition_penalty)
         scores = torch.where(seen, weaker, scores)
@@ -59,14 +56,22 @@ def filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None = None, 
         scores = scores.masked_fill(~allowed, -math.inf)
     best = scores.amax(-1, keepdim=True)
     empty = best[:, 0] == -math.inf
-    if empty.any():
-        raise ValueError(f"row {int(empty.nonzero()[0])} has no token that it may draw: its mask allows none")
+    if (broken | empty).any():  # asked once: on a GPU the answer is waited for
+        _complain(broken, empty)
     if sampling.temperature == 0 or sampling.top_k or sampling.top_p < 1:
         return _ranked(scores, sampling)
     scores = (scores - best) / sampling.temperature  # log of the ratio to the likeliest
     if sampling.min_p > 0:
         scores = scores.masked_fill(scores < math.log(sampling.min_p), -math.inf)
     return scores.log_softmax(-1)
+
+
+def _complain(broken: Tensor, empty: Tensor) -> None:
+    """Raises the ValueError of the first row (b,) that is broken, else of the first that is empty."""
+    if broken.any():
+        row = int(broken.nonzero()[0])
+        raise ValueError(f"logits of row {row} hold NaN or infinity; the model has diverged or its weights are damaged")
+    raise ValueError(f"row {int(empty.nonzero()[0])} has no token that it may draw: its mask allows none")
 
 
 def _ranked(scores: Tensor, sampling: Sampling) -> Tensor:

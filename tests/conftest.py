@@ -14,8 +14,8 @@ NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Only the tests of the fused kernels compile them; to all others the plain path is the known one."""
-    os.environ["SWAPTUNES_NATIVE"] = NATIVE if item.path.name == "test_native_mamba.py" else "0"
+    """Only the tests of compiled code compile it; to all others the plain path is the known one."""
+    os.environ["SWAPTUNES_NATIVE"] = NATIVE if item.path.name.startswith("test_native_") else "0"
 
 
 FIGURES = pytest.StashKey[list[str]]()

@@ -1,14 +1,15 @@
 """How often random tokens are music, with and without the grammar.
 
-`python -m tests.validity NAME [n=10000] [free=10000] [bpe=0] [music21=2000]`: sequences with the grammar, without it,
-BPE vocabulary, how many tunes music21 reads.
-Draws from random logits, the worst case, by the hub's own sampler; prints a Markdown row for each way. It is a
-benchmark and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens
-name notes that decode leaves out; for ABC, where ties join notes, not counted), `changed` (the music is another after
-encoding and decoding again), `refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the first and the
-last excepted, is too short or too long to abc2midi).
+`python -m tests.validity NAME [bpe=0] [n=10000] [free=10000] [first=0] [music21=10000] [music21_free=2000]`: sequences
+with the grammar and without it, from which number on; how many of the tunes music21 reads. Draws from random logits,
+the worst case, by the hub's own sampler; prints a Markdown row for each way and what was refused. It is a benchmark
+and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens name notes
+that decode leaves out; for ABC, where ties join notes, not counted), `changed` (the music is another after encoding and
+decoding again), `refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the first and the last
+excepted, is too short or too long to abc2midi).
 """
 
+import gc
 import os
 import re
 import sys
@@ -19,7 +20,9 @@ from typing import Any
 import symusic
 import torch
 
+from core.grammar import Grammar
 from core.sampling import Sampling, draw
+from core.seeds import derive
 from core.tokenizer import Tokenizer
 from plugins.manager import load_manager
 
@@ -27,36 +30,40 @@ LENGTH = 128  # tokens at most
 BATCH = 250
 
 
-def sequences(tokenizer: Tokenizer, count: int, seed: int, masked: bool) -> list[list[int]]:
-    """`count` sequences of ids without eos, each from logits N(0, 1) drawn anew at each step."""
-    random = torch.Generator().manual_seed(seed)
+def sequences(tokenizer: Tokenizer, first: int, count: int, masked: bool) -> list[list[int]]:
+    """Sequences `first` to `first + count` of ids without eos, each from logits N(0, 1) drawn anew at each step."""
     grammar = tokenizer.grammar(length=LENGTH) if masked else None  # type: ignore[attr-defined]
-    sampling = Sampling(seed=seed)
+    assert first % BATCH == 0, f"first is {first}; expected a multiple of {BATCH}"
     result: list[list[int]] = []
-    while len(result) < count:
-        rows = torch.arange(len(result), min(len(result) + BATCH, count))
-        made: list[list[int]] = [[] for _ in rows]
-        going = torch.arange(len(rows))
-        state = grammar.begin(len(rows)) if grammar is not None else {}
-        for step in range(LENGTH + 1):
-            if grammar is not None:
-                allowed = grammar.allowed(state)
-            else:
-                allowed = torch.ones(len(going), tokenizer.vocab_size, dtype=torch.bool)
-                allowed[:, [tokenizer.pad_id, tokenizer.bos_id]] = False
-                allowed[:, tokenizer.eos_id] = step > 0
-            logits = torch.randn(len(going), tokenizer.vocab_size, generator=random)
-            ids = draw(logits, sampling, rows[going], step, allowed)
-            goes = (ids != tokenizer.eos_id) & torch.tensor(step < LENGTH)
-            if grammar is not None:
-                state = {key: value[goes] for key, value in grammar.advance(state, ids).items()}
-            going, ids = going[goes], ids[goes]
-            for row, id in zip(going.tolist(), ids.tolist(), strict=True):
-                made[row].append(id)
-            if not len(going):
-                break
-        result += made
+    for start in range(first, first + count, BATCH):
+        result += _batch(tokenizer, grammar, range(start, min(start + BATCH, first + count)))
     return result
+
+
+def _batch(tokenizer: Tokenizer, grammar: Grammar | None, numbers: range) -> list[list[int]]:
+    random = torch.Generator().manual_seed(derive("validity", numbers.start))
+    rows = torch.arange(numbers.start, numbers.stop)
+    made: list[list[int]] = [[] for _ in rows]
+    going = torch.arange(len(rows))
+    state = grammar.begin(len(rows)) if grammar is not None else {}
+    for step in range(LENGTH + 1):
+        if grammar is not None:
+            allowed = grammar.allowed(state)
+        else:
+            allowed = torch.ones(len(going), tokenizer.vocab_size, dtype=torch.bool)
+            allowed[:, [tokenizer.pad_id, tokenizer.bos_id]] = False
+            allowed[:, tokenizer.eos_id] = step > 0
+        logits = torch.randn(len(going), tokenizer.vocab_size, generator=random)
+        ids = draw(logits, Sampling(), rows[going], step, allowed)
+        goes = (ids != tokenizer.eos_id) & torch.tensor(step < LENGTH)
+        if grammar is not None:
+            state = {key: value[goes] for key, value in grammar.advance(state, ids).items()}
+        going, ids = going[goes], ids[goes]
+        for row, id in zip(going.tolist(), ids.tolist(), strict=True):
+            made[row].append(id)
+        if not len(going):
+            break
+    return made
 
 
 def notes(piece: Any) -> list[tuple[int, int, int]]:
@@ -100,8 +107,8 @@ def complaint(text: str) -> bool:
     return not heard or "Error" in words or inner
 
 
-def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int) -> str:
-    """One line of the table; music21, which is slow, reads the first so many ABC tunes only."""
+def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int, told: bool) -> str:
+    """One line of the table; music21 reads the first so many ABC tunes. `told`: prints those that are refused."""
     failed = dict.fromkeys(("undecodable", "empty", "lost", "changed", "refused"), 0)
     heard = 0
     for number, ids in enumerate(drawn):
@@ -119,7 +126,12 @@ def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int) -
             names = [tokenizer.base_tokens[id] for id in tokenizer.base_ids(ids)]  # type: ignore[attr-defined]
             failed["lost"] += sum(name.startswith(("Pitch", "Drum")) for name in names) != len(music)
         else:
-            failed["refused"] += complaint(piece.abc) or (number < music21 and unreadable(piece.abc))
+            refused = complaint(piece.abc) or (number < music21 and unreadable(piece.abc))
+            failed["refused"] += refused
+            if refused and told:
+                print(f"refused: {piece.abc!r}", flush=True)
+        if number % 500 == 499:  # music21's objects hold one another; looking for them all the time doubles its time
+            gc.collect()
         failed["changed"] += notes(tokenizer.decode(tokenizer.encode(piece))) != music
     mean = sum(map(len, drawn)) / len(drawn)
     cells = [
@@ -135,7 +147,7 @@ def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int) -
 def main() -> None:
     """Prints the two rows of one tokenizer."""
     name, *words = sys.argv[1:]
-    settings = {"n": 10_000, "free": 10_000, "bpe": 0, "music21": 2_000}
+    settings = {"bpe": 0, "n": 10_000, "free": 10_000, "first": 0, "music21": 10_000, "music21_free": 2_000}
     settings |= {key: int(value) for key, value in (word.split("=") for word in words)}
     entry = load_manager().tokenizers[name]
     assert entry.build is not None and entry.hparams is not None
@@ -148,9 +160,13 @@ def main() -> None:
         items = sorted(build(BachChoralesHParams()).items())
         tokenizer.train([scores.read(item.path) for item in items[::4]])
     label = f"{name}, BPE {settings['bpe']}" if settings["bpe"] else name
-    for masked in (True, False):
-        drawn = sequences(tokenizer, settings["n" if masked else "free"], 0, masked)
-        print(row(tokenizer, f"{label}, {'grammar' if masked else 'free'}", drawn, settings["music21"]), flush=True)
+    gc.freeze()
+    gc.disable()
+    for way, count, music21 in (("grammar", "n", "music21"), ("free", "free", "music21_free")):
+        if settings[count]:
+            masked = way == "grammar"
+            drawn = sequences(tokenizer, settings["first"], settings[count], masked)
+            print(row(tokenizer, f"{label}, {way}", drawn, settings[music21], masked), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class AbcGrammar:
 
     def __init__(self, tables: Tables, eos_id: int, bars: int = 0, length: int = 0) -> None:
         self.rules = Rules(tables, eos_id, bars, length)
-        self.native = native_tables(self.rules) if native.wanted() else None
+        self.native = native.compiled(lambda: native_tables(self.rules))
 
     def begin(self, batch: int) -> State:
         """The state of `batch` pieces without tokens."""
@@ -46,12 +46,13 @@ class AbcGrammar:
         return result
 
     def advance(self, state: State, ids: Tensor) -> State:
-        """The state after one more token (b,) a row."""
+        """The state after one more token (b,) a row; ValueError for an id outside the vocabulary."""
+        ids = ids.to("cpu", torch.int64).contiguous()
         if self.native is None:
             return advance(self.rules, state, ids)
         before = _together(state)
         after = [torch.empty_like(tensor) for tensor in before]
-        self.native.call("advance", len(ids), *before, ids.contiguous(), *after)
+        self.native.call("advance", len(ids), *before, ids, *after)
         return dict(zip(_TENSORS, after, strict=True))
 
 

@@ -52,7 +52,7 @@ class NoteGrammar:
         self.remi = tables.vocabulary.bars
         self.look = LookUp(tables, needs)
         limits = {"eos_id": eos_id, "bars": bars, "length": length, "most_needed": self.most_needed}
-        self.native = native_tables(tables, needs, _Fields._fields, limits) if native.wanted() else None
+        self.native = native.compiled(lambda: native_tables(tables, needs, _Fields._fields, limits))
 
     def begin(self, batch: int) -> State:
         """The state of `batch` pieces without tokens."""
@@ -151,11 +151,12 @@ class NoteGrammar:
         return result
 
     def advance(self, state: State, ids: Tensor) -> State:
-        """The state after one more token (b,) a row."""
+        """The state after one more token (b,) a row; ValueError for an id outside the vocabulary."""
+        ids = ids.to("cpu", torch.int64).contiguous()
         if self.native is not None:
             fields, busy = state["fields"].contiguous(), state["busy"].contiguous()
             after = {"fields": torch.empty_like(fields), "busy": torch.empty_like(busy)}
-            self.native.call("advance", len(ids), fields, busy, ids.contiguous(), *after.values())
+            self.native.call("advance", len(ids), fields, busy, ids, *after.values())
             return after
         return self._advance(state, ids)
 

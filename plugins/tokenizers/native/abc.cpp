@@ -141,12 +141,13 @@ static void allowed_row(const Tables &t, const int64_t *f, const int64_t *voices
 }
 
 // fields (b f), voices (b 3 w), alters (b steps), pitches (b w+2 128) -> out (b v)
-extern "C" void allowed(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *voices,
+extern "C" int64_t allowed(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *voices,
                         const int64_t *alters, const bool *pitches, bool *out) {
     const Tables &t = *tables;
     for (int64_t b = 0; b < batch; ++b)
         allowed_row(t, fields + b * FIELDS, voices + b * 3 * VOICES, alters + b * t.steps, pitches + b * SETS * 128,
                     out + b * t.size);
+    return -1;
 }
 
 // Notes that sound and ties that the voice's next event must take up.
@@ -252,15 +253,18 @@ static void advance_row(const Tables &t, const int64_t *f, int64_t *n, int64_t i
     n[F_dash] = (f[F_dash] && !(inner || opens)) || flags[7];
 }
 
-// fields, voices, alters, pitches, ids (b) -> fields, voices, alters, pitches
-extern "C" void advance(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *voices,
+// fields, voices, alters, pitches, ids (b) -> the same four; returns the first row whose id does not exist, or -1
+extern "C" int64_t advance(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *voices,
                         const int64_t *alters, const bool *pitches, const int64_t *ids, int64_t *new_fields,
                         int64_t *new_voices, int64_t *new_alters, bool *new_pitches) {
     const Tables &t = *tables;
+    for (int64_t b = 0; b < batch; ++b)
+        if (ids[b] < 0 || ids[b] >= t.size) return b;
     std::memcpy(new_voices, voices, batch * 3 * VOICES * sizeof(int64_t));
     std::memcpy(new_alters, alters, batch * t.steps * sizeof(int64_t));
     std::memcpy(new_pitches, pitches, batch * SETS * 128);
     for (int64_t b = 0; b < batch; ++b)
         advance_row(t, fields + b * FIELDS, new_fields + b * FIELDS, ids[b], new_voices + b * 3 * VOICES,
                     new_alters + b * t.steps, new_pitches + b * SETS * 128);
+    return -1;
 }

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,57 +49,58 @@ class Tables:
         library = _library("\n".join(lines), source)
         self._functions = {name: getattr(library, name) for name in ("allowed", "advance")}
         for function in self._functions.values():
-            function.restype = None
+            function.restype = ctypes.c_int64
 
     def call(self, function: str, batch: int, *tensors: Tensor) -> None:
-        """Calls `allowed` or `advance` on contiguous CPU tensors."""
+        """Calls `allowed` or `advance` on contiguous tensors; ValueError for an id outside the vocabulary."""
+        assert all(tensor.is_cpu and tensor.is_contiguous() for tensor in tensors), "a grammar works on the CPU"
         addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-        self._functions[function](self._address, ctypes.c_int64(batch), *addresses)
+        bad = self._functions[function](self._address, ctypes.c_int64(batch), *addresses)
+        if bad >= 0:
+            raise ValueError(f"row {bad} goes on with an id that the vocabulary does not have")
 
 
-def wanted() -> bool:
-    """Whether the steps may be compiled here; says once why not."""
+def compiled(make: Callable[[], Tables]) -> Tables | None:
+    """What `make` makes, or None where nothing may or can be compiled; says once why not."""
     if os.environ.get(SWITCH, "1") == "0":
-        return False
-    reason = _fault()
-    if reason is not None:
+        return None
+    try:
+        return make()
+    except OSError as error:
         warn_once(
-            f"no compiled grammars ({reason}): masks take a tenth of a millisecond longer a step. "
+            f"no compiled grammars ({error}): masks take a tenth of a millisecond longer a step. "
             f"Install a C++ compiler (g++ or clang++); {SWITCH}=0 silences this."
         )
-    return reason is None
-
-
-@cache
-def _fault() -> str | None:
-    """Why nothing can be compiled and loaded, or None; tried with a function of one line."""
-    try:
-        _loaded('extern "C" void allowed() {}\n')
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        return (said.strip().splitlines() or [type(error).__name__])[0][:200]
-    return None
+        return None
 
 
 def _library(declarations: str, source: str) -> ctypes.CDLL:
+    """OSError, in one line, where it cannot be had."""
     code = (Path(__file__).parent / f"{source}.cpp").read_text(encoding="utf-8")
-    return _loaded(f'{declarations}\n#line 1 "{source}.cpp"\n{code}')
+    found = _loaded(f'{declarations}\n#line 1 "{source}.cpp"\n{code}')
+    if isinstance(found, str):
+        raise OSError(found)
+    return found
 
 
 @cache
-def _loaded(code: str) -> ctypes.CDLL:
-    """The library of a C++ text, compiled first where nobody has; two processes that both do are no harm."""
-    compiler = _compiler()
-    about = "\0".join((code, compiler, *_FLAGS, platform.platform(), sys.version))
-    target = cache_folder() / "native" / f"grammar_{hashlib.sha256(about.encode()).hexdigest()[:16]}.so"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as work:
-            made = Path(work) / target.name
-            command = [compiler, *_FLAGS, "-x", "c++", "-", "-o", str(made)]
-            subprocess.run(command, input=code, text=True, check=True, capture_output=True)
-            os.replace(made, target)
-    return ctypes.CDLL(str(target))
+def _loaded(code: str) -> ctypes.CDLL | str:
+    """The library of a C++ text, compiled first where nobody has, or why there is none."""
+    try:
+        compiler = _compiler()
+        about = "\0".join((code, compiler, *_FLAGS, platform.platform(), sys.version))
+        target = cache_folder() / "native" / f"grammar_{hashlib.sha256(about.encode()).hexdigest()[:16]}.so"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as work:
+                made = Path(work) / target.name
+                command = [compiler, *_FLAGS, "-x", "c++", "-", "-o", str(made)]
+                subprocess.run(command, input=code, text=True, check=True, capture_output=True)
+                os.replace(made, target)  # of two processes that compile, one comes second, and no harm is done
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.SubprocessError) as error:
+        lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        return next((line for line in lines if "error" in line), lines[0] if lines else type(error).__name__)[:200]
 
 
 def _compiler() -> str:

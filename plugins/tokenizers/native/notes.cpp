@@ -48,7 +48,7 @@ static void keep_apart(const Tables &t, const int64_t *f, const int64_t *busy, b
 }
 
 // fields (b f), busy (b keys + 1) -> out (b v)
-extern "C" void allowed(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *busy, bool *out) {
+extern "C" int64_t allowed(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *busy, bool *out) {
     const Tables &t = *tables;
     const int64_t size = t.size;
     for (int64_t b = 0; b < batch; ++b, fields += FIELDS, busy += t.keys + 1, out += size) {
@@ -77,13 +77,16 @@ extern "C" void allowed(const Tables *tables, int64_t batch, const int64_t *fiel
         const bool ends = f[F_phase] == NOTE && f[F_notes] == 1 && (!t.bars || bar_of(t, f) >= t.bars - 1);
         out[t.eos_id] = ends || !std::memchr(out, 1, size);
     }
+    return -1;
 }
 
-// fields (b f), busy (b keys + 1), ids (b) -> fields, busy
-extern "C" void advance(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *busy,
+// fields (b f), busy (b keys + 1), ids (b) -> fields, busy; returns the first row whose id does not exist, or -1
+extern "C" int64_t advance(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *busy,
                         const int64_t *ids, int64_t *new_fields, int64_t *new_busy) {
     const Tables &t = *tables;
     const int64_t keys = t.keys + 1;
+    for (int64_t b = 0; b < batch; ++b)
+        if (ids[b] < 0 || ids[b] >= t.size) return b;
     std::memcpy(new_busy, busy, batch * keys * sizeof(int64_t));
     for (int64_t b = 0; b < batch; ++b, fields += FIELDS, new_fields += FIELDS, new_busy += keys) {
         const int64_t id = ids[b], *f = fields, at = f[F_meter] * t.size + id;
@@ -118,4 +121,5 @@ extern "C" void advance(const Tables *tables, int64_t batch, const int64_t *fiel
             until = std::max(until, (t.own_anchored[id * t.own + k] ? anchor : now) + t.own_end[at * t.own + k]);
         }
     }
+    return -1;
 }

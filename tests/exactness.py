@@ -1,0 +1,75 @@
+"""Whether the grammar masks a true next token: `python -m tests.exactness PRESET [key=value ...]`.
+
+Walks all pieces of the preset's validation split, prepared first if need be, eos included, and prints a Markdown row.
+An abc tune whose inner bars do not add up to their meter is expected to be masked, and counted apart. It is a benchmark
+and no test: it takes minutes.
+"""
+
+import sys
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from core.backbone import select
+from core.grammar import Grammar
+from core.tokenizer import Tokenizer
+from datatools.abc_repeats import read_tune
+from hparams.loading import load
+from plugins.manager import load_manager
+from supervisors.artefact import section_of
+from supervisors.language_model import LanguageModelSupervisor
+from supervisors.verbs import runs_folder
+
+ROWS = 64
+
+
+def masked(grammar: Grammar, pieces: list[list[int]], eos_id: int) -> list[int]:
+    """The number of true next tokens that are masked, in each piece."""
+    result = [0] * len(pieces)
+    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
+    for first in range(0, len(order), ROWS):
+        numbers = order[first : first + ROWS]
+        state = grammar.begin(len(numbers))
+        for step in range(len(pieces[numbers[-1]]) + 1):
+            going = [at for at, number in enumerate(numbers) if len(pieces[number]) >= step]
+            if len(going) < len(numbers):
+                state, numbers = select(state, going), [numbers[at] for at in going]
+            ids = torch.tensor([(*pieces[number], eos_id)[step] for number in numbers])
+            allowed = grammar.allowed(state)[torch.arange(len(numbers)), ids]
+            for at in (~allowed).nonzero()[:, 0].tolist():
+                result[numbers[at]] += 1
+            state = grammar.advance(state, ids)
+    return result
+
+
+def adds_up(tokenizer: Tokenizer, ids: list[int]) -> bool:
+    """Whether all bars of an abc tune, the first and the last of each voice excepted, are as long as their meter."""
+    voices = read_tune(tokenizer.decode(ids).abc, silent=True).voices
+    bars = [bar for voice in voices for bar in voice[1:-1]]
+    return all(bar.meter is None or bar.duration == Fraction(*bar.meter) for bar in bars)
+
+
+def main() -> None:
+    """Prints the row of one preset."""
+    preset, *words = sys.argv[1:]
+    manager = load_manager()
+    hparams = load(preset, words, preset=manager.preset, section=section_of(manager))
+    supervisor = LanguageModelSupervisor(hparams, manager, runs_folder() / hparams.name)
+    supervisor.load_data()
+    tokenizer: Any = supervisor.tokenizer
+    store = supervisor.store
+    pieces = [store.ids("valid", k).tolist() for k in range(store.count("valid"))]
+    found = masked(tokenizer.grammar(), pieces, tokenizer.eos_id)
+    whole = [hparams.tokenizer.name != "abc" or adds_up(tokenizer, ids) for ids in pieces]
+    wrong = [number for number, ok in zip(found, whole, strict=True) if ok]
+    tokens = sum(len(ids) + 1 for ids, ok in zip(pieces, whole, strict=True) if ok)
+    bpe = getattr(hparams.tokenizer, "bpe", 0)
+    cells = [hparams.tokenizer.name, bpe, hparams.dataset.name, len(pieces), len(wrong), f"{tokens:,}", sum(wrong)]
+    print("| tokens | BPE | dataset | pieces | with whole bars | tokens | masked |\n|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(map(str, cells)) + " |")
+    print(f"of the other {len(pieces) - len(wrong)} pieces, {sum(map(bool, found)) - sum(map(bool, wrong))} are masked")
+
+
+if __name__ == "__main__":
+    main()
