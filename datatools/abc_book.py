@@ -7,6 +7,8 @@ no music has come yet (some files leave one between header and music).
 import re
 from itertools import pairwise
 
+from datatools.abc_lexer import LONGEST_TEXT
+
 MOST_TUNES = 200_000
 _START = re.compile(r"^X:", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z+]:(?![|:])")
@@ -20,6 +22,11 @@ def decode_bytes(data: bytes) -> str:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def holds_tunes(text: str) -> bool:
+    """Whether there is an `X:` or a `K:` line, without which there is no tune."""
+    return re.search(r"^[ \t]*[XK]:", text, re.MULTILINE) is not None
 
 
 def count_tunes(text: str) -> int:
@@ -60,7 +67,7 @@ def _first_block(text: str) -> str:
     """The lines up to the first blank one after music."""
     lines: list[str] = []
     music = False
-    for line in text.split("\n"):
+    for line in text[: LONGEST_TEXT + 1].split("\n"):  # what is longer is refused by whoever reads it
         if not line.strip():
             if music:
                 break

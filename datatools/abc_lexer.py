@@ -8,6 +8,7 @@ lyrics, chord names, spacing) is left out here; what cannot be told is an error 
 import re
 from typing import NamedTuple
 
+LONGEST_TEXT = 4_000_000  # characters of one tune
 LONGEST_SOURCE = 250_000  # symbols of one tune; more is no tune, and would stall what follows
 
 
@@ -57,6 +58,8 @@ _MUSIC_FIELDS = frozenset("KMLQVP")
 
 def lex(text: str) -> Source:
     """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning."""
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"the tune has more than {LONGEST_TEXT} characters")
     header: list[tuple[str, str, int]] = []
     symbols: list[Symbol] = []
     in_header = True

@@ -100,7 +100,7 @@ class _Parser:
             try:
                 _check_field(letter, value)
                 if letter == "T":
-                    title = title or value
+                    title = title or value[:LONGEST_FIELD]
                 elif letter == "M":
                     meter = parse_meter(value)
                 elif letter == "L":

@@ -18,6 +18,7 @@ XML = frozenset({".xml", ".musicxml", ".mxl"})
 EXTENSIONS = MIDI | XML | frozenset({".krn", ".abc"})
 # A larger file is no single work; reading it would only fill the memory.
 MOST_BYTES = 64 * 2**20
+LONGEST_TITLE = 500  # characters; it stands in tables
 
 
 def read(path: str | Path, index: int = 0) -> Piece:
@@ -46,7 +47,8 @@ def _read(path: Path, index: int) -> Piece:
         raise ValueError(f"tune {index} was asked for; only books of ABC hold more than one")
     data = _bytes(path)
     title, score = _convert(data, extension, str(path))
-    return piece_from_score(score, source=str(path), title=title or path.stem, sha256=hashlib.sha256(data).hexdigest())
+    title = title[:LONGEST_TITLE] or path.stem
+    return piece_from_score(score, source=str(path), title=title, sha256=hashlib.sha256(data).hexdigest())
 
 
 def count(path: str | Path) -> int:
@@ -74,7 +76,7 @@ def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha
     """
     if title is None:
         fields = (line.strip() for line in text.splitlines())
-        title = next((line[2:].strip() for line in fields if line.startswith("T:")), "")
+        title = next((line[2:].strip()[:LONGEST_TITLE] for line in fields if line.startswith("T:")), "")
 
     def make_abc() -> str:
         from datatools import abc_repeats
@@ -158,6 +160,6 @@ def _book(path: str, modified: int) -> tuple[str, ...]:
     from datatools import abc_book
 
     text = abc_book.decode_bytes(data)
-    if not any(line.lstrip().startswith(("X:", "K:")) for line in text.splitlines()):
+    if not abc_book.holds_tunes(text):
         raise ValueError("it holds no tune: there is neither an X: nor a K: line")
     return tuple(abc_book.tunes(text))

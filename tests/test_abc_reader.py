@@ -198,3 +198,20 @@ def test_books() -> None:
     with pytest.raises(IndexError):
         abc_book.tune(text, 3)
     assert abc_book.decode_bytes("T:Ó".encode("latin-1")) == "T:Ó" == abc_book.decode_bytes("T:Ó".encode())
+
+
+def test_grace_notes_that_lead_nowhere_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    text = abc_repeats.unrolled(HEAD + "ab{cd}|]\n", source="here.abc")
+    assert "{" not in text and "here.abc: left out 2 grace notes that lead to no note" in caplog.text
+    caplog.clear()
+    assert "{cd}" in abc_repeats.unrolled(HEAD + "ab{cd}|e|]\n") and not caplog.text
+
+
+def test_a_book_is_taken_apart_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "M:3/4\n" + "\n".join(f"X:{number}\nK:C\nabc|\n" for number in range(20_000))
+    found = abc_book.tunes(text)  # tune by tune this would take minutes
+    assert len(found) == abc_book.count_tunes(text) == 20_000
+    assert found[7] == abc_book.tune("M:3/4\nX:7\nK:C\nabc|\n", 0) == "X:7\nM:3/4\nK:C\nabc|\n"
+    monkeypatch.setattr(abc_book, "MOST_TUNES", 2)
+    with pytest.raises(ValueError, match="it holds 20000 tunes; expected at most 2"):
+        abc_book.tunes(text)

@@ -95,3 +95,12 @@ def test_spelling_stays_within_one_sign() -> None:
             spelled = [abc_writer.spell(midi, key) for midi in range(12, 120)]
             assert [pitch.midi for pitch in spelled] == list(range(12, 120))
             assert np.abs([pitch.alter for pitch in spelled]).max() <= 1
+
+
+def test_bars_without_end_are_refused() -> None:
+    lonely = score_of([(0, 60, 24), (24 * 4 * 50_000, 60, 24)])
+    with pytest.raises(ValueError, match="more than 40000 bars"):
+        abc_writer.write(lonely)
+    voices = score_of([(0, 60 + n, 24 + n) for n in range(3)] + [(24 * 4 * 20_000, 60, 24)])
+    with pytest.raises(ValueError, match="20001 bars in 3 voices; expected at most 40000"):
+        abc_writer.write(voices)

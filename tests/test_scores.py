@@ -133,6 +133,24 @@ def test_bad_files_give_one_line(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("at", "byte", "reason"),
+    [
+        (0, 0, "it does not begin with MThd"),
+        (7, 5, "its header has 5 bytes; expected 6"),
+        (9, 7, "its format is 7; expected 0, 1 or 2"),
+        (12, 0xE7, r"in frames a second \(SMPTE\); expected ticks a quarter"),
+        (21, 255, "a chunk of [0-9]+ bytes, of which [0-9]+ are there"),
+    ],
+)
+def test_reasons_of_midi_are_for_people(tmp_path: Path, at: int, byte: int, reason: str) -> None:
+    data = bytearray((MUSIC / "band.mid").read_bytes())
+    data[at] = byte
+    (tmp_path / "a.mid").write_bytes(data)
+    with pytest.raises(ValueError, match=f"^it is no valid MIDI file: .*{reason}$"):
+        scores.read(tmp_path / "a.mid")
+
+
 def test_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.mid").mkdir()
     with pytest.raises(ValueError, match="no such file"):
