@@ -86,7 +86,7 @@ def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
     bound = prompted(store, tokenizer, source, maker, asked, length)
     training = training_of(store, source, asked.beats)
     result["metrics"] = measure(supervisor.manager, free, training, "measures")
-    result["prompted"] = {"n": len(bound.prompts), "beats": asked.prompt_beats}
+    result["prompted"] = {"n": len(bound.ids), "beats": asked.prompt_beats}
     if bound.ids:
         result["prompted"]["metrics"] = measure(supervisor.manager, bound, training, "measures of continuations")
     rows = {"generated": free.rows["generated"], "continued": bound.rows["generated"], "ngram": free.rows["ngram"]}

@@ -66,7 +66,9 @@ def chance(run: int, baseline: Floats) -> float:
 
 def tail(count: int, total: int, rate: float) -> float:
     """The chance of at least `count` among `total` when each has the chance `rate`."""
-    return 1.0 - sum(comb(total, k) * rate**k * (1 - rate) ** (total - k) for k in range(count)) if count else 1.0
+    if not count:
+        return 1.0
+    return sum(comb(total, k) * rate**k * (1 - rate) ** (total - k) for k in range(count, total + 1))
 
 
 def _figure(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

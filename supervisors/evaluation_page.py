@@ -7,6 +7,7 @@ from supervisors.evaluation_kinds import KINDS
 from supervisors.evaluation_tables import Figure, number, spread, table
 
 ROWS = {"generated": "model", "real": "real music", "tokenizer": "tokenizer alone", "ngram": "n-gram"}
+FEW = 8  # pieces, below which an interval is not trusted with a verdict
 CONTINUED = {"generated": "model", "others": "another piece's", "ngram": "n-gram"}
 
 
@@ -39,7 +40,7 @@ def _in_short(result: dict[str, Any]) -> str:
         "better of unigram and n-gram."
     ]
     overlap = result["metrics"].get("overlap_area", {}).get("rows", {})
-    if all("value" in overlap.get(row, {}) for row in ("generated", "real", "ngram")):
+    if all(overlap.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
         mine, real, low = (spread(overlap[row]) for row in ("generated", "real", "ngram"))
         lines.append(f"Overlap area {mine}, between the n-gram's {low} and real music's {real}.")
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
@@ -55,9 +56,9 @@ def _in_short(result: dict[str, Any]) -> str:
 
 
 def _apart(metric: dict[str, Any]) -> bool:
-    """Whether the intervals of model and real music have nothing in common."""
+    """Whether the intervals of model and real music have nothing in common; few pieces do not tell."""
     mine, real = metric["rows"].get("generated", {}), metric["rows"].get("real", {})
-    if any(one.get(end) is None for one in (mine, real) for end in ("low", "high")) or not (mine["n"] and real["n"]):
+    if any(one.get("low") is None or one["n"] < FEW for one in (mine, real)):
         return False
     return bool(mine["low"] > real["high"] or mine["high"] < real["low"])
 
@@ -71,10 +72,11 @@ def _loss(result: dict[str, Any]) -> list[str]:
     for split in ("valid", "test"):
         found = result[split]
         floor = found["baselines"]["ngram"]
+        interval = _brackets(found["nats_per_note_interval"]) if found["pieces"] > 1 else ""
         rows.append(
             [
                 split,
-                f"**{found['nats_per_note']:.3f}** {_brackets(found['nats_per_note_interval'])}",
+                f"**{found['nats_per_note']:.3f}** {interval}",
                 f"{found['nats_per_token']:.4f}",
                 f"{found['bits_per_second']:.2f}",
                 f"{floor['nats_per_note']:.3f} (order {floor['order']})",
@@ -156,7 +158,7 @@ def _continuations(result: dict[str, Any]) -> list[str]:
     found, made = result["prompted"], result["made"]
     parts = ["## Continuations"]
     if "metrics" not in found:
-        return [*parts, f"No test piece is long enough to be continued after {found['beats']:g} beats."]
+        return [*parts, f"Fewer than two test pieces are long enough to be continued after {found['beats']:g} beats."]
     return [
         *parts,
         f"{found['n']} test pieces, continued from their first {found['beats']:g} beats up to beat {made['beats']:g}, "

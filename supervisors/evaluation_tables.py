@@ -36,6 +36,6 @@ def spread(figure: Figure, usual: int | None = None) -> str:
     if "value" not in figure or figure.get("n") == 0:
         return "-"
     low, high = figure.get("low"), figure.get("high")
-    interval = "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    interval = "" if low is None or high is None or figure.get("n") == 1 else f" [{number(low)}, {number(high)}]"
     count = f" (n = {figure['n']})" if usual is not None and figure.get("n", usual) != usual else ""
     return number(figure["value"]) + interval + count

@@ -25,8 +25,9 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
         side = "below" if found["nats_per_note"] < better else "above"
         change = 100 * (found["nats_per_note"] / better - 1)
         low, high = found["nats_per_note_interval"]
+        interval = f" [{low:.3f}, {high:.3f}]" if found["pieces"] > 1 else ""
         lines.append(
-            f"{split:<13}{found['nats_per_note']:.3f} [{low:.3f}, {high:.3f}] nats per note, "
+            f"{split:<13}{found['nats_per_note']:.3f}{interval} nats per note, "
             f"{found['nats_per_token']:.4f} per token, {found['bits_per_second']:.2f} bits per second "
             f"(n = {found['pieces']} pieces, {found['notes']:,} notes); unigram {unigram['nats_per_note']:.3f}, "
             f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {abs(change):.1f} % {side} it"
@@ -45,6 +46,10 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
     if bad or out:
         lines.append(f"not used     {bad} files that could not be read or told, {out} near-duplicates: see {failures}")
     lines += [f"samples      {path}" for path in samples]
+    if "metrics" not in result:
+        lines.append(
+            f"to do        music against real music, copies, leaks: python -m supervisors.run evaluate --run {folder}"
+        )
     return "\n".join(lines)
 
 

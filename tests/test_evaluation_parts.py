@@ -66,7 +66,7 @@ def test_shares_have_intervals_at_the_ends_too() -> None:
 
 def test_chances_of_flagged_pieces() -> None:
     assert tail(1, 10, 0.01) == pytest.approx(1 - 0.99**10) and tail(0, 10, 0.01) == 1.0
-    assert tail(10, 10, 0.01) == pytest.approx(0.01**10, abs=1e-15)
+    assert tail(10, 10, 0.01) == pytest.approx(1e-20) and tail(3, 40, 0.0) == 0.0
     baseline = np.arange(99.0)
     assert chance(98, baseline) == pytest.approx(0.02) and chance(200, baseline) == pytest.approx(0.01)
 
