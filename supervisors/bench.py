@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import HubError
 from core.files import write_json, write_text
@@ -14,9 +14,11 @@ from core.log import logger
 from hparams.bench import BenchHParams
 from hparams.loading import section_of_words
 from plugins.manager import load_manager
-from supervisors.bench_models import Model, choose
-from supervisors.bench_session import Session
 from supervisors.verbs import runs_folder
+
+if TYPE_CHECKING:  # what they import takes seconds, and a wrong word is answered before
+    from supervisors.bench_models import Model
+    from supervisors.bench_session import Session
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -27,6 +29,8 @@ def bench(options: argparse.Namespace) -> int:
     import torch
 
     from supervisors.bench_machine import facts
+    from supervisors.bench_models import choose
+    from supervisors.bench_session import Session
     from supervisors.precision import choose as choose_precision
 
     if settings.device == "cuda" and not torch.cuda.is_available():
@@ -59,7 +63,12 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def write(
-    out: Path, settings: BenchHParams, about: dict[str, Any], models: list[Model], session: Session, notes: list[str]
+    out: Path,
+    settings: BenchHParams,
+    about: dict[str, Any],
+    models: "list[Model]",
+    session: "Session",
+    notes: list[str],
 ) -> None:
     """The three files, and the table of comparisons on the screen."""
     from supervisors.bench_page import page
@@ -88,6 +97,7 @@ def write(
     plot(
         session.cells,
         titles,
+        {model.name for model in models if model.spec.ours},
         session.precisions[-1],
         f"{about['cpu'] if about['device'] == 'cpu' else about['device']}, {about['threads']} threads; "
         f"models of {parameters[models[0].name] / 1e6:.1f} M parameters; {versions}",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SIZES = {"cpu": (1024, 2048, 3072), "cuda": (4096, 8192, 16384)}
-_FLOPS = {"cpu": 4e10, "cuda": 1e14}  # arithmetic of one timing, some tenths of a second
+SIZES = {"cpu": (1024, 1536, 2048), "cuda": (4096, 8192, 16384)}
+_FLOPS = {"cpu": 1.5e10, "cuda": 1e14}  # arithmetic of one timing, some tenths of a second
 
 
 class MatrixRate:

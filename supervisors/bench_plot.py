@@ -21,8 +21,8 @@ _OTHERS = ("#CC79A7", "#6B6B6B", "#000000", "#F0E442")
 _MARKERS = "os^Dvph*X"
 
 
-def plot(cells: list[Cell], titles: dict[str, str], precision: str, about: str, path: Path) -> None:
-    """Writes the PNG: a panel for training in `precision` and one for each batch of decoding."""
+def plot(cells: list[Cell], titles: dict[str, str], ours: set[str], precision: str, about: str, path: Path) -> None:
+    """Writes the PNG, `ours` in full lines: a panel for training in `precision` and one for each batch of decoding."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +43,9 @@ def plot(cells: list[Cell], titles: dict[str, str], precision: str, about: str, 
                 if (cell.precision == precision if kind == "train" else cell.batch == batch)
             ]
             if points:
-                drawn.setdefault(name, _line(axes, sorted(points, key=lambda cell: cell.length), name, number))
+                drawn.setdefault(
+                    name, _line(axes, sorted(points, key=lambda cell: cell.length), name, number, name in ours)
+                )
         _dress(axes, title, label)
     figure.legend(
         list(drawn.values()),
@@ -58,9 +60,8 @@ def plot(cells: list[Cell], titles: dict[str, str], precision: str, about: str, 
         figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})
 
 
-def _line(axes: Any, points: list[Cell], name: str, number: int) -> Any:
+def _line(axes: Any, points: list[Cell], name: str, number: int, ours: bool) -> Any:
     colour = _COLOURS.get(name, _OTHERS[number % len(_OTHERS)])
-    ours = name in ("mamba", "transformer", "lstm")
     lengths = [cell.length for cell in points]
     axes.fill_between(
         lengths, [min(c.samples) for c in points], [max(c.samples) for c in points], color=colour, alpha=0.12, lw=0

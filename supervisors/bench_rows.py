@@ -57,7 +57,8 @@ def _rows(found: Cells, parameters: dict[str, int], length: int, precisions: lis
     def train(name: str, precision: str, at: int = length) -> Cell | None:
         return found.find("train", name, precision, at)
 
-    yield from _ratio("Mamba training, fp32", train("mamba", "fp32"), train("mambapy", "fp32"))
+    for name in ("mambapy", "transformers_mambapy", "transformers_mamba"):
+        yield from _ratio("Mamba training, fp32", train("mamba", "fp32"), train(name, "fp32"))
     yield from _ratio(
         "Mamba training, each in its best precision",
         found.faster(train("mamba", precision) for precision in precisions),

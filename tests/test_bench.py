@@ -122,9 +122,10 @@ def test_a_step_that_would_take_too_long_is_bounded(monkeypatch):
 def test_a_step_is_measured_as_asked_where_time_allows():
     training = Training(Ours(spec_of("mamba")), VOCABULARY, "cpu")
     told = training.prepare("fp32", 2, 40, limit=30)
-    assert (told["length"], told["limited"], told["tokens_per_second"]) == (40, "", [])
+    assert (told["length"], told["limited"]) == (40, "")
     assert training.sample()["tokens_per_second"] > 0
-    assert sum(share for _, share in training.profile()) == pytest.approx(1, abs=0.1)
+    shares = [share for _, share in training.profile()]
+    assert shares == sorted(shares, reverse=True) and 0.2 < sum(shares) < 1.001
     assert all(parameter.grad is not None for parameter in training.subject.model.parameters())
 
 
