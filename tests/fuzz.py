@@ -24,7 +24,7 @@ from tests import fuzz_cases, fuzz_chunks
 from tests.fuzz_chunks import FINDINGS, SECONDS, Tally
 
 SHARES = {"midi": 0.6, "abc": 0.32, "musicxml": 0.04, "mxl": 0.02, "kern": 0.02}  # of the inputs to readers
-CHUNK = 250
+CHUNK, SCORES = 250, 50  # inputs in a chunk of readers, and of tokenizers
 MEGABYTES = 4096  # for one worker, as the hub's data.megabytes_per_worker
 
 
@@ -126,7 +126,7 @@ def main() -> None:
         results = run(fuzz_chunks.readers, tasks, settings)
     elif verb == "tokenizers":
         n = int(settings.get("n", 20_000))
-        tasks = [("all", seed, start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+        tasks = [("all", seed, start, min(start + SCORES, n)) for start in range(0, n, SCORES)]
         chunks = run(fuzz_chunks.tokenizers, tasks, settings)["all"]
         results = {name: [chunk[name] for chunk in chunks if name in chunk] for name in chunks[0]}
     else:
