@@ -1,5 +1,6 @@
 """The processes of one run: how many there are, which one this is, and how they agree."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from core.errors import HubError
+from core.log import logger
 
 T = TypeVar("T")
 
@@ -84,6 +86,8 @@ def start() -> Ranks:
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    if rank:
+        logger.setLevel(logging.ERROR)  # the first process says what concerns all
     return Ranks(rank, world, device)
 
 

@@ -37,7 +37,9 @@ def train(options: argparse.Namespace) -> int:
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
         if supervisor.ranks.first:
-            print(f"\n{where}; go on with: python -m supervisors.run --run {folder}", file=sys.stderr)
+            alone = supervisor.ranks.world == 1  # a launcher has flags of its own that a person would have to repeat
+            again = f"go on with: python -m supervisors.run --run {folder}" if alone else "the same command goes on"
+            print(f"\n{where}; {again}", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Interrupted) else 130
     finally:
         supervisor.folder.unlock()
