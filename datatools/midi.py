@@ -7,6 +7,7 @@ import symusic
 # What symusic says, and what it means to people.
 _MEANINGS = {
     r".*header is not MThd.*": "it does not begin with MThd",
+    r".*File size is less than (\d+).*": r"it has less than \1 bytes",
     r"Division type is not.*": "its times are in frames a second (SMPTE); expected ticks a quarter",
     r"Get pitch_bend=(-?\d+)": r"its pitch bend is \1; expected -8192 to 8191",
     r"Get (\w+)=(-?\d+)": r"its \1 is \2; expected at most 127",

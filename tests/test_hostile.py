@@ -53,7 +53,8 @@ def repeats(count: int, times: int = 2) -> str:
 NOTE = b"\0\x90\x3c\x40\x60\x80\x3c\x40"
 MADE: dict[str, tuple[bytes | str, str]] = {
     "tpq-0.mid": (midi(NOTE, division=0), "it has 0 ticks a quarter"),
-    "smpte.mid": (midi(NOTE, division=0xE728), "no valid MIDI file"),
+    "short.mid": (b"MThd", "it has less than 14 bytes"),
+    "smpte.mid": (midi(NOTE, division=0xE728), "frames a second"),
     "tempo-0.mid": (midi(b"\0\xff\x51\3\0\0\0", NOTE), "read"),
     "tempo-short.mid": (midi(b"\0\xff\x51\2\7\1", NOTE), "read"),
     "meter-0.mid": (midi(b"\0\xff\x58\4\0\2\x18\x08", NOTE), "read"),
