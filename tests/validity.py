@@ -30,6 +30,21 @@ LENGTH = 128  # tokens at most
 BATCH = 250
 
 
+def built(name: str, bpe: int) -> Any:
+    """A tokenizer; its byte pairs, if any, are learnt from every fourth chorale."""
+    entry = load_manager().tokenizers[name]
+    assert entry.build is not None and entry.hparams is not None
+    tokenizer = entry.build(entry.hparams(bpe=bpe) if bpe else entry.hparams())
+    if bpe:
+        from datatools import scores
+        from hparams.datasets import BachChoralesHParams
+        from plugins.datasets.bach_chorales import build
+
+        items = sorted(build(BachChoralesHParams()).items())
+        tokenizer.train([scores.read(item.path) for item in items[::4]])
+    return tokenizer
+
+
 def sequences(tokenizer: Tokenizer, first: int, count: int, masked: bool) -> list[list[int]]:
     """Sequences `first` to `first + count` of ids without eos, each from logits N(0, 1) drawn anew at each step."""
     grammar = tokenizer.grammar(length=LENGTH) if masked else None  # type: ignore[attr-defined]
@@ -149,16 +164,7 @@ def main() -> None:
     name, *words = sys.argv[1:]
     settings = {"bpe": 0, "n": 10_000, "free": 10_000, "first": 0, "music21": 10_000, "music21_free": 2_000}
     settings |= {key: int(value) for key, value in (word.split("=") for word in words)}
-    entry = load_manager().tokenizers[name]
-    assert entry.build is not None and entry.hparams is not None
-    tokenizer = entry.build(entry.hparams(bpe=settings["bpe"]) if settings["bpe"] else entry.hparams())
-    if settings["bpe"]:
-        from datatools import scores
-        from hparams.datasets import BachChoralesHParams
-        from plugins.datasets.bach_chorales import build
-
-        items = sorted(build(BachChoralesHParams()).items())
-        tokenizer.train([scores.read(item.path) for item in items[::4]])
+    tokenizer = built(name, settings["bpe"])
     label = f"{name}, BPE {settings['bpe']}" if settings["bpe"] else name
     gc.freeze()
     gc.disable()
