@@ -115,12 +115,12 @@ class NearIndex:
     segment, and segments of like size are merged. That takes 1.3 kB a sketch, and a search is a few binary ones.
     """
 
-    def __init__(self, least: float = NEAR) -> None:
-        self.least = least
-        self._sketches = np.zeros((WAITING, HASHES), dtype=np.uint32)
+    def __init__(self, least: float = NEAR, table: int = WAITING) -> None:
+        self.least, self._table = least, table
+        self._sketches = np.zeros((table, HASHES), dtype=np.uint32)
         self._names: list[int] = []
         self._known: set[bytes] = set()
-        self._waiting = np.zeros((WAITING, BANDS), dtype=np.uint64)
+        self._waiting = np.zeros((table, BANDS), dtype=np.uint64)
         self._segments: list[tuple[NDArray[np.uint64], NDArray[np.uint32]]] = []  # band keys, ascending, and places
 
     def add(self, name: int, sketch: Sketch) -> None:
@@ -134,8 +134,8 @@ class NearIndex:
             self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
         self._sketches[place] = sketch
         self._names.append(name)
-        self._waiting[place % WAITING] = _band_keys(sketch)
-        if len(self._names) % WAITING == 0:
+        self._waiting[place % self._table] = _band_keys(sketch)
+        if len(self._names) % self._table == 0:
             self._file()
 
     def near(self, sketch: Sketch) -> list[tuple[int, float]]:
@@ -149,7 +149,7 @@ class NearIndex:
 
     def _file(self) -> None:
         """Makes the waiting sketches a segment, and one of every two whose sizes are alike."""
-        places = np.arange(len(self._names) - WAITING, len(self._names), dtype=np.uint32)
+        places = np.arange(len(self._names) - self._table, len(self._names), dtype=np.uint32)
         self._segments.append(_sorted(self._waiting.ravel(), places.repeat(BANDS)))
         while len(self._segments) > 1 and len(self._segments[-2][0]) <= 2 * len(self._segments[-1][0]):
             pair = self._segments[-2:]
@@ -163,7 +163,7 @@ class NearIndex:
             begins, ends = np.searchsorted(stored, keys, "left"), np.searchsorted(stored, keys, "right")
             for band in np.flatnonzero(ends > begins).tolist():
                 found[places[begins[band] : ends[band]]] = True
-        left = count % WAITING
+        left = count % self._table
         found[count - left :] = (self._waiting[:left] == keys).any(axis=1)
         return np.flatnonzero(found)
 

@@ -93,6 +93,18 @@ def test_bands_miss_next_to_nothing() -> None:
     assert len(found) >= 0.98 * len(true)
 
 
+@pytest.mark.parametrize("table", [1, 5])
+def test_segments_find_what_a_table_finds(table: int) -> None:
+    sketches = [sketch(tune(seed, changed=changed)) for seed in range(9) for changed in range(0, 15, 2)]
+    indices = [NearIndex(), NearIndex(table=table)]
+    for number, one in enumerate(sketches):
+        found, expected = (index.near(one) for index in reversed(indices))
+        assert found == expected
+        for index in indices:
+            index.add(number, one)
+    assert len(indices[1]._segments) <= 5 and sum(len(keys) for keys, _ in indices[1]._segments) >= 64 * 70
+
+
 def test_equal_sketches_are_found_under_the_first_name() -> None:
     index = NearIndex()
     for name in (5, 3, 4):

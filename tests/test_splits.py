@@ -13,7 +13,7 @@ from core.seeds import generator
 from datatools import ledger
 from datatools.duplicates import exact_key, sketch
 from datatools.ledger import Ledger
-from datatools.splits import FEW, Candidate, assign, by_hash
+from datatools.splits import FEW, NAMED, Candidate, assign, by_hash
 from tests.tunes import tune
 
 NONE = Ledger()
@@ -174,3 +174,16 @@ def test_a_damaged_ledger_is_never_taken_for_an_empty_one(tmp_path: Path) -> Non
         path.write_bytes(damage)
         with pytest.raises(HubError, match="cannot be read"):
             ledger.load(path)
+
+
+def test_a_piece_with_many_elders_names_the_nearest_and_one_of_each_side() -> None:
+    """So that thousands of versions of a song take no thousands of thousands of names."""
+    versions = [replace(piece(1, changed), split="train" if changed else "test") for changed in range(NAMED + 6)]
+    verdicts, _ = assign([*versions, *MANY], NONE)
+    counts = [len(verdict.elders) for verdict in verdicts[: len(versions)]]
+    assert max(counts) in (NAMED, NAMED + 1)
+    sides = [{elder.side for elder in verdict.elders} for verdict in verdicts[: len(versions)]]
+    assert sum(len(both) == 2 for both in sides) > 1
+    for verdict in verdicts:
+        rates = [elder.similarity for elder in verdict.elders]
+        assert rates == sorted(rates, reverse=True)
