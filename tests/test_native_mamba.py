@@ -249,3 +249,24 @@ def test_without_a_compiler_the_plain_path_runs_and_says_so(tmp_path: Path) -> N
 def test_the_switch_turns_the_kernels_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernels.SWITCH, "0")
     assert not kernels.usable(torch.ones(1, 1, 4))
+
+
+@needs_kernels
+@pytest.mark.parametrize("batch", [2, 6])
+def test_a_step_has_the_same_bits_on_any_number_of_threads(batch: int) -> None:
+    mamba = model(dim=256)  # wide enough to be shared out
+    x = torch.randn(batch, 1, 256)
+
+    def results() -> list[Tensor]:
+        with torch.inference_mode():
+            state = mamba.init_state(batch, 3)
+            return [mamba(x, state)[0] for _ in range(3)]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = results()
+        torch.set_num_threads(2)
+        assert all(map(torch.equal, one, results()))
+    finally:
+        torch.set_num_threads(before)

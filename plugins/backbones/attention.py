@@ -7,7 +7,9 @@ Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c
 them filled.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -17,6 +19,7 @@ from torch.nn import functional as F
 from core.backbone import State
 from core.linear import Linear
 from hparams.backbones import TransformerHParams
+from plugins.backbones import packed_attention
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rotary import Angles, angles, rotate
 
@@ -31,13 +34,20 @@ class Plan:
     joined: bool = False  # keys are the filled slots followed by this call's, else the filled slots alone
     kept: Tensor | None = None  # indices (n,) of the tokens to write, of (b l) laid flat; None: all
     slots: Tensor | None = None  # where they go, of (b m) laid flat
+    pieces: packed_attention.Pieces | None = None  # instead of a mask, for `kernel`
+    kernel: Callable[..., Any] | None = None
 
 
 def plan_training(x: Tensor, starts: Tensor | None, width: int, base: float) -> Plan:
     """Without a state: each token sees its own piece up to itself."""
     batch, length, _ = x.shape
     turn = angles(positions(1 if starts is None else batch, length, None, starts, x.device), width, base, x.dtype)
-    return Plan(turn, None if starts is None else _same_piece(starts.cumsum(1)))
+    if starts is None:
+        return Plan(turn, None)
+    kernel = packed_attention.usable(x, width)
+    if kernel is not None:
+        return Plan(turn, None, pieces=packed_attention.pieces_of(starts), kernel=kernel)
+    return Plan(turn, _same_piece(starts.cumsum(1)))
 
 
 def plan_cached(
@@ -91,6 +101,9 @@ class Attention(nn.Module):
             k, keys = _cached(k, state["keys"], plan)
             v, values = _cached(v, state["values"], plan)
             state = {"keys": keys, "values": values}
+        if plan.pieces is not None and plan.kernel is not None:
+            y = packed_attention.attention(q, k, v, plan.pieces, plan.kernel)
+            return self.o_proj(rearrange(y, "b l h c -> b l (h c)")), state
         y = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2).to(q.dtype),

@@ -16,7 +16,7 @@ from core.linear import Linear
 from hparams.backbones import TransformerHParams
 from plugins import hookimpl
 from plugins.backbones.attention import Attention, Plan, plan_cached, plan_training
-from plugins.backbones.native import transformer_step
+from plugins.backbones.native import kernels, transformer_blocks, transformer_step
 from plugins.backbones.rmsnorm import RMSNorm
 
 
@@ -79,12 +79,14 @@ class Transformer(nn.Module):
             if done is not None:
                 return done
         after: State = {}
+        stream = x.to(torch.promote_types(x.dtype, torch.float32))
+        if state is None and kernels.usable(stream):
+            return transformer_blocks.forward(self, stream, starts), None
         if state is None:
             plan = plan_training(x, starts, self.width, self.base)
         else:
             limit = state["keys.0"].shape[1]
             plan, after["length"] = plan_cached(x, starts, state["length"], limit, self.width, self.base)
-        stream = x.to(torch.promote_types(x.dtype, torch.float32))
         for i, layer in enumerate(self.layers):
             part = None if state is None else {"keys": state[f"keys.{i}"], "values": state[f"values.{i}"]}
             stream, part = layer(stream, plan, part)

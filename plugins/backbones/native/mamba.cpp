@@ -1,8 +1,6 @@
 // The operators as PyTorch sees them: checks, memory, threads. The arithmetic is in the headers.
 //
 // Shapes: b batch, l length, d model width, e channels, n states, k taps, w lanes of a vector.
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <tuple>
@@ -11,54 +9,15 @@
 #include "conv.h"
 #include "norm.h"
 #include "scan.h"
+#include "tensors.h"
 
 namespace native {
 namespace {
-
-using at::Tensor;
-using Maybe = std::optional<Tensor>;
-
-template <class S>
-struct Storage {
-  using type = S;  // as PyTorch names it
-  using wide = S;  // what sums are kept in
-};
-template <>
-struct Storage<bf16> {
-  using type = at::BFloat16;
-  using wide = float;
-};
-
-template <class S>
-S* data(const Tensor& x) {
-  return reinterpret_cast<S*>(x.data_ptr<typename Storage<S>::type>());
-}
-
-template <class S>
-S* data(const Maybe& x) {
-  return x ? data<S>(*x) : nullptr;
-}
 
 template <class S>
 View<S> view(const Tensor& x) {  // (b l x)
   TORCH_CHECK(x.dim() == 3 && x.stride(2) == 1, "expected three dimensions of which the last is dense");
   return {data<std::remove_const_t<S>>(x), x.stride(0), x.stride(1)};
-}
-
-// Calls with a number of the storage's type.
-template <class F>
-auto by_type(const Tensor& x, F&& call) {
-  if (x.scalar_type() == at::kFloat) return call(float{});
-  if (x.scalar_type() == at::kBFloat16) return call(bf16{});
-  TORCH_CHECK(x.scalar_type() == at::kDouble, "expected float32, bfloat16 or float64, found ", x.scalar_type());
-  return call(double{});
-}
-
-template <class F>
-void parallel(int64_t tasks, const F& task) {
-  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) task(i);
-  });
 }
 
 // (... e n) -> (... blocks padded-n w) and back.

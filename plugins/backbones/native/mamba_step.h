@@ -30,7 +30,8 @@ struct MambaStep {
     stream_.resize(few.room(width)), xz_.resize(few.room(2 * inner)), u_.resize(few.room(inner));
     step_.resize(few.room(inner)), y_.resize(few.room(inner)), parts_.resize(slabs * few.room(mixed()));
     few.take(x, width, stream_.data());
-    team(slabs, [&](Member member) {
+    const int64_t weights = inner * (3 * width + mixed() + rank);
+    team(few.batch * int64_t(layers.size()) * weights, [&](Member member) {
       std::vector<float> normed(few.room(width)), xd(few.room(mixed()));
       for (const MambaLayer& layer : layers) {
         few.rms_norm(stream_.data(), layer.norm, width, eps, normed.data());

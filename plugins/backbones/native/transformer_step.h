@@ -90,7 +90,8 @@ struct TransformerStep {
     gate_.resize(few.room(hidden)), up_.resize(few.room(hidden));
     few.take(x, width, stream_.data());
     const int64_t longest = *std::max_element(place, place + few.batch) + 1;
-    team(at::get_num_threads(), [&](Member member) {
+    const int64_t weights = width * (2 * width + 2 * kv + 3 * hidden), attended = 2 * longest * width;
+    team(few.batch * int64_t(layers.size()) * (weights + attended), [&](Member member) {
       std::vector<float> normed(few.room(width)), scores(longest + LANES);
       // `to` = or += the share of weight (o k) from.
       const auto project = [&](const float* weight, const std::vector<float>& from, int64_t inputs,

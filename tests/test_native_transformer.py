@@ -1,0 +1,171 @@
+"""The fused CPU kernels of a transformer against plain PyTorch, finite differences and themselves."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hparams.backbones import TransformerHParams
+from plugins.backbones.native import kernels
+from plugins.backbones.native.transformer_blocks import attention, gated
+from plugins.backbones.positions import positions
+from plugins.backbones.rotary import angles
+from plugins.backbones.transformer import Transformer, build
+
+# A string is evaluated when a test is set up, not when tests are collected: the first may have to compile.
+needs_kernels = pytest.mark.skipif(
+    "not kernels.available()", reason="the fused kernels cannot be compiled, or are switched off"
+)
+# Heads that fill vectors and that do not, shared keys and values, a feed-forward part of odd width.
+MODELS: list[dict[str, object]] = [
+    {"dim": 64},
+    {"dim": 40, "heads": 2},
+    {"dim": 96, "heads": 6, "kv_heads": 2, "hidden": 50},
+]
+
+
+def deviation(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).detach().abs().max() / wanted.detach().abs().max().clamp_min(1e-30))
+
+
+def model(**changes: object) -> Transformer:
+    torch.manual_seed(0)
+    hparams = TransformerHParams(**{"layers": 2, "dropout": 0.0, "hidden": 0, **changes})  # type: ignore[arg-type]
+    return build(hparams)
+
+
+@needs_kernels
+@pytest.mark.parametrize("changes", MODELS, ids=str)
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 6, 19])
+def test_single_tokens_equal_the_plain_path(
+    changes: dict[str, object], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformer = model(**changes).eval()
+    x = torch.randn(batch, 24, transformer.dim)
+    starts = torch.arange(4) == torch.arange(batch)[:, None] % 4  # rows that have read 1, 2, 3, 4 tokens
+
+    def walk() -> Tensor:
+        with torch.inference_mode():
+            hidden, state = transformer(x[:, :4], transformer.init_state(batch, 24), starts)
+            parts = [hidden]
+            for t in range(4, 24):
+                hidden, state = transformer(x[:, t : t + 1], state)
+                parts.append(hidden)
+            assert state is not None
+            return torch.cat([each.reshape(batch, -1) for each in (*parts, *state.values())], 1)
+
+    found = walk()
+    monkeypatch.setenv(kernels.SWITCH, "0")
+    assert deviation(found, walk()) < 1e-5
+
+
+@needs_kernels
+def test_a_full_cache_is_refused_and_left_alone() -> None:
+    transformer = model(dim=64).eval()
+    with torch.inference_mode():
+        state = transformer.init_state(2, 3)
+        for _ in range(3):
+            _, state = transformer(torch.randn(2, 1, 64), state)  # type: ignore[assignment]
+        with pytest.raises(ValueError, match="max_length"):
+            transformer(torch.randn(2, 1, 64), state)
+    assert state["length"].tolist() == [3, 3]
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 40, 0.0), (1, 150, 0.05), (3, 70, 0.4), (2, 3, 0.0)], ids=str)
+@pytest.mark.parametrize("changes", MODELS, ids=str)
+def test_training_step_equals_the_plain_path(
+    changes: dict[str, object], shape: tuple[int, int, float], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, length, share = shape
+    transformer = model(**changes).to(dtype)
+    x, weights = torch.randn(2, batch, length, transformer.dim, dtype=dtype).unbind(0)
+    starts = torch.rand(batch, length) < share if share else None
+
+    def gradients() -> list[Tensor]:
+        given = x.clone().requires_grad_()
+        hidden, _ = transformer(given, None, starts)
+        return [hidden, *torch.autograd.grad((hidden * weights).sum(), [given, *transformer.parameters()])]
+
+    found = gradients()
+    monkeypatch.setenv(kernels.SWITCH, "0")
+    for one, two in zip(found, gradients(), strict=True):
+        assert one.dtype == dtype and deviation(one, two) < (1e-4 if dtype == torch.float32 else 1e-10)
+
+
+@needs_kernels
+def test_gradients_are_true() -> None:
+    generator = torch.Generator().manual_seed(0)
+    starts = torch.rand(2, 70, generator=generator) < 0.05
+    place = positions(2, 70, None, starts, torch.device("cpu"))
+    cos, sin = (each.squeeze(2).contiguous() for each in angles(place, 6, 10.0, torch.float64))
+    q = torch.randn(2, 70, 4, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.randn(2, 70, 2, 6, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    first = torch.arange(70) - place
+    assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, cos, sin, first), (q, k, v), fast_mode=True)
+    assert torch.autograd.gradcheck(gated, (q, q.detach().flip(0).requires_grad_()), fast_mode=True)
+
+
+@needs_kernels
+def test_autocast_stays_near_float32() -> None:
+    transformer = model(dim=64)
+    x, weights = torch.randn(2, 2, 90, 64).unbind(0)
+
+    def gradients(enabled: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            hidden, _ = transformer(x)
+        total = (hidden.float() * weights).sum()
+        return [hidden.float(), *torch.autograd.grad(total, list(transformer.parameters()))]
+
+    for found, wanted in zip(gradients(True), gradients(False), strict=True):
+        assert found.dtype == torch.float32 and deviation(found, wanted) < 0.05
+
+
+@needs_kernels
+def test_same_bits_on_any_number_of_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(3, 100, 2, 32, generator=generator, requires_grad=True) for _ in range(3)]
+    cos, sin = (each.squeeze(2).contiguous() for each in angles(torch.arange(100)[None], 32, 1e4, torch.float32))
+
+    def results() -> list[Tensor]:
+        y = attention(given[0], given[1], given[2], cos, sin, None)
+        return [y, *torch.autograd.grad(y.square().sum(), given)]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = results()
+        torch.set_num_threads(2)
+        assert all(map(torch.equal, one, results()))
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernels
+@pytest.mark.parametrize("place", range(3))
+def test_not_a_number_is_not_hidden(place: int) -> None:
+    given = [torch.randn(1, 20, 1, 16) for _ in range(3)]
+    given[place][0, 3, 0, 0] = float("nan")
+    cos, sin = (each.squeeze(2).contiguous() for each in angles(torch.arange(20)[None], 16, 1e4, torch.float32))
+    y = attention(given[0], given[1], given[2], cos, sin, None)
+    assert y[:, 3].isnan().any()
+
+
+@needs_kernels
+def test_a_step_has_the_same_bits_on_any_number_of_threads() -> None:
+    transformer = model(dim=256).eval()  # wide enough to be shared out
+    x = torch.randn(6, 1, 256)
+
+    def results() -> list[Tensor]:
+        with torch.inference_mode():
+            state = transformer.init_state(6, 3)
+            return [transformer(x, state)[0] for _ in range(3)]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = results()
+        torch.set_num_threads(2)
+        assert all(map(torch.equal, one, results()))
+    finally:
+        torch.set_num_threads(before)
