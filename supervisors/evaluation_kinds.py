@@ -5,19 +5,20 @@ from core.tokenizer import Tokenizer
 KINDS = ("pitch", "onset", "duration", "other", "several")
 # MidiTok's names are TYPE_VALUE; other tokenizers that name tokens so are understood as well.
 TYPES = {
-    "Pitch": "pitch",
-    "PitchDrum": "pitch",
-    "PitchIntervalTime": "pitch",
-    "PitchIntervalChord": "pitch",
-    "NoteOn": "pitch",
-    "DrumOn": "pitch",
-    "Bar": "onset",
-    "Position": "onset",
-    "TimeShift": "onset",
-    "Rest": "onset",
-    "Duration": "duration",
-    "NoteOff": "duration",
-    "DrumOff": "duration",
+    "pitch": "pitch",
+    "pitchdrum": "pitch",
+    "pitchintervaltime": "pitch",
+    "pitchintervalchord": "pitch",
+    "silence": "pitch",  # of a grid of voices: what takes the place of a pitch
+    "noteon": "pitch",
+    "drumon": "pitch",
+    "bar": "onset",
+    "position": "onset",
+    "timeshift": "onset",
+    "rest": "onset",
+    "duration": "duration",
+    "noteoff": "duration",
+    "drumoff": "duration",
 }
 
 
@@ -33,5 +34,5 @@ def token_kinds(tokenizer: Tokenizer) -> list[int]:
 
 def by_name(name: str) -> str:
     """The kind that a token's name tells; the name of a byte pair holds the names of its parts."""
-    kinds = {TYPES.get(part.partition("_")[0], "other") for part in name.split()}
+    kinds = {TYPES.get(part.partition("_")[0].lower(), "other") for part in name.split()}
     return kinds.pop() if len(kinds) == 1 else "several" if kinds else "other"
