@@ -159,6 +159,7 @@ class DeepSpeedEngine:
                 raise
             reason = " ".join(str(error).split())[:300]
             raise HubError(f"DeepSpeed refuses deepspeed.* ({', '.join(hparams.deepspeed)}): {reason}") from error
+        engine_state.insist_readable(self.engine.optimizer)
         self.model = module.get_submodule("model")
         self.ranks = ranks
         self.stage = self.engine.zero_optimization_stage()

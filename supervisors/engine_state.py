@@ -16,6 +16,15 @@ from core.errors import HubError
 _FLAT = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
 
 
+def insist_readable(optimizer: Any) -> None:
+    """HubError for one of DeepSpeed's optimizers whose fp32 weights and moments cannot be read by parameter."""
+    if hasattr(optimizer, "optimizer") and not _flats(optimizer):
+        raise HubError(
+            f"DeepSpeed trains with its {type(optimizer).__name__}, which no checkpoint can hold; set "
+            "deepspeed.zero_optimization.stage to 1 or more, or train.precision in place of deepspeed.bf16"
+        )
+
+
 def read_weights(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
     """The model's whole state by name, in fp32 where an optimizer keeps such masters of the parameters.
 
