@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 
 from core.grammar import State
-from plugins.tokenizers.abc_effects import (
-    BAR,
-    MULTI,
-    VOICE,
-    VOICINGS,
-    Array,
-    Kind,
-)
+from plugins.tokenizers.abc_effects import BAR, MULTI, VOICE, VOICINGS, Array, Kind
 from plugins.tokenizers.abc_rules import Rules
 from plugins.tokenizers.abc_state import CHORD_TIES, HELD, Fields, fields_of, packed
 from plugins.tokenizers.abc_vocabulary import VOICES

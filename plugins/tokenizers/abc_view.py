@@ -8,14 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.grammar import State
-from plugins.tokenizers.abc_effects import (
-    CHORD,
-    FOREVER,
-    MULTI,
-    SINGLE,
-    VOICE,
-    Array,
-)
+from plugins.tokenizers.abc_effects import CHORD, FOREVER, MULTI, SINGLE, VOICE, Array
 from plugins.tokenizers.abc_rules import FILL, MOST_NEED, NEED, Rules
 from plugins.tokenizers.abc_state import Fields
 from plugins.tokenizers.abc_vocabulary import VOICES
@@ -33,6 +26,7 @@ class View(NamedTuple):
 
 
 def view_of(rules: Rules, state: State, fields: Fields, on: Fields, multi: bool) -> View:
+    """The view of each row; `multi` says whether any row has several voices."""
     effects = rules.effects
     voices = state["voices"].numpy()
     flat = np.arange(0, len(voices) * 3 * VOICES, 3 * VOICES) + fields.voice

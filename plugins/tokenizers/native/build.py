@@ -26,7 +26,7 @@ from datatools.storage import cache_folder
 
 SWITCH = "SWAPTUNES_NATIVE"  # 0: never
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-g0")
-_TYPES = {"int64": "int64_t", "int32": "int32_t", "int8": "int8_t", "bool": "bool"}
+_TYPES = {"int64": "int64_t", "int32": "int32_t", "bool": "bool"}
 
 
 class Tables:

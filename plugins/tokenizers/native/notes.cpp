@@ -1,4 +1,4 @@
-// The grammar of REMI and TSD, one row after the other; note_allowed.py and note_advance.py say the same of all rows.
+// The grammar of REMI and TSD, one row after the other; note_grammar.py says the same of all rows.
 // Shapes: b batch, v vocabulary, m meters, k notes of one token at most, f fields.
 
 static int64_t floored(int64_t a, int64_t b) {
