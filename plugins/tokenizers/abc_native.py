@@ -59,4 +59,5 @@ def native_tables(rules: Rules) -> Tables:
             "MOST_GRACES": MOST_GRACES,
             "LENGTHS": effects.plain + 1,
         },
+        tensors=(5, 9),
     )

@@ -73,4 +73,5 @@ def native_tables(tables: Tables, needs: Sequence[int], fields: Sequence[str], l
             "HEAD": HEAD,
             "AS_FOUND": AS_FOUND,
         },
+        tensors=(3, 5),
     )

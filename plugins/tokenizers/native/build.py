@@ -32,10 +32,16 @@ _TYPES = {"int64": "int64_t", "int32": "int32_t", "bool": "bool"}
 class Tables:
     """Arrays and numbers by name, as one C++ struct `Tables` in memory, and `source`.cpp compiled for them.
 
-    `constants` become C++ constants of the same names.
+    `constants` become C++ constants of the same names. `tensors` says how many `allowed` and `advance` take.
     """
 
-    def __init__(self, source: str, tables: Mapping[str, NDArray[Any] | int], constants: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        source: str,
+        tables: Mapping[str, NDArray[Any] | int],
+        constants: Mapping[str, int],
+        tensors: tuple[int, int],
+    ) -> None:
         self._kept = {n: np.ascontiguousarray(t) if isinstance(t, np.ndarray) else t for n, t in tables.items()}
         lines = ["#include <cstdint>", "#include <cstring>", "#include <algorithm>", "struct Tables {"]
         for name, table in self._kept.items():
@@ -45,17 +51,17 @@ class Tables:
         lines += [f"constexpr int64_t {name} = {value};" for name, value in constants.items()]
         values = [t.ctypes.data if isinstance(t, np.ndarray) else int(t) for t in self._kept.values()]
         self._struct = np.array(values, dtype=np.int64)
-        self._address = ctypes.c_void_p(self._struct.ctypes.data)
+        self._address = self._struct.ctypes.data
         library = _library("\n".join(lines), source)
         self._functions = {name: getattr(library, name) for name in ("allowed", "advance")}
-        for function in self._functions.values():
+        for function, count in zip(self._functions.values(), tensors, strict=True):
             function.restype = ctypes.c_int64
+            function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * count]
 
     def call(self, function: str, batch: int, *tensors: Tensor) -> None:
         """Calls `allowed` or `advance` on contiguous tensors; ValueError for an id outside the vocabulary."""
-        assert all(tensor.is_cpu and tensor.is_contiguous() for tensor in tensors), "a grammar works on the CPU"
-        addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-        bad = self._functions[function](self._address, ctypes.c_int64(batch), *addresses)
+        assert tensors[0].is_cpu, "a grammar works on the CPU"
+        bad = self._functions[function](self._address, batch, *[tensor.data_ptr() for tensor in tensors])
         if bad >= 0:
             raise ValueError(f"row {bad} goes on with an id that the vocabulary does not have")
 
