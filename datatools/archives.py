@@ -20,6 +20,7 @@ from core.errors import HubError
 
 MOST_FILES = 200_000
 MOST_BYTES = 4 * 2**30  # of all files together, unpacked
+MOST_OF_A_PATH = 2000  # bytes; systems take 4,096 for a path with all that stands before it
 MOST_AT_ONCE = 2**24  # bytes that the tar format may ask for in one piece, as it does for long names
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CHUNK = 2**20
@@ -55,9 +56,9 @@ def unpack(archive: Path, folder: Path) -> Path:
             if files > MOST_FILES:
                 raise Refused(f"{archive} holds more than {MOST_FILES:,} files; expected an archive of music")
             if reader is None:
-                target.mkdir(parents=True, exist_ok=True)
+                _make(target, archive, name)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make(target.parent, archive, name)
             if target.exists():
                 raise Refused(f"{archive} holds {name!r} twice; expected each name once")
             with target.open("xb") as file:
@@ -80,9 +81,18 @@ def _safe(name: str, archive: Path) -> PurePosixPath:
     parts = path.parts
     if path.is_absolute() or ".." in parts or "\\" in name or (parts and parts[0][1:2] == ":"):
         raise Refused(f"{archive} holds {name!r}, which leads out of its folder; it is not unpacked")
-    if not all(part.isprintable() and len(os.fsencode(part)) < 200 for part in parts) or len(parts) > 40:
+    fair = all(part.isprintable() and len(os.fsencode(part)) < 200 for part in parts) and len(parts) <= 40
+    if not fair or not name or len(os.fsencode(path)) > MOST_OF_A_PATH:
         raise Refused(f"{archive} holds {name[:200]!r}, a name that no file should bear; it is not unpacked")
     return path
+
+
+def _make(folder: Path, archive: Path, name: str) -> None:
+    """Makes a folder that an entry needs; Refused where the archive has put a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(f"{archive} holds {name!r}, and a file where it needs a folder; it is not unpacked") from error
 
 
 def _read(reader: IO[bytes], archive: Path, name: str) -> bytes:
@@ -115,7 +125,7 @@ def _zip(archive: Path) -> Iterator[Entry]:
             kind = info.external_attr >> 28  # file type of a Unix mode; 0 where the writer gave none
             if kind not in (0, 0o04, 0o10):
                 raise Refused(f"{archive} holds {info.filename!r}, a link or device; it is not unpacked")
-            if info.is_dir():
+            if info.filename.endswith("/"):  # `is_dir` of Python 3.11 fails over an entry without a name
                 yield info.filename, None
                 continue
             with opened.open(info) as reader:

@@ -47,18 +47,26 @@ def search(root: Path, extensions: Collection[str]) -> Found:
             path, wanted = Path(entry.path), os.path.splitext(entry.name)[1].lower() in extensions
             if entry.name.startswith("."):
                 found.hidden += wanted
-            elif entry.is_dir():
+            elif _is(entry, "dir"):
                 (links if entry.is_symlink() else waiting).append(path)
                 if wanted:
                     found.skipped.append((path.relative_to(root).as_posix(), "a folder; what is in it is read"))
-            elif wanted and not entry.is_file():
-                why = "a link to nothing" if entry.is_symlink() else "no regular file"
+            elif wanted and not _is(entry, "file"):
+                why = "no regular file" if os.path.exists(path) else "a link to nothing"
                 found.skipped.append((path.relative_to(root).as_posix(), why))
             elif wanted:
                 found.files.append(path)
     found.files.sort(key=lambda path: path.relative_to(root).as_posix())
     found.skipped.sort()
     return found
+
+
+def _is(entry: "os.DirEntry[str]", kind: str) -> bool:
+    """Whether an entry is a folder (dir) or a plain file; a link that leads to itself, or behind a lock, is neither."""
+    try:
+        return entry.is_dir() if kind == "dir" else entry.is_file()
+    except OSError:
+        return False
 
 
 def fingerprint(found: Found, memory: Path) -> str:

@@ -64,7 +64,7 @@ def test_a_path_that_leads_out_is_refused(suffix: str, name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
-@pytest.mark.parametrize("name", ["a" * 300 + ".mid", "bell\x07.mid", "a/" * 60 + "b.mid"])
+@pytest.mark.parametrize("name", ["a" * 300 + ".mid", "bell\x07.mid", "a/" * 60 + "b.mid", ("a" * 190 + "/") * 30])
 def test_a_name_that_no_file_should_bear_is_refused(suffix: str, name: str, tmp_path: Path) -> None:
     refused(packed(tmp_path / f"set{suffix}", {name: b"y"}), "no file should bear")
 
@@ -82,6 +82,27 @@ def test_a_name_given_twice_is_refused(suffix: str, tmp_path: Path) -> None:
             made_tar.addfile(tarfile.TarInfo("a.mid"))
             made_tar.addfile(tarfile.TarInfo("a.mid"))
     refused(archive, "'a.mid' twice")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+@pytest.mark.parametrize("second", ["a/b.mid", "a/b/c.mid", "a/"])
+def test_a_folder_in_the_place_of_a_file_is_refused(suffix: str, second: str, tmp_path: Path) -> None:
+    archive = tmp_path / f"set{suffix}"
+    if suffix == ".zip":
+        packed(archive, {"a": b"x", second: b""})
+    else:
+        with tarfile.open(archive, "w") as made:
+            for name in ("a", second):
+                info = tarfile.TarInfo(name)
+                info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                made.addfile(info)
+    refused(archive, "a file where it needs a folder")
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "set.zip", {"a": b"x"})
+    archive.write_bytes(archive.read_bytes().replace(b"a", b"\0"))  # a name ends at its first zero byte
+    refused(archive, "holds '', a name that no file should bear")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])

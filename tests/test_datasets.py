@@ -74,6 +74,16 @@ def test_folder_names_what_is_no_file(music: Path) -> None:
     assert dataset.found.hidden == 2
 
 
+def test_folder_names_links_to_themselves_and_devices(tmp_path: Path) -> None:
+    write(tmp_path, range(1))
+    (tmp_path / "loop.mid").symlink_to("loop.mid")
+    (tmp_path / "ring").symlink_to("ring")
+    (tmp_path / "zero.mid").symlink_to("/dev/zero")
+    dataset = built(str(tmp_path))
+    assert dataset.skipped() == [("loop.mid", "a link to nothing"), ("zero.mid", "no regular file")]
+    assert len(list(dataset.items())) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
