@@ -98,7 +98,7 @@ def _fetch(remote: Remote, part: Path, target: Path) -> bool:
                     raise HubError(f"{what}; {_remedy(target)}") from broken
                 time.sleep(PAUSE * 2 ** max(0, failures - 1))
             except urllib.error.HTTPError as error:
-                raise HubError(f"{remote.address} answers {error.code} {error.reason}; {_remedy(target)}") from error
+                raise HubError(f"{remote.address} answers {error.code} {_why(error)}; {_remedy(target)}") from error
     return resumed
 
 
@@ -120,10 +120,12 @@ def _transfer(remote: Remote, file: Any, bar: Any) -> None:
             file.truncate(file.seek(0))
             raise _Broken("the server has no bytes from there on") from error
         if error.code in PASSING:
-            raise _Broken(f"it answers {error.code} {error.reason}") from error
+            raise _Broken(f"it answers {error.code} {_why(error)}") from error
         raise
     except (OSError, http.client.HTTPException) as error:
         raise _Broken(_why(error), isinstance(getattr(error, "reason", None), socket.gaierror)) from error
+    except ValueError as error:  # an address that is none, which the server sent us to
+        raise _Broken(_why(error), hopeless=True) from error
     with answer:
         if start and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
             file.truncate(file.seek(0))  # the server sends all of it, whatever was asked for
@@ -142,5 +144,6 @@ def _transfer(remote: Remote, file: Any, bar: Any) -> None:
 
 
 def _why(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return " ".join(str(reason).split()) or type(error).__name__
+    # A server's own words may hold line ends and control sequences.
+    reason = str(getattr(error, "reason", None) or error)
+    return " ".join("".join(c if c.isprintable() else " " for c in reason).split()) or type(error).__name__

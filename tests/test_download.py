@@ -80,6 +80,24 @@ def endless(handler: Handler, start: int) -> None:
     handler.answer(DATA + bytes(500_000), 0, ranged=False)
 
 
+def rude(handler: Handler, start: int) -> None:
+    """Puts line ends and a control sequence into its answer."""
+    handler.wfile.write(b"HTTP/1.0 404 \x1b[2Jno\x0bsuch\r\n\r\n")
+
+
+def lost(handler: Handler, start: int) -> None:
+    """Sends people to an address that is none."""
+    handler.send_response(302)
+    handler.send_header("Location", "http://[::1")
+    handler.end_headers()
+
+
+def circular(handler: Handler, start: int) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.end_headers()
+
+
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Remote]]:
     """Starts a server on the loopback with these behaviors, and gives the file that it is to have."""
@@ -168,6 +186,13 @@ def test_a_server_that_never_answers_is_given_up(serve: Serve, tmp_path: Path, b
         download.download(remote, tmp_path)
     assert "\n" not in str(error.value)
     assert len(Handler.asked) == download.TRIES
+
+
+@pytest.mark.parametrize(("behavior", "words"), [(rude, "answers 404"), (lost, "IPv6"), (circular, "answers 302")])
+def test_a_rude_answer_is_one_printable_line(behavior: Behavior, words: str, serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=words) as caught:
+        download.download(serve(behavior), tmp_path)
+    assert str(caught.value).isprintable()
 
 
 def test_without_a_network_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
