@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from core.backbone import State, select
 from core.grammar import Grammar
 from core.model import LanguageModel
-from core.sampling import Sampling, draw
+from core.sampling import Sampling, draw, uniform
+
+AHEAD = 64  # steps whose random numbers are made at once
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ class _Run:
 
     def step(self, step: int, stop: Callable[[int, list[int]], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
-        drawn = draw(self.logits, self.sampling, self.rows, step, self._allowed(step), self.seen)  # (b,)
+        if step % AHEAD == 0:  # a hash of many small operations costs the same for many steps as for one
+            steps = torch.arange(step, step + AHEAD, device=self.device)[:, None]
+            self.numbers_ahead = uniform(self.sampling.seed, self.rows, steps)  # (n b)
+        numbers = self.numbers_ahead[step % AHEAD]
+        drawn = draw(self.logits, self.sampling, self.rows, step, self._allowed(step), self.seen, numbers)  # (b,)
         read = drawn.cpu()  # once a step
         going: list[int] = []
         for i, (piece, id) in enumerate(zip(self.alive, read.tolist(), strict=True)):
@@ -120,6 +126,7 @@ class _Run:
             kept = torch.tensor(going, device=self.device)
             self.state, drawn, read = select(self.state, kept), drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], self.seen[kept]
+            self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
         self.seen.scatter_(1, drawn[:, None], True)
         logits, state = self.model(drawn[:, None], self.state)

@@ -101,20 +101,24 @@ def draw(
     step: int,
     allowed: Tensor | None = None,
     seen: Tensor | None = None,
+    numbers: Tensor | None = None,
 ) -> Tensor:
     """Draws one id a row (b,) from logits (b v); row i's number depends on (seed, rows[i], step) and nothing else.
 
-    So a row draws the same alone as in a batch, and whatever order the rows stand in. Errors as in `filtered`.
+    So a row draws the same alone as in a batch, and whatever order the rows stand in. `numbers` (b,) is what `uniform`
+    gives for these, where the caller has it already. Errors as in `filtered`.
     """
     cumulative = filtered(logits, sampling, allowed, seen).exp().cumsum(-1)  # (b v)
     total = cumulative[:, -1]
-    point = uniform(sampling.seed, rows.to(logits.device), step) * total
+    point = (uniform(sampling.seed, rows.to(logits.device), step) if numbers is None else numbers) * total
     point = torch.minimum(point, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
 
 
-def uniform(seed: int, rows: Tensor, step: int) -> Tensor:
+def uniform(seed: int, rows: Tensor, step: int | Tensor) -> Tensor:
     """Numbers (b,) in [0, 1), float64, 53 bits: a hash of (seed, row, step), the same on every device.
+
+    Several steps (n 1) at once give (n b).
 
     Counter-based, in the manner of splitmix64 (Steele, Lea, Flood, OOPSLA 2014), whose output function mixes in one
     key after the other.

@@ -143,6 +143,8 @@ def splitmix(seed: int, row: int, step: int) -> float:
 @given(st.integers(-(2**63), 2**64), st.integers(0, 2**40), st.integers(0, 2**31))
 def test_uniform_equals_python_arithmetic(seed: int, row: int, step: int) -> None:
     assert uniform(seed, torch.tensor([row]), step).item() == splitmix(seed, row, step)
+    several = uniform(seed, torch.tensor([row, row + 1]), torch.tensor([[step], [step + 1]]))  # (n b)
+    assert several.tolist() == [[splitmix(seed, row + j, step + i) for j in range(2)] for i in range(2)]
 
 
 def test_the_hash_is_splitmix64() -> None:
