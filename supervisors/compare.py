@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -48,7 +49,7 @@ def compare(options: argparse.Namespace) -> int:
             "compare starts its runs itself; train them under your launcher first, and compare their folders"
         )
 
-    runs = _grouped(standing, manager)
+    runs = _grouped(standing, manager, presets)
     planned = {preset: load(preset, words, preset=manager.preset, section=section_of(manager)) for preset in presets}
     if planned:
         equalize(list(planned.values()), settings, manager, folder)
@@ -126,23 +127,34 @@ def train(hparams: HParams, folder: Path) -> None:
 def concluded(place: Path) -> int:
     """The step at which a run was evaluated, piece by piece; -1 if it was not."""
     try:
-        steps = json.loads((place / "evaluation.json").read_text(encoding="utf-8"))["steps"]
+        steps = int(json.loads((place / "evaluation.json").read_text(encoding="utf-8"))["steps"])
     except (OSError, ValueError, KeyError, TypeError):
         return -1
-    return int(steps) if (place / "evaluation" / "pieces.jsonl").exists() else -1
+    return steps if (place / "evaluation" / "pieces.jsonl").exists() else -1
 
 
-def _grouped(folders: Iterable[Path], manager: Manager) -> dict[str, list[Path]]:
-    """Runs that differ in their seed alone, under the first one's name."""
-    names: dict[str, str] = {}
-    runs: dict[str, list[Path]] = {}
+def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """Runs that differ in their seed alone, under the first one's name, or its path where that name is `taken`.
+
+    HubError for a seed given twice: the same run again would pass for two that agree.
+    """
+    models: dict[str, dict[int, Path]] = {}
     for place in folders:
         if concluded(place) < 0:
-            raise HubError(f"{place} has not been evaluated; finish it, or: evaluate --run {place}")
+            raise HubError(f"{place} has not been evaluated; finish it, or: evaluate --run {shlex.quote(str(place))}")
         tree = plain(from_file(place / "hparams.yaml", section_of(manager)))
         key = json.dumps({name: value for name, value in tree.items() if name not in BESIDE}, sort_keys=True)
-        name = names.setdefault(key, place.name)
-        runs.setdefault(name, []).append(place)
+        seeds = models.setdefault(key, {})
+        if tree["seed"] in seeds:
+            raise HubError(
+                f"{seeds[tree['seed']]} and {place} are one model in one seed ({tree['seed']}), "
+                "which tells nothing twice; give one of them"
+            )
+        seeds[tree["seed"]] = place
+    runs: dict[str, list[Path]] = {}
+    for seeds in models.values():
+        first = next(iter(seeds.values()))
+        runs[str(first) if first.name in {*runs, *taken} else first.name] = list(seeds.values())
     return runs
 
 

@@ -75,8 +75,12 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
             raise ValueError(f"{first.name} and {second.name} were not measured on the same pieces")
         level = 1 - (1 - LEVEL) / len(pairs)
         paired = _of_pieces(first.nats.mean(0) - second.nats.mean(0), first.notes)
-        estimate = _estimate(first.value - second.value, [paired, _of_seeds(first), _of_seeds(second)], level)
-        several = min(len(first.nats), len(second.nats)) > 1
+        # A spread seen in two seeds is a guess that many seeds of the other row do not mend, and where it comes out
+        # small by chance Welch's degrees of freedom believe it: both count as the row with fewer seeds does.
+        fewest = min(len(first.nats), len(second.nats))
+        seeds = [(_of_seeds(row)[0], max(fewest - 1, 1)) for row in (first, second)]
+        estimate = _estimate(first.value - second.value, [paired, *seeds], level)
+        several = fewest > 1
         better = ""
         if several and (estimate.low > 0 or estimate.high < 0):
             better = second.name if estimate.low > 0 else first.name

@@ -63,6 +63,23 @@ def test_runs_that_stand_are_grouped_by_seed_and_ranked(
     assert (tmp_path / "runs/trial/compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_seed_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
+    copied = str(Path(one).rename(tmp_path / "copied"))
+    one = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
+    assert _exit([one, copied]) == 2
+    assert "are one model in one seed (0)" in capsys.readouterr().err
+
+
+def test_folders_of_one_name_stay_two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    first = _run(tmp_path / "a", "mamba_remi", 0, np.full(30, 100.0))
+    second = _run(tmp_path / "b", "mamba_remi", 0, np.full(30, 900.0), "train.lr=0.1")
+    assert _exit([first, second]) == 0
+    [group] = json.loads((tmp_path / "runs/compare/compare.json").read_text())
+    assert [model["name"] for model in group["models"]] == ["mamba_remi-0", second]
+
+
 def test_one_seed_and_other_pieces_are_not_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
     first = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))

@@ -56,6 +56,19 @@ def test_equal_models_are_ranked_no_more_often_than_the_level_allows() -> None:
     assert ranked / 300 <= 0.08
 
 
+def test_many_seeds_of_one_row_do_not_stand_in_for_the_other_s() -> None:
+    rng = np.random.default_rng(4)
+    notes = np.full(40, 50.0)
+    ranked = 0
+    for _ in range(300):
+        rows = [
+            Row(name, 50 * (2 + rng.normal(0, 0.05, (seeds, 1)) + rng.normal(0, 0.02, (seeds, 40))), notes)
+            for name, seeds in (("few", 2), ("many", 10))
+        ]
+        ranked += bool(differences(rows)[0].better)
+    assert ranked / 300 <= 0.05
+
+
 def test_a_clear_difference_is_ranked_and_pairing_finds_it() -> None:
     rng = np.random.default_rng(2)
     first = _drawn(rng)
