@@ -65,7 +65,11 @@ def chosen() -> Iterator[Executor | None]:
     if not name:
         yield None
         return
-    made = _named(name)()
+    make = _named(name)
+    try:
+        made = make()
+    except Exception as error:  # a scheduler that does not answer, a class that wants arguments
+        raise HubError(f"{VARIABLE}={name} cannot be made ({reason(error)})") from error
     executor = made.get_executor() if callable(getattr(made, "get_executor", None)) else made
     if not callable(getattr(executor, "submit", None)):
         raise HubError(f"{VARIABLE}={name} makes a {type(made).__name__}; expected a concurrent.futures.Executor")
@@ -114,12 +118,11 @@ def spread(
     chunks = iter([tasks[start : start + size] for start in range(0, len(tasks), size)])
     waiting: deque[tuple[Sequence[Task], Future[Any]]] = deque()
     settings: tuple[Any, ...] = (seconds, megabytes, warm, machines.versions, machines.paths)
-    submit: Callable[..., Future[Any]] = machines.executor.submit
     bar = progress_bar(progress, len(tasks))
     try:
         while True:
             for chunk in islice(chunks, AHEAD - len(waiting)):
-                waiting.append((chunk, submit(run_chunk, function, chunk, *settings)))
+                waiting.append((chunk, _submitted(machines.executor, function, chunk, *settings)))
             if not waiting:
                 return
             chunk, future = waiting.popleft()
@@ -194,14 +197,32 @@ def _close_idle() -> None:
         seat.close()
 
 
-def _result(chunk: Sequence[Any], future: Future[list[Any]]) -> list[Any]:
+def _submitted(executor: Executor, function: Callable[[Any], Any], chunk: Sequence[Any], *settings: Any) -> Future[Any]:
     try:
-        return future.result()
+        future: Any = executor.submit(run_chunk, function, chunk, *settings)
+    except Exception as error:
+        raise _lost(chunk, reason(error)) from error
+    if not callable(getattr(future, "result", None)):
+        raise _lost(chunk, f"submit gives a {type(future).__name__}; expected a future")
+    return cast("Future[Any]", future)
+
+
+def _result(chunk: Sequence[Any], future: Future[Any]) -> list[Any]:
+    try:
+        found = future.result()
     except HubError:
         raise
-    except Exception as error:
-        first, last = (getattr(task, "path", task) for task in (chunk[0], chunk[-1]))
-        raise HubError(
-            f"the executor lost the {len(chunk)} pieces from {first} to {last} ({reason(error)}); all before them are"
-            " kept, and the same command goes on from there"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise _lost(chunk, reason(error)) from error
+    if not isinstance(found, list) or len(found) != len(chunk):
+        what = f"{len(found)} results" if isinstance(found, list) else f"a {type(found).__name__}"
+        raise _lost(chunk, f"it gives {what}; expected {len(chunk)}")
+    return found
+
+
+def _lost(chunk: Sequence[Any], why: str) -> HubError:
+    first, last = (getattr(task, "path", task) for task in (chunk[0], chunk[-1]))
+    return HubError(
+        f"the executor lost the {len(chunk)} pieces from {first} to {last} ({why}); all before them are"
+        " kept, and the same command goes on from there"
+    )

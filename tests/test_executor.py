@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
@@ -111,6 +111,36 @@ def test_pieces_that_an_executor_loses_are_named(monkeypatch: pytest.MonkeyPatch
         HubError, match=r"lost the 2 pieces from orphan to c \(BrokenProcessPool: .* goes on from there"
     ):
         next(results)
+
+
+def refuse() -> None:
+    raise RuntimeError("cannot schedule\nnew futures")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refuse, "RuntimeError: cannot schedule new futures"),
+        (lambda: 3, "submit gives a int; expected a future"),
+        (lambda: settled(None), "gives a NoneType; expected 3"),
+        (lambda: settled(["a"]), "gives 1 results; expected 3"),
+        (lambda: settled(["a"] * 4), "gives 4 results; expected 3"),
+    ],
+)
+def test_an_executor_that_does_other_things_ends_in_one_line(answer: Callable[[], Any], words: str) -> None:
+    class Odd(ThreadPoolExecutor):
+        def submit(self, *values: Any, **settings: Any) -> Any:
+            return answer()
+
+    with pytest.raises(HubError, match=f"lost the 3 pieces from a to c .*{words}") as caught:
+        list(spread(act, ["a", "b", "c"], machines=Machines(Odd(1)), **LIMITS))
+    assert "\n" not in str(caught.value)
+
+
+def settled(result: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
 
 
 def test_machines_that_lack_something_say_what(threads: Executor, tmp_path: Path) -> None:
