@@ -1,6 +1,7 @@
 """The folder that people share: weights, hyper-parameters and tokenizer, complete in itself and free of pickles."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def read(folder: Path, manager: Manager) -> Artefact:
     if not path.exists():
         started = (folder / "hparams.yaml").exists()
         raise HubError(
-            f"{folder} has no trained model yet; train it first: --run {folder}"
+            f"{folder} has no trained model yet; train it first: --run {shlex.quote(str(folder))}"
             if started
             else f"{folder} is neither a run nor an artefact: it has no model/config.json and no config.json"
         )

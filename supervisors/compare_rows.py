@@ -5,6 +5,7 @@ meters, keys, spelling), and each costs nats that no better model could save.
 """
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,17 @@ def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, A
         lines = [
             json.loads(line) for line in (folder / "evaluation/pieces.jsonl").read_text(encoding="utf-8").splitlines()
         ]
-    except (OSError, ValueError) as error:
-        raise HubError(f"{folder} has no readable evaluation ({error}); evaluate --run {folder}") from error
-    test = sorted(
-        ((line["source"], line["index"], line["notes"]), line["nats"]) for line in lines if line["split"] == "test"
-    )
+        missing = sorted({"test", "parameters", "tokens_seen", "minutes"} - result.keys())
+        if missing:
+            raise ValueError(f"evaluation.json tells no {', '.join(missing)}")
+        test = sorted(
+            ((line["source"], line["index"], line["notes"]), line["nats"]) for line in lines if line["split"] == "test"
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HubError(
+            f"{folder} has no readable evaluation ({type(error).__name__}: {error}); "
+            f"evaluate --run {shlex.quote(str(folder))}"
+        ) from error
     return tuple(key for key, _ in test), result, [nats for _, nats in test]
 
 

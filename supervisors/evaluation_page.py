@@ -42,7 +42,7 @@ def _in_short(result: dict[str, Any]) -> str:
     overlap = result["metrics"].get("overlap_area", {}).get("rows", {})
     if all(overlap.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
         mine, real, low = (spread(overlap[row]) for row in ("generated", "real", "ngram"))
-        lines.append(f"Overlap area {mine}, between the n-gram's {low} and real music's {real}.")
+        lines.append(f"Overlap area {mine}; the n-gram's is {low}, real music's {real}.")
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
     if apart:
         lines.append(f"Unlike real music, by intervals that do not meet, in: {', '.join(apart)}.")

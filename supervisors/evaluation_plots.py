@@ -88,7 +88,7 @@ def loss(path: Path, result: dict[str, Any]) -> None:
             left.text(place, value, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
     left.set_xticks(np.arange(len(kinds)), kinds)
     left.set_ylabel("nats per note")
-    left.set_title("What the loss is made of", loc="left", fontsize=11)
+    left.set_title(f"What the loss is made of (n = {test['pieces']:,} test pieces)", loc="left", fontsize=11)
     left.legend(frameon=False, fontsize=8)
     for split, color in (("valid", GRAY), ("test", BLUE)):
         depths = [depth for depth in result[split]["depths"] if depth[2] >= 20]
@@ -96,9 +96,10 @@ def loss(path: Path, result: dict[str, Any]) -> None:
     right.set_xscale("log", base=2)
     right.set_xlabel("place of the token in its piece; long pieces alone reach the right end")
     right.set_ylabel("nats per token")
+    right.margins(y=0.12)
     right.set_ylim(bottom=0)
     right.set_title("Where in a piece it arises", loc="left", fontsize=11)
-    right.legend(frameon=False, fontsize=8)
+    right.legend(frameon=False, fontsize=8, loc="lower left")
     _save(figure, path)
 
 
@@ -106,6 +107,7 @@ def measures(path: Path, free: Setting) -> None:
     """How eight measures of single pieces are distributed: real, model, n-gram."""
     figure, axes = _figure(2, 4, 13, 5.2)
     sets = {"real": free.reference, "generated": free.rows["generated"], "ngram": free.rows["ngram"]}
+    usual: list[int] = []  # of the first panel, which the legend tells
     for place, (axis, (name, measure)) in enumerate(zip(axes.flat, MEASURES.items(), strict=True)):
         found = {row: np.array([v for v in map(measure, pieces) if v is not None]) for row, pieces in sets.items()}
         everything = np.concatenate([np.zeros(0), *found.values()])
@@ -122,8 +124,12 @@ def measures(path: Path, free: Setting) -> None:
             axis.plot(points, heights, color=ROWS[row], lw=1.8, label=label)
             if row == "real":
                 axis.fill_between(points, heights, color=GRAY, alpha=0.25, lw=0)
-            axis.plot([values.mean()] * 2, [0, heights.max() * 0.07], color=ROWS[row], lw=3)
-        axis.set_title(name, loc="left", fontsize=10)
+            # Of the panel's height: where all values are one, there is no density to see, and the mean says all.
+            axis.plot([values.mean()] * 2, [0, 0.07], color=ROWS[row], lw=3, transform=axis.get_xaxis_transform())
+        counts = [len(values) for values in found.values()]
+        usual = usual or counts
+        told = "" if counts == usual else f"; n = {', '.join(map(str, counts))}"
+        axis.set_title(name + told, loc="left", fontsize=10)
         axis.set_yticks([])
         axis.set_ylim(bottom=0)
         axis.spines["left"].set_visible(False)
@@ -150,6 +156,8 @@ def distances(path: Path, metrics: dict[str, Any]) -> None:
             low, high = (one.get(end) if one.get(end) is not None else one["value"] for end in ("low", "high"))
             axis.plot([low, high], [place, place], color=ROWS[row], lw=2.5, solid_capstyle="butt", alpha=0.55)
             axis.plot(one["value"], place, "o", color=ROWS[row], ms=6)
+            count = {"ha": "right", "va": "bottom", "fontsize": 6.5, "color": GRAY}
+            axis.text(1, place + 0.12, f"n = {one.get('n')}", transform=axis.get_yaxis_transform(), **count)
         axis.set_yticks(range(len(rows)), [NAMES[row] for row in reversed(rows)] if not number % columns else [])
         axis.set_ylim(-0.6, len(rows) - 0.4)
         better = "right" if metric["higher_is_better"] else "left"

@@ -1,5 +1,6 @@
 """The lines that a finished run prints: where it lies, how good it is, what it wrote."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
     lines += [f"samples      {path}" for path in samples]
     if "metrics" not in result:
         lines.append(
-            f"to do        music against real music, copies, leaks: python -m supervisors.run evaluate --run {folder}"
+            "to do        music against real music, copies, leaks: "
+            f"python -m supervisors.run evaluate --run {shlex.quote(str(folder))}"
         )
     return "\n".join(lines)
 

@@ -71,6 +71,19 @@ def test_a_seed_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     assert "are one model in one seed (0)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("evaluation.json", '{"steps": 5}'), ("evaluation/pieces.jsonl", '{"split": "test"}\n')]
+)
+def test_an_evaluation_with_holes_is_one_line(
+    tmp_path: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
+    (tmp_path / "mamba_remi-0" / name).write_text(text)
+    assert _exit([whole, _run(tmp_path, "lstm_remi", 0, np.full(30, 100.0))]) == 2
+    error = capsys.readouterr().err
+    assert "mamba_remi-0 has no readable evaluation" in error and error.count("\n") == 1
+
+
 def test_folders_of_one_name_stay_two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
     first = _run(tmp_path / "a", "mamba_remi", 0, np.full(30, 100.0))
