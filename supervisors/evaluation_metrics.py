@@ -4,9 +4,11 @@ import inspect
 import math
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from core.registry import Entry
@@ -14,6 +16,7 @@ from plugins.manager import Manager
 from plugins.metrics.intervals import by_halves
 from supervisors.evaluation_sets import Score, Setting
 
+OWN = "swaptunes"  # the distribution of what ships
 OWN_REPORT = ("originality",)  # has a baseline, a section and a file of its own
 PATIENCE = 10.0  # seconds for the interval of a metric that gives a bare number
 FEWEST_DRAWS = 20
@@ -29,7 +32,9 @@ def measure(manager: Manager, setting: Setting, training: Sequence[Score], what:
     found: dict[str, Figure] = {}
     entries = [entry for entry in manager.metrics.values() if entry.name not in OWN_REPORT]
     for entry in tqdm(entries, desc=what, unit="metric", dynamic_ncols=True):
-        rows = {name: _figure(entry, pieces, setting, training) for name, pieces in setting.rows.items()}
+        # What a foreign function does to its music must not reach the measures after it, nor the search for copies.
+        given, known = (setting, training) if entry.distribution == OWN else deepcopy((setting, list(training)))
+        rows = {name: _figure(entry, pieces, given, known) for name, pieces in given.rows.items()}
         found[entry.name] = {
             "unit": entry.extra["unit"],
             "higher_is_better": entry.extra["higher_is_better"],
@@ -44,18 +49,19 @@ def _first_sentence(text: str) -> str:
 
 
 def _figure(entry: Entry, pieces: Sequence[Any], setting: Setting, training: Sequence[Score]) -> Figure:
+    usual = {"value": None, "low": None, "high": None, "n": len(pieces), "failures": 0}
     began = time.perf_counter()
     try:
         given = _call(entry, pieces, setting.reference, setting.prompts, training)
         seconds = time.perf_counter() - began
         if isinstance(given, dict):
-            figure = {key: value for key, value in given.items() if _plain(value)}
-            return _insist_number(figure)
-        figure = _insist_number({"value": float(given), "low": None, "high": None, "n": len(pieces), "failures": 0})
+            told = {key: value.item() if isinstance(value, np.generic) else value for key, value in given.items()}
+            return _insist_numbers(usual | {key: value for key, value in told.items() if _plain(value)})
+        figure = _insist_numbers(usual | {"value": float(given)})
         if seconds * FEWEST_DRAWS < PATIENCE:
             figure |= _interval(entry, pieces, setting, training, figure["value"])
         return figure
-    except Exception as error:  # whatever a plugin raises is that plugin's failure
+    except (Exception, SystemExit) as error:  # whatever a plugin raises is that plugin's failure
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
 
 
@@ -74,10 +80,13 @@ def _call(
     return entry.function(list(pieces), list(reference), **extra)
 
 
-def _insist_number(figure: Figure) -> Figure:
-    value = figure.get("value")
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"the metric gives {value!r} for its value; expected a finite number")
+def _insist_numbers(figure: Figure) -> Figure:
+    for key in ("value", "low", "high", "n", "failures"):
+        number = figure[key]
+        if number is None and key in ("low", "high"):
+            continue
+        if not isinstance(number, Real) or not math.isfinite(number):
+            raise ValueError(f"the metric gives {number!r} for its {key}; expected a finite number")
     return figure
 
 

@@ -47,10 +47,13 @@ def _in_short(result: dict[str, Any]) -> str:
     if apart:
         lines.append(f"Unlike real music, by intervals that do not meet, in: {', '.join(apart)}.")
     flagged, human = copying["generated"]["flagged"], copying["human"]["flagged"]
-    lines.append(
-        f"{'**The model copies**' if copying['generated']['copies'] else 'No sign of copying'}: {flagged['count']} of "
-        f"{flagged['n']} pieces flagged, of held-out human ones {human['count']} of {human['n']}."
+    told = (
+        f"{flagged['count']} of {flagged['n']} pieces flagged, of held-out human ones {human['count']} of {human['n']}"
     )
+    if not flagged["n"]:
+        lines.append("Copying: no piece of the model holds enough melody to tell.")
+    else:
+        lines.append(f"{'**The model copies**' if copying['generated']['copies'] else 'No sign of copying'}: {told}.")
     lines.append(f"{leaked['with_twin']:,} of {leaked['pieces']:,} test pieces have a near twin in training.")
     return "\n".join(f"- {line}" for line in lines)
 

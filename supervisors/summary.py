@@ -69,6 +69,7 @@ def measures(result: dict[str, Any]) -> str:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")
     one, human = copying["generated"]["flagged"], copying["human"]["flagged"]
     verdict = "the model copies" if copying["generated"]["copies"] else "no sign of copying"
+    verdict = verdict if one["n"] else "no piece holds enough melody to tell"
     lines.append(
         f"originality  {verdict}: {one['count']} of {one['n']} pieces flagged "
         f"(of held-out human pieces {human['count']} of {human['n']})"

@@ -134,7 +134,18 @@ def test_metrics_of_others_get_what_they_ask_for_and_break_nothing() -> None:
     def no_number(generated: Any, reference: Any) -> float:
         return float("nan")
 
-    functions = (notes, asks, raises, no_number)
+    def leaves(generated: Any, reference: Any) -> float:
+        raise SystemExit(0)
+
+    def spoils(generated: Any, reference: Any) -> dict[str, Any]:
+        for piece in generated:
+            piece.tracks.clear()
+        return {"value": np.float32(0.5), "n": np.int64(7)}
+
+    def no_count(generated: Any, reference: Any) -> dict[str, Any]:
+        return {"value": 1.0, "n": "many"}
+
+    functions = (spoils, notes, asks, raises, no_number, leaves, no_count)
     manager: Any = SimpleNamespace(metrics={f.__name__: entry(f.__name__, f) for f in functions})
     pieces = tunes(12)
     setting = Setting(list(pieces), {"generated": list(pieces[:8]), "real": list(pieces)})
@@ -146,6 +157,10 @@ def test_metrics_of_others_get_what_they_ask_for_and_break_nothing() -> None:
     }  # fmt: skip
     assert found["raises"]["rows"]["real"] == {"error": "KeyError: 'lost'"}
     assert "expected a finite number" in found["no_number"]["rows"]["generated"]["error"]
+    assert found["leaves"]["rows"]["real"] == {"error": "SystemExit: 0"}
+    assert found["spoils"]["rows"]["real"] == {"value": 0.5, "low": None, "high": None, "n": 7, "failures": 0}
+    assert all(piece.note_num() for piece in pieces)
+    assert "'many' for its n" in found["no_count"]["rows"]["real"]["error"]
     prompted = Setting(list(pieces), {"generated": list(pieces)}, prompts=list(pieces))
     rows = measure(manager, prompted, [], "measures")["asks"]["rows"]
     assert (rows["generated"]["prompts"], rows["generated"]["value"]) == (12, 0.0)
