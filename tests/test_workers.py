@@ -131,7 +131,8 @@ def test_errors_of_the_task_list_come_through() -> None:
 def test_interrupt_ends_cleanly() -> None:
     """From a script on standard input with no main guard: the parent alone reports, and no worker outlives it."""
     script = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 sys.path.insert(0, {str(ROOT)!r})
 from datatools.workers import map_pieces
 from tests.toy_tasks import act
