@@ -40,7 +40,7 @@ def compare(options: argparse.Namespace) -> int:
     folder = runs_folder() / _plain_name(names[-1] if names else "compare")
     standing = [Path(subject) for subject in subjects if (Path(subject) / "hparams.yaml").exists()]
     presets = [subject for subject in subjects if Path(subject) not in standing]
-    if len(subjects) < 2:
+    if len(set(subjects)) < 2:
         raise HubError("compare needs two runs or presets at least, e.g. compare mamba_remi lstm_remi compare.seeds=3")
     if not presets and (words or own):
         raise HubError(f'"{(words or own)[0]}" changes nothing: every run given stands already')
@@ -49,6 +49,9 @@ def compare(options: argparse.Namespace) -> int:
             "compare starts its runs itself; train them under your launcher first, and compare their folders"
         )
 
+    lost = [preset for preset in presets if Path(preset).name != preset and not preset.endswith((".yaml", ".yml"))]
+    if lost:
+        raise HubError(f"{lost[0]} is not a run: it has no hparams.yaml; give a run's folder or a preset")
     runs = _grouped(standing, manager, presets)
     planned = {preset: load(preset, words, preset=manager.preset, section=section_of(manager)) for preset in presets}
     if planned:
@@ -89,7 +92,7 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
         hparams.train.patience = 0  # who stops early has seen fewer tokens
         batches = supervisor.build_batches(model.backbone.packs)
         if settings.minutes:
-            rate = matching.tokens_per_minute(train, hparams)
+            rate = matching.tokens_per_minute(train, hparams, folder / f"{_plain_name(hparams.name)}.rate.json")
             hparams.train.steps = matching.steps_for(round(rate * settings.minutes), batches)
         else:
             tokens = tokens or matching.tokens_of(hparams.train.steps or default_steps(batches), batches)

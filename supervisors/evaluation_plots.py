@@ -96,8 +96,7 @@ def loss(path: Path, result: dict[str, Any]) -> None:
     right.set_xscale("log", base=2)
     right.set_xlabel("place of the token in its piece; long pieces alone reach the right end")
     right.set_ylabel("nats per token")
-    right.margins(y=0.12)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.08 * max(right.dataLim.y1, 0.1))
     right.set_title("Where in a piece it arises", loc="left", fontsize=11)
     right.legend(frameon=False, fontsize=8, loc="lower left")
     _save(figure, path)
@@ -128,8 +127,10 @@ def measures(path: Path, free: Setting) -> None:
             axis.plot([values.mean()] * 2, [0, 0.07], color=ROWS[row], lw=3, transform=axis.get_xaxis_transform())
         counts = [len(values) for values in found.values()]
         usual = usual or counts
-        told = "" if counts == usual else f"; n = {', '.join(map(str, counts))}"
-        axis.set_title(name + told, loc="left", fontsize=10)
+        if counts != usual:
+            told = f"n = {', '.join(map(str, counts))}"
+            axis.text(1, 0.99, told, transform=axis.transAxes, ha="right", va="top", fontsize=8)
+        axis.set_title(name, loc="left", fontsize=10)
         axis.set_yticks([])
         axis.set_ylim(bottom=0)
         axis.spines["left"].set_visible(False)
@@ -157,7 +158,7 @@ def distances(path: Path, metrics: dict[str, Any]) -> None:
             axis.plot([low, high], [place, place], color=ROWS[row], lw=2.5, solid_capstyle="butt", alpha=0.55)
             axis.plot(one["value"], place, "o", color=ROWS[row], ms=6)
             count = {"ha": "right", "va": "bottom", "fontsize": 6.5, "color": GRAY}
-            axis.text(1, place + 0.12, f"n = {one.get('n')}", transform=axis.get_yaxis_transform(), **count)
+            axis.text(1, place + 0.18, f"n = {one.get('n')}", transform=axis.get_yaxis_transform(), **count)
         axis.set_yticks(range(len(rows)), [NAMES[row] for row in reversed(rows)] if not number % columns else [])
         axis.set_ylim(-0.6, len(rows) - 0.4)
         better = "right" if metric["higher_is_better"] else "left"

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 
 from core.errors import HubError
+from core.files import write_json
 from core.log import logger
 from core.model import LanguageModel
 from datatools.batches import Batches
 from hparams.base import HParams
+from hparams.loading import plain
 from supervisors import artefact
 from supervisors.language_model import LanguageModelSupervisor
 
@@ -61,7 +63,7 @@ def _nearest_width(supervisor: LanguageModelSupervisor, layers: int, target: int
         try:
             backbone = replace(own, dim=dim, layers=layers)
             return backbone, _built(supervisor, backbone).parameter_count()
-        except ValueError:  # a width that it refuses, say no multiple of its heads
+        except Exception:  # a width that it refuses, say no multiple of its heads; with what error is the plugin's
             return None
 
     width = own.dim
@@ -102,8 +104,18 @@ def tokens_of(steps: int, batches: Batches) -> int:
     return sum(batches.counted(step) for step in range(steps))
 
 
-def tokens_per_minute(train: Callable[[HParams, Path], None], hparams: HParams) -> float:
-    """The rate of a short trial, which `train` runs in a folder of its own that is then dropped."""
+def tokens_per_minute(train: Callable[[HParams, Path], None], hparams: HParams, memory: Path) -> float:
+    """The rate of a short trial, which `train` runs in a folder of its own that is then dropped.
+
+    `memory` is a file that keeps it: whoever goes on with a comparison goes on with the same steps.
+    """
+    asked = plain(hparams)
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["hparams"] == json.loads(json.dumps(asked)):
+            return float(known["tokens_per_minute"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
     trial = deepcopy(hparams)
     trial.name, trial.train.steps = "trial", WARM + TIMED
     with tempfile.TemporaryDirectory() as folder:
@@ -112,4 +124,5 @@ def tokens_per_minute(train: Callable[[HParams, Path], None], hparams: HParams) 
     rates = [line["tokens_per_second"] for line in lines if "tokens_per_second" in line][WARM:]
     rate = statistics.median(rates) * 60
     logger.info("%s: %.0f tokens a minute in a trial of %d steps", hparams.name, rate, TIMED)
+    write_json(memory, {"tokens_per_minute": rate, "hparams": asked})
     return rate

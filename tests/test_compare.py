@@ -109,6 +109,8 @@ def test_one_seed_and_other_pieces_are_not_ranked(tmp_path: Path, monkeypatch: p
     ("words", "says"),
     [
         (["mamba_remi"], "two runs or presets at least"),
+        (["mamba_remi", "mamba_remi"], "two runs or presets at least"),
+        (["runs/nope", "mamba_remi"], "runs/nope is not a run"),
         (["mamba_remi", "mambo_remi"], 'Did you mean "mamba_remi"?'),
         (["mamba_remi", "lstm_remi", "compare.seed=3"], 'Did you mean "compare.seeds"?'),
         (["mamba_remi", "lstm_remi", "compare.seeds=0"], "compare.seeds is 0; expected at least 1"),
@@ -173,3 +175,19 @@ def test_a_run_with_other_settings_is_not_taken_for_the_one_asked(tmp_path: Path
     hparams.name, hparams.train.lr = "mamba_remi-0", 1.0
     with pytest.raises(HubError, match=r"started with other values of name, train\.lr"):
         train(hparams, tmp_path)
+
+
+def test_a_measured_rate_is_measured_once(tmp_path: Path) -> None:
+    trials = []
+
+    def trial(hparams: HParams, folder: Path) -> None:
+        trials.append(hparams.train.lr)
+        (folder / "trial").mkdir()
+        lines = [json.dumps({"tokens_per_second": 50.0 * len(trials)})] * (matching.WARM + matching.TIMED)
+        (folder / "trial/metrics.jsonl").write_text("\n".join(lines))
+
+    hparams = load_manager().preset("mamba_remi")
+    memory = tmp_path / "mamba_remi.rate.json"
+    assert [matching.tokens_per_minute(trial, hparams, memory) for _ in range(2)] == [3000.0, 3000.0]
+    hparams.train.lr = 1.0
+    assert matching.tokens_per_minute(trial, hparams, memory) == 6000.0 and len(trials) == 2
