@@ -37,10 +37,15 @@ def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams],
 def from_file(path: Path, section: Section) -> HParams:
     """Hyper-parameters from a YAML file that `dump` wrote."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise HubError(f"{path} uses * to repeat a part of itself, which may swell without end; write it out")
+        tree = yaml.safe_load(text)
     except FileNotFoundError:
         raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except HubError:
+        raise
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise HubError(f"{path} cannot be read as YAML ({str(error).splitlines()[0]})") from error
     return from_tree(tree, str(path), section)
 
@@ -128,6 +133,7 @@ def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> An
 
 
 def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
+    _refuse_references(tree, prefix)
     try:
         return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
     except OmegaConfBaseException as error:
@@ -135,6 +141,18 @@ def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
         raise HubError(f"{key}: {str(error).splitlines()[0]}") from error
     except ValueError as error:  # from a __post_init__, already one line
         raise HubError(str(error)) from error
+
+
+def _refuse_references(tree: Any, prefix: str) -> None:
+    """OmegaConf would put environment variables in the place of ${oc.env:NAME}, and a shared file could ask for any."""
+    if isinstance(tree, str) and "${" in tree:
+        raise HubError(f"{prefix.rstrip('.')} is {tree!r}; expected a plain value, without ${{...}}")
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            _refuse_references(value, f"{prefix}{key}.")
+    elif isinstance(tree, list):
+        for value in tree:
+            _refuse_references(value, prefix)
 
 
 def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:

@@ -73,6 +73,8 @@ def test_changed_names_dotted_keys_and_swapped_sections() -> None:
         (["train.precision=fp8"], "train.precision"),
         (["backbone.dim=1.5"], "backbone.dim"),
         (["seed=1", "seed.x=2"], "seed"),
+        (["name=${oc.env:HOME}"], "name is '${oc.env:HOME}'; expected a plain value"),
+        (["deepspeed.optimizer.type=[a, '${seed}']"], "deepspeed.optimizer.type is '${seed}'"),
     ],
 )
 def test_wrong_words_are_one_line(words: list[str], expected: str) -> None:
@@ -86,7 +88,15 @@ def test_deepspeed_keys_are_free_below_the_top() -> None:
     assert read("tiny", "deepspeed.zero_optimization.stage=1").deepspeed == {"zero_optimization": {"stage": 1}}
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "backbone: {dim: 3}", "a: b: c", "backbone: {name: mamba}"])
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+LOOP = "deepspeed: &a {optimizer: *a}\n"
+DEEP = "[" * 2_000
+HUGE = f"seed: {'9' * 5000}\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", "backbone: {dim: 3}", "a: b: c", "backbone: {name: mamba}", BOMB, LOOP, DEEP, HUGE]
+)
 def test_files_that_are_no_hyper_parameters(text: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
