@@ -72,7 +72,7 @@ def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise HubError(
             f"{path} is damaged or no safetensors file ({error}); restore it or use another checkpoint"
         ) from error

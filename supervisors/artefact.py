@@ -2,9 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -92,12 +93,16 @@ def read(folder: Path, manager: Manager) -> Artefact:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         newer = config["format"] > FORMAT
-        tree, fingerprint = config["hparams"], config["tokenizer_fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tree, fingerprint = config["hparams"], str(config["tokenizer_fingerprint"])
+        plugins = [
+            (slot, *(str(plugin[key]) for key in ("name", "distribution", "version")))
+            for slot, plugin in config.get("plugins", {}).items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HubError(f"{path} is not a configuration that swaptunes wrote ({error!r})") from error
     if newer:
         raise HubError(f"{path} has format {config['format']}, newer than {FORMAT}; update swaptunes to read it")
-    _insist_on_plugins(config.get("plugins", {}), folder, manager)
+    _insist_on_plugins(plugins, folder, manager)
     if not (place / "model.safetensors").exists():
         raise HubError(f"{place} has no model.safetensors; copy the folder again")
     if checksum(place / "model.safetensors") != config.get("sha256"):
@@ -115,13 +120,13 @@ def read(folder: Path, manager: Manager) -> Artefact:
     return Artefact(hparams, tokenizer, load_weights(place / "model.safetensors"), config)
 
 
-def _insist_on_plugins(plugins: dict[str, dict[str, str]], folder: Path, manager: Manager) -> None:
+def _insist_on_plugins(plugins: Sequence[tuple[str, ...]], folder: Path, manager: Manager) -> None:
     registries = {"backbone": manager.backbones, "tokenizer": manager.tokenizers, "dataset": manager.datasets}
-    for slot, plugin in plugins.items():
-        if plugin["name"] not in registries[slot]:
+    for slot, name, distribution, version in plugins:
+        if name not in registries.get(slot, ()):
             raise HubError(
-                f'{folder} needs the {slot} "{plugin["name"]}" of {plugin["distribution"]} {plugin["version"]}, '
-                f"which is not here: pip install {plugin['distribution']}, or see what `list` says of it"
+                f'{folder} needs the {slot} "{name}" of {distribution} {version}, '
+                f"which is not here: pip install {distribution}, or see what `list` says of it"
             )
 
 
@@ -141,8 +146,14 @@ def build_tokenizer(manager: Manager, hparams: HParams, folder: Path | None) -> 
     """The run's tokenizer, new or from a folder that it saved."""
     build = manager.tokenizers[hparams.tokenizer.name].build
     assert build is not None
-    tokenizer: Tokenizer = build(hparams.tokenizer, folder)
-    return tokenizer
+    if folder is None:
+        return cast(Tokenizer, build(hparams.tokenizer, None))
+    try:
+        return cast(Tokenizer, build(hparams.tokenizer, folder))
+    except HubError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise HubError(f"{folder} holds no {hparams.tokenizer.name} tokenizer that can be read ({error})") from error
 
 
 def build_model(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> LanguageModel:

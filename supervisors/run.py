@@ -113,7 +113,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _say(text: str) -> None:
     if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr)
+        # Names in files of others may hold control sequences, which a terminal would obey.
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+        print(shown, file=sys.stderr)
 
 
 def _leave() -> None:

@@ -89,6 +89,7 @@ def generate(options: argparse.Namespace) -> int:
     from supervisors.writing import write_samples
 
     found = artefact.read(folder, manager)
+    found.hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
     hparams = override(found.hparams, _only(options.words, "generate."), section=section_of(manager))
     model = artefact.build_model(manager, hparams, found.tokenizer)
     artefact.load_into(model, found.weights, folder)
@@ -137,8 +138,9 @@ def _asked(options: argparse.Namespace) -> tuple[HParams, Path]:
         if not options.hparams:
             raise HubError(f"{options.verb} needs --hparams PRESET|FILE or --run FOLDER")
         hparams = load(options.hparams, options.words, preset=manager.preset, section=section_of(manager))
-        if not hparams.name or Path(hparams.name).name != hparams.name or hparams.name in (".", ".."):
-            raise HubError(f"name is {hparams.name!r}; expected a plain folder name")
+        name = hparams.name
+        if not name or Path(name).name != name or not name.isprintable() or name in (".", ".."):
+            raise HubError(f"name is {name!r}; expected a plain folder name")
         folder = runs_folder() / hparams.name
         if (folder / "metrics.jsonl").exists():  # else it never got to train, and may be started with other settings
             insist_same(_of_run(folder, []), hparams, folder)

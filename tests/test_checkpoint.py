@@ -104,6 +104,19 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load_weights(tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    "own", ["[]", "null", "{", "[" * 50_000, '{"tied": "x"}', '{"tied": {"a": {}}}', '{"tied": {"a": "b"}}']
+)
+def test_a_header_that_says_nonsense_is_one_line(own: str, tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(save({"w": torch.zeros(2)}, {"swaptunes": own}))
+    with pytest.raises(HubError, match=r"w\.safetensors is damaged") as caught:
+        load_weights(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(tmp_path / "t", "old\n")
     with pytest.raises(RuntimeError), atomic(tmp_path / "t") as temporary:

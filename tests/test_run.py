@@ -8,9 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mido
 import pytest
+
+from core.errors import HubError
+from core.files import checksum
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.length=96", "train.engine=torch"]
@@ -138,12 +142,18 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
         prompt = music_folder / "walk_00.mid"
         words = ["generate.count=2", "generate.seed=3", f"generate.prompt={prompt}", "generate.prompt_beats=8"]
         outs = []
-        for name in ("a", "b"):
-            out = tmp_path / name
-            result = command("generate", "--run", str(artefact), *words, f"generate.out={out}", folder=tmp_path)
+        config = json.loads((artefact / "config.json").read_text())
+        config["hparams"]["generate"]["out"] = str(tmp_path / "elsewhere")  # not for a shared folder to say
+        (artefact / "config.json").write_text(json.dumps(config))
+        for out, more in (
+            (tmp_path / "a", [f"generate.out={tmp_path / 'a'}"]),
+            (artefact / "samples/generated_001", []),
+        ):
+            result = command("generate", "--run", str(artefact), *words, *more, folder=tmp_path)
             assert result.returncode == 0, result.stderr
             outs.append([json.loads((out / f"{row}.json").read_text())["tokens"] for row in range(2)])
         assert outs[0] == outs[1] and outs[0][0] != outs[0][1]
+        assert not (tmp_path / "elsewhere").exists()
     finally:
         artefact.rename(runs / "tiny" / "model")
 
@@ -160,6 +170,8 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
         (["--hparams", "tiny", "dataset=folder", "dataset.path=nowhere"], "nowhere"),
         (["--hparams", "tiny", "dataset=folder", "dataset.path=BAD"], "BAD"),
         (["trian", "--hparams", "tiny"], 'Did you mean "train"'),
+        (["--hparams", "tiny", "name=a\x1b[2Jb"], "expected a plain folder name"),
+        (["--hparams", "tiny", "a\x1b[2J\nb=1"], r'no key "a\x1b[2J\nb"'),
         (["--hparam", "tiny"], 'no flag "--hparam"'),
         (["--seed", "3", "--hparams", "tiny"], "key=value"),
         (["generate"], "--run FOLDER"),
@@ -235,6 +247,28 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(runs: Path, tmp_path: Path
     finally:
         config.write_text(text)
     assert result.returncode == 2 and "is not the tokenizer" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plugins": []},
+        {"plugins": {"backbone": "mamba"}},
+        {"plugins": {"engine": {"name": "x", "distribution": "y", "version": "1"}}},
+        {"plugins": {"backbone": {"name": [], "distribution": "y", "version": "1"}}},
+        {"format": "1"},
+        {"hparams": "tiny"},
+    ],
+)
+def test_a_configuration_that_says_nonsense_is_one_line(change: dict[str, Any], tmp_path: Path) -> None:
+    from plugins.manager import load_manager
+    from supervisors import artefact
+
+    config = {"format": 1, "hparams": {}, "tokenizer_fingerprint": 5, "plugins": {}, "sha256": checksum(__file__)}
+    shutil.copy(__file__, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(HubError, match=str(tmp_path)):
+        artefact.read(tmp_path, load_manager())
 
 
 def test_a_run_of_a_missing_plugin_is_refused(runs: Path, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ class MidiTokTokenizer:
             saved = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise HubError(f"{path} does not exist; expected a folder that a tokenizer was saved to") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise HubError(f"{path} cannot be read as a saved tokenizer ({str(error).splitlines()[0]})") from error
         tokens = [name for name, _ in sorted(self._tokenizer.vocab.items(), key=lambda item: item[1])]
         if not isinstance(saved, dict) or saved.get("kind") != self.kind:
