@@ -58,8 +58,12 @@ def build_engine(module: nn.Module, groups: list[dict[str, Any]], hparams: HPara
             raise HubError(f"train.engine torch runs one process, not {ranks.world}; install deepspeed")
         if asked == "auto":
             logger.warning("DeepSpeed is not installed: the plain torch engine trains this one process")
-        if hparams.deepspeed:
-            raise HubError("deepspeed.* is set but the engine is plain torch; install deepspeed or drop these keys")
+        meant = sorted(key for key, value in hparams.deepspeed.items() if value)
+        if meant == ["zero_optimization"]:  # a run that goes on here from DeepSpeed keeps its stage in hparams.yaml
+            logger.warning("deepspeed.zero_optimization is left aside: the plain torch engine spreads nothing")
+        elif meant:
+            keys = ", ".join(f"deepspeed.{key}" for key in meant)
+            raise HubError(f"{keys} is set but the engine is plain torch; install deepspeed or drop these keys")
         return TorchEngine(module, groups, hparams)
     return DeepSpeedEngine(module, groups, hparams, ranks)
 

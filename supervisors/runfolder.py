@@ -61,7 +61,8 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """All finished checkpoints, oldest first."""
-        return sorted(self._checkpoints.glob("step_*[0-9]"), key=lambda path: int(path.name.removeprefix("step_")))
+        found = [path for path in self._checkpoints.glob("step_*") if path.name.removeprefix("step_").isdecimal()]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
 
     def newest_intact(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint whose files all match their checksums, with its meta.json; damaged ones are named.
@@ -146,6 +147,6 @@ def fault(folder: Path) -> str:
         return f"{Path(str(error.filename)).name} is missing"
     except HubError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         return f"meta.json: {error!r}"
     return ""

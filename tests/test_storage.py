@@ -21,7 +21,7 @@ from core.errors import HubError
 from core.files import atomic_folder
 from core.model import LanguageModel
 from core.optim import parameter_groups
-from hparams.base import HParams
+from hparams.base import HParams, TrainHParams
 from plugins.manager import load_manager
 from supervisors import base, environment
 from supervisors.base import Supervisor
@@ -281,10 +281,26 @@ def test_nothing_intact_is_an_error_and_touches_nothing(whole: Path, tmp_path: P
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_the_torch_engine_leaves_a_stage_aside_and_refuses_other_keys_of_deepspeed(
+    whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Toy(HParams(train=TrainHParams(engine="torch")), load_manager(), whole)
+    run.hparams.deepspeed = {"zero_optimization": {"stage": 2}, "flops_profiler": None}
+    with caplog.at_level("WARNING", "swaptunes"):
+        run.build_model()
+    assert "deepspeed.zero_optimization is left aside" in caplog.text
+    run.hparams.deepspeed = {"zero_optimization": {"stage": 2}, "flops_profiler": {"enabled": True}}
+    with pytest.raises(HubError, match=r"deepspeed\.flops_profiler, deepspeed\.zero_optimization is set"):
+        run.build_model()
+
+
 def test_a_checkpoint_under_a_wrong_name_or_of_another_format_is_refused(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "toy"
     shutil.copytree(whole, run)
     (run / "checkpoints" / "step_000006").rename(run / "checkpoints" / "step_000008")
+    (run / "checkpoints" / "step_12x4").mkdir()  # no checkpoint
+    (run / "checkpoints" / "step_000010").mkdir()
+    (run / "checkpoints" / "step_000010" / "meta.json").write_text("[" * 50_000)
     found = RunFolder(run).newest_intact()
     assert found is not None and found[0].name == "step_000004"
     old = run / "checkpoints" / "step_000004" / "meta.json"
