@@ -22,6 +22,9 @@ OWNED = {
     "optimizer.params.weight_decay": "train.weight_decay",
 }
 
+# Keys that write anywhere on the disk, or send figures away: no file of hyper-parameters may do that unasked.
+ELSEWHERE = ("csv_monitor", "flops_profiler.output_file", "monitor_config", "tensorboard", "wandb")
+
 # fmt: off
 TOP_LEVEL_KEYS = frozenset([
     "activation_checkpointing", "aio", "amp", "autotuning", "bf16", "checkpoint", "comms_logger",
@@ -40,13 +43,24 @@ TOP_LEVEL_KEYS = frozenset([
 
 
 def check(settings: Mapping[str, Any]) -> None:
-    """HubError for a key of `deepspeed.*` that DeepSpeed does not know, or that the hub fills."""
+    """HubError for a key of `deepspeed.*` that DeepSpeed does not know, the hub fills, or that writes elsewhere."""
     for key in settings:
         if key not in TOP_LEVEL_KEYS:
             raise HubError(f'DeepSpeed knows no key "{key}" (deepspeed.{key}).{did_you_mean(key, TOP_LEVEL_KEYS)}')
     for key, own in OWNED.items():
-        tree: Any = settings
-        for part in key.split("."):
-            tree = tree.get(part) if isinstance(tree, Mapping) else None
-        if tree is not None:
+        if _given(settings, key) is not None:
             raise HubError(f"deepspeed.{key} is filled by the hub; set {own} instead")
+    for key in ELSEWHERE:
+        if _given(settings, key) is not None:
+            raise HubError(
+                f"deepspeed.{key} writes outside of the run's folder; leave it away, as "
+                "metrics.jsonl and tensorboard/ tell how a run went"
+            )
+
+
+def _given(settings: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    tree: Any = settings
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree

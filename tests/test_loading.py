@@ -70,6 +70,8 @@ def test_changed_names_dotted_keys_and_swapped_sections() -> None:
         (["data.batch_size=6", "train.accumulate=4"], "data.batch_size is 6; expected a multiple of train.accumulate"),
         (["deepspeed.zero_optimisation.stage=1"], 'Did you mean "zero_optimization"?'),
         (["deepspeed.train_batch_size=7"], "set data.batch_size instead"),
+        (["deepspeed.csv_monitor.output_path=/tmp"], "deepspeed.csv_monitor writes outside of the run's folder"),
+        (["deepspeed.flops_profiler.output_file=x"], "deepspeed.flops_profiler.output_file writes outside"),
         (["train.precision=fp8"], "train.precision"),
         (["backbone.dim=1.5"], "backbone.dim"),
         (["seed=1", "seed.x=2"], "seed"),
