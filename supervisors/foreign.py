@@ -77,7 +77,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted({Path(name).name for name in places.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HubError(f"{index} is no index of weights ({error!r}); fetch it again") from error
     weights: dict[str, Tensor] = {}
     for name in files:

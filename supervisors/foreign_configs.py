@@ -58,7 +58,7 @@ def is_foreign(folder: Path) -> bool:
     """Whether the folder's config.json is of a kind that another library writes."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and "hparams" not in config and bool({"model_type", "d_model"} & config.keys())
 

@@ -266,9 +266,10 @@ def test_a_configuration_that_says_nonsense_is_one_line(change: dict[str, Any], 
 
     config = {"format": 1, "hparams": {}, "tokenizer_fingerprint": 5, "plugins": {}, "sha256": checksum(__file__)}
     shutil.copy(__file__, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(HubError, match=str(tmp_path)):
-        artefact.read(tmp_path, load_manager())
+    for text in (json.dumps(config | change), "[" * 50_000):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(HubError, match=str(tmp_path)):
+            artefact.read(tmp_path, load_manager())
 
 
 def test_a_run_of_a_missing_plugin_is_refused(runs: Path, tmp_path: Path) -> None:
