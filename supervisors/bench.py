@@ -25,6 +25,8 @@ def bench(options: argparse.Namespace) -> int:
     """Measures, prints the table, writes bench.json, bench.md and bench.png; 130 when interrupted."""
     if options.hparams or options.run:
         raise HubError("bench takes key=value words alone, e.g. bench dim=256 layers=6 length=1024")
+    if any(word.startswith("bench.") for word in options.words):
+        raise HubError("the keys of bench stand by themselves, e.g. quick=true, not bench.quick=true")
     settings: BenchHParams = section_of_words(BenchHParams(), options.words)
     import torch
 

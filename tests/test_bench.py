@@ -198,6 +198,7 @@ def test_the_cost_of_a_late_token_is_against_an_early_one():
         ({"device": "gpu"}, "expected cpu or cuda"),
         ({"lengths": "256,x"}, "joined by commas"),
         ({"repeats": 0}, "at least 1"),
+        ({"bench.quick": True}, "stand by themselves, e.g. quick=true"),
     ],
 )
 def test_wrong_words_are_one_line(given, message):
