@@ -4,9 +4,10 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -119,12 +120,26 @@ def train(hparams: HParams, folder: Path) -> None:
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": path}
     command = [*CHILD, "--hparams", str(plan), f"name={hparams.name}"]
-    status = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
-    if status in (130, 143):
+    status = _ended(command, environment)
+    if status in (130, 143, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     if status:
         raise HubError(f"{place} could not be trained (exit {status}, its reason is above); mend it and compare again")
     plan.unlink()
+
+
+def _ended(command: Sequence[str], environment: dict[str, str]) -> int:
+    """The exit code of a child; it gets the signals that come here and the time to save, a second Ctrl-C ends it."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
+        before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            return child.wait()
+        finally:
+            child.kill()  # of no effect on one that has ended
+            signal.signal(signal.SIGTERM, before)
 
 
 def concluded(place: Path) -> int:

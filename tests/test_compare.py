@@ -1,6 +1,10 @@
 """The verb `compare`: what it refuses, how it makes models equal, and the page it writes."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +195,27 @@ def test_a_measured_rate_is_measured_once(tmp_path: Path) -> None:
     assert [matching.tokens_per_minute(trial, hparams, memory) for _ in range(2)] == [3000.0, 3000.0]
     hparams.train.lr = 1.0
     assert matching.tokens_per_minute(trial, hparams, memory) == 6000.0 and len(trials) == 2
+
+
+def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path) -> None:
+    """Of the signals one process gets, the other must hear: a launcher ends the one it started."""
+    told = tmp_path / "told"
+    child = (
+        "import signal, sys, time\n"
+        f"saved = lambda: open({str(told)!r}, 'w').close()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), saved(), sys.exit(143)))\n"
+        f"open({str(told)!r} + '.ready', 'w').close()\n"
+        "time.sleep(30)"
+    )
+    parent = (
+        "import sys\nfrom supervisors.compare import _ended\nsys.exit(_ended([sys.executable, '-c', sys.argv[1]], {}))"
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen([sys.executable, "-c", parent, child], cwd=Path(__file__).parents[1]) as process:
+            while not Path(f"{told}.ready").exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(number)
+            assert process.wait(20) == 143
+        told.unlink()
+        Path(f"{told}.ready").unlink()
