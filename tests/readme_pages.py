@@ -1,7 +1,7 @@
 """Puts generated pages into README between their markers: `python -m tests.readme_pages NAME=PAGE.md ...`.
 
-A block begins with `<!-- NAME: generated -->` and ends with `<!-- NAME: end -->`. The page loses its title, its headings
-go two levels down, and its pictures are copied beside README's others.
+A block begins with `<!-- NAME: generated -->` and ends with `<!-- NAME: end -->`. The page loses its title, its
+headings go two levels down, and its pictures are copied beside README's others.
 """
 
 import re
