@@ -55,3 +55,10 @@ def test_what_readme_lists_is_what_is_registered() -> None:
         assert line is not None
         for name in registry:
             assert f"`{name}`" in line[1], (row, name)
+
+
+def test_generated_pages_show_pictures_that_are_there() -> None:
+    begun = re.findall(r"^<!-- (\w+): generated -->$", README, flags=re.M)
+    assert begun and begun == re.findall(r"^<!-- (\w+): end -->$", README, flags=re.M)
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert pictures and all((ROOT / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
