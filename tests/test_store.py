@@ -2,14 +2,12 @@
 
 import errno
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +18,18 @@ from core.dataset import SPLITS, Item
 from core.errors import HubError
 from core.log import logger
 from core.piece import Piece
-from datatools import encoding, intact, survey
+from datatools import encoding, survey
 from datatools.cache import TokenStore, cache_folder, prepare
 from datatools.encoding import token_type
 from datatools.scores import read
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
+from tests.stores import DATA, prepared, sides
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer, build
 from tests.tunes import tune, write
 
 ROOT = Path(__file__).parent.parent
-DATA = DataHParams(workers=2, seconds_per_file=20, megabytes_per_worker=1024)
 BOOK = "X:1\nT:First\nM:4/4\nL:1/8\nK:C\nCDEF GABc|\n\nX:2\nT:Second\nM:3/4\nL:1/4\nK:G\nGBd|gdB|\n"
-
-
-def prepared(folder: Path, key: str = "toy") -> TokenStore:
-    return prepare(Folder(str(folder)), build, key, DATA, progress=False)
-
-
-def sides(store: TokenStore) -> dict[str, str]:
-    return {piece.source: split for split in SPLITS for piece in store.pieces(split)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -232,154 +222,6 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
     assert len(sides(prepared(tmp_path / "music"))) == 4
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Eight tunes and a cache folder in which they are prepared."""
-    home = tmp_path_factory.mktemp("small")
-    write(home / "music", range(8))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWAPTUNES_CACHE", str(home / "cache"))
-        prepared(home / "music")
-    return home / "music", home / "cache"
-
-
-def flip(path: Path, at: int) -> None:
-    """Changes one bit of a file, whose size stays."""
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *((name, "missing") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
-        *((name, "cut") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
-        *((name, "changed") for name in ("manifest.json", "pieces.jsonl", "offsets.npy", "tokens.bin")),
-        ("manifest.json", "counts"),
-        ("tokenizer/toy.json", "cut"),
-    ],
-)
-def test_a_damaged_store_is_named_once_and_made_again(
-    name: str,
-    damage: str,
-    small: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    shutil.copytree(small[1], tmp_path / "cache")
-    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
-    [folder] = (tmp_path / "cache" / "stores").iterdir()
-    whole = contents(folder)
-    path = folder / name
-    if damage == "missing":
-        path.unlink()
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:-9])
-    elif damage == "changed":
-        flip(path, -20)
-    else:
-        path.write_text(path.read_text().replace('"pieces": ', '"pieces": 1'))
-    assert prepared(small[0]).folder == folder
-    [line] = warnings(caplog)
-    assert line.startswith(str(path)) and line.endswith("; the token store is made again")
-    assert contents(folder) == whole
-    prepared(small[0])
-    assert len(warnings(caplog)) == 1
-
-
-def test_checksums_of_a_huge_store_are_left_out_but_not_its_sizes(
-    small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    [folder] = (small[1] / "stores").iterdir()
-    shutil.copytree(folder, tmp_path / "copy")
-    monkeypatch.setattr(intact, "MOST_HASHED", 100)
-    monkeypatch.setattr(intact, "checksum", None)
-    pieces = tmp_path / "copy" / "pieces.jsonl"
-    assert sides(TokenStore(tmp_path / "copy")) == sides(TokenStore(folder))
-    pieces.write_bytes(b"[" + pieces.read_bytes()[1:])
-    with pytest.raises(HubError, match=r"pieces.jsonl has a line that is no piece"):
-        sides(TokenStore(tmp_path / "copy"))
-    offsets = tmp_path / "copy" / "offsets.npy"
-    flip(offsets, -8)
-    with pytest.raises(HubError, match=r"offsets.npy does not lead through 8 pieces"):
-        TokenStore(tmp_path / "copy")
-    flip(offsets, 0)
-    with pytest.raises(HubError, match=r"offsets.npy is no array"):
-        TokenStore(tmp_path / "copy")
-    pieces.write_bytes(pieces.read_bytes()[:-1])
-    with pytest.raises(HubError, match=r"pieces.jsonl has \d+ bytes; expected"):
-        TokenStore(tmp_path / "copy")
-
-
-@pytest.mark.parametrize(
-    ("number", "old", "new", "again"),
-    [
-        (0, b"fingerprint", b"fingerprimt", 8),
-        (4, b'"notes": ', b'"notes": "', 5),
-        (4, b'{"source"', b'["source"', 5),
-        (4, b'"title"', b'"titel"', 5),
-        (4, b'"sketch": "', b'"sketch": "*', 5),
-        (4, b'"seconds": ', b'"seconds": true, "x": ', 5),
-    ],
-)
-def test_a_damaged_survey_is_named_and_read_again_from_there(
-    number: int,
-    old: bytes,
-    new: bytes,
-    again: int,
-    small: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    shutil.copytree(small[1], tmp_path / "cache")
-    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
-    [path] = (tmp_path / "cache" / "surveys").glob("*.jsonl")
-    whole = path.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    assert lines[number].count(old) == 1
-    lines[number] = lines[number].replace(old, new)
-    path.write_bytes(b"".join(lines))
-    fingerprint = json.loads(whole.splitlines()[0])["fingerprint"]
-    dataset, counted = Folder(str(small[0])), []
-    dataset.prepare(tmp_path / "cache" / "datasets" / "here")
-    real = survey.spread
-
-    def counting(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:
-        counted.append(len(tasks))
-        return real(function, tasks, **settings)
-
-    monkeypatch.setattr(survey, "spread", counting)
-    survey.survey(dataset, path, DATA, fingerprint, False)
-    [line] = warnings(caplog)
-    assert line.startswith(f"{path} is damaged in line {number + 1} (")
-    assert counted == [again] and path.read_bytes() == whole
-
-
-@pytest.mark.parametrize("line", ["[1, 2", "{}", "[]", '["tune-000.mid", "many"]', "[1, 2, 3, 4, 5, 6, 7, 8, 9]", "é"])
-def test_a_damaged_line_of_progress_is_named_and_done_again(
-    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    good = json.dumps(astuple(encoding.Encoded("tune-000.mid", 3, 2, "a remark"))) + "\n"
-    (tmp_path / "tokens.bin").write_bytes(bytes(20))
-    (tmp_path / "progress.jsonl").write_text(good + line + "\n" + good, encoding="utf-8")
-    done = encoding._resume(tmp_path, np.dtype("<u2"), ["tune-000.mid"] * 3)
-    assert done == [encoding.Encoded("tune-000.mid", 3, 2, "a remark")]
-    assert (tmp_path / "progress.jsonl").read_text() == good
-    assert (tmp_path / "tokens.bin").stat().st_size == 6
-    assert "line 2" in warnings(caplog)[0]
 
 
 class Lossy(ToyTokenizer):
