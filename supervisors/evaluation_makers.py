@@ -8,24 +8,12 @@ from core.generation import generate
 from core.grammar import Grammar
 from core.log import logger
 from core.model import LanguageModel
-from core.sampling import Sampling
 from core.tokenizer import Tokenizer
 from datatools.ngram import Ngram
 from hparams.base import GenerateHParams
+from supervisors.writing import sampling_of
 
 ROWS = 64  # pieces at a time
-
-
-def sampling_of(asked: GenerateHParams) -> Sampling:
-    """How `generate` would draw."""
-    return Sampling(
-        temperature=asked.temperature,
-        top_k=asked.top_k,
-        top_p=asked.top_p,
-        min_p=asked.min_p,
-        seed=asked.seed,
-        repetition_penalty=asked.repetition_penalty,
-    )
 
 
 class Maker:

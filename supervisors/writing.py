@@ -81,6 +81,18 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> list[int]:
         raise HubError(f"generate.prompt: the tokenizer cannot tell {asked.prompt}: {error}") from error
 
 
+def sampling_of(asked: GenerateHParams) -> Sampling:
+    """How the hyper-parameters say to draw."""
+    return Sampling(
+        temperature=asked.temperature,
+        top_k=asked.top_k,
+        top_p=asked.top_p,
+        min_p=asked.min_p,
+        seed=asked.seed,
+        repetition_penalty=asked.repetition_penalty,
+    )
+
+
 def _draw(
     model: LanguageModel,
     tokenizer: Tokenizer,
@@ -93,14 +105,6 @@ def _draw(
     positions = list(range(asked.count)) if row is None else [row]
     grammar = _grammar(tokenizer, prompt, asked)
     bars = _bar_counter(tokenizer, prompt, asked.bars) if asked.bars and grammar is None else None
-    sampling = Sampling(
-        temperature=asked.temperature,
-        top_k=asked.top_k,
-        top_p=asked.top_p,
-        min_p=asked.min_p,
-        seed=asked.seed,
-        repetition_penalty=asked.repetition_penalty,
-    )
     pieces = generate(
         model,
         [prompt] * len(positions),
@@ -108,7 +112,7 @@ def _draw(
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
         length=asked.length,
-        sampling=sampling,
+        sampling=sampling_of(asked),
         grammar=grammar,
         first_row=positions[0] + attempt * asked.count,
         progress=progress,

@@ -10,15 +10,9 @@ from core.seeds import derive
 from plugins.tokenizers.native import build as native
 from tests.odd_pieces import built, piece
 from tests.test_abc_tokens import TOKENIZER as ABC
+from tests.test_grammar import CASES as NOTE_CASES
 
-EVERYTHING: dict[str, Any] = {
-    "use_programs": True,
-    "use_velocities": True,
-    "use_tempos": True,
-    "use_key_signatures": True,
-    "bpe": 800,
-    "options": {"encode_ids_split": "no"},
-}
+EVERYTHING = NOTE_CASES["everything"]
 CASES = [
     ("REMI", {}, ""),
     ("TSD", {}, ""),

@@ -17,6 +17,7 @@ from plugins.backbones.mamba import Mamba, build
 from plugins.backbones.native import kernels
 from plugins.backbones.native.functions import add_norm, inner
 from plugins.backbones.selective_scan import selective_scan
+from tests.threads import same_bits_on_any_number
 
 # A string is evaluated when a test is set up, not when tests are collected: the first may have to compile.
 needs_kernels = pytest.mark.skipif(
@@ -262,11 +263,4 @@ def test_a_step_has_the_same_bits_on_any_number_of_threads(batch: int) -> None:
             state = mamba.init_state(batch, 3)
             return [mamba(x, state)[0] for _ in range(3)]
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = results()
-        torch.set_num_threads(2)
-        assert all(map(torch.equal, one, results()))
-    finally:
-        torch.set_num_threads(before)
+    assert same_bits_on_any_number(results)

@@ -10,6 +10,7 @@ from plugins.backbones.native.transformer_blocks import attention, gated
 from plugins.backbones.positions import positions
 from plugins.backbones.rotary import angles
 from plugins.backbones.transformer import Transformer, build
+from tests.threads import same_bits_on_any_number
 
 # A string is evaluated when a test is set up, not when tests are collected: the first may have to compile.
 needs_kernels = pytest.mark.skipif(
@@ -131,14 +132,7 @@ def test_same_bits_on_any_number_of_threads() -> None:
         y = attention(given[0], given[1], given[2], cos, sin, None)
         return [y, *torch.autograd.grad(y.square().sum(), given)]
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = results()
-        torch.set_num_threads(2)
-        assert all(map(torch.equal, one, results()))
-    finally:
-        torch.set_num_threads(before)
+    assert same_bits_on_any_number(results)
 
 
 @needs_kernels
@@ -161,11 +155,4 @@ def test_a_step_has_the_same_bits_on_any_number_of_threads() -> None:
             state = transformer.init_state(6, 3)
             return [transformer(x, state)[0] for _ in range(3)]
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = results()
-        torch.set_num_threads(2)
-        assert all(map(torch.equal, one, results()))
-    finally:
-        torch.set_num_threads(before)
+    assert same_bits_on_any_number(results)
