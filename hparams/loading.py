@@ -67,11 +67,7 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     """Applies `key=value` words; `backbone=lstm` swaps a whole section for that plugin's defaults."""
     swaps: dict[str, Any] = {}
     tree: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
-        value = _value(text)
+    for key, text, value in _settings(words):
         if key in SLOTS or key.removesuffix(".name") in SLOTS:
             slot = key.removesuffix(".name")
             if not isinstance(value, str) or not value:
@@ -82,11 +78,17 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     return _merged(hparams, tree, swaps)
 
 
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text
+def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
+    """Key, text and value of each word."""
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
+        try:
+            value = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError:
+            value = text
+        yield key, text, value
 
 
 def _number(value: Any) -> Any:
@@ -123,11 +125,8 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] 
 def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> Any:
     """A copy of the dataclass `section` with `prefix` + `key=value` words applied; HubError as `override` raises."""
     tree: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise HubError(f'"{word}" is not of the form key=value')
-        _put(tree, key.removeprefix(prefix).split("."), _number(_value(text)))
+    for key, _, value in _settings(words):
+        _put(tree, key.removeprefix(prefix).split("."), _number(value))
     _check_keys(section, tree, prefix)
     return _object(OmegaConf.structured(section), tree, prefix)
 

@@ -18,7 +18,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   train      --hparams PRESET|FILE [key=value ...]   train, evaluate, generate; the default verb
              --run FOLDER [train.steps=N]            go on with a run
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
-  evaluate   --run FOLDER                            score the best model again
+  evaluate   --run FOLDER [evaluate.count=64 ...]    score the best model, and its music against real music
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
