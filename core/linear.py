@@ -8,6 +8,7 @@ Shapes: ... any, r rows, i inputs, o outputs.
 """
 
 import platform
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,13 @@ def onednn_is_faster() -> bool:
     return same and platform.machine() in ("x86_64", "AMD64") and "GenuineIntel" not in about and "avx512f" in about
 
 
+def _by_onednn(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and x.device.type == "cpu" and min(x.shape) >= _FEW and onednn_is_faster()
+
+
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
-    if x.dtype == torch.float32 and x.device.type == "cpu" and min(x.shape) >= _FEW and onednn_is_faster():
+    if _by_onednn(x):
         x, weight = _dense(x), _dense(weight)
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
     return x @ weight.t()
@@ -45,11 +50,22 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
+_transposed: Callable[[Tensor], Tensor] | None = None
+
+
+def copy_transposes_with(transposed: Callable[[Tensor], Tensor]) -> None:
+    """Takes a faster way to copy a float32 matrix (r i), its rows dense, as its transpose (i r)."""
+    global _transposed
+    _transposed = transposed
+
+
 def outer(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient of a weight (o i): grad (r o) transposed times x (r i); no gradient of its own."""
-    if grad.shape[1] > x.shape[1]:  # oneDNN copies the transpose of what comes first: let it be the smaller one
-        return product(x.t(), grad.t()).t()
-    return product(grad.t(), x.t())
+    # oneDNN wants what comes first copied as its transpose, with one thread if PyTorch does it; MKL reads it as it is.
+    turned = _transposed if _transposed and _by_onednn(x) and grad.stride(1) == x.stride(1) == 1 else Tensor.t
+    if grad.shape[1] > x.shape[1]:  # the smaller one is copied
+        return turned(product(turned(x), grad.t()))
+    return product(turned(grad), x.t())
 
 
 class _Linear(torch.autograd.Function):

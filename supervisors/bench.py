@@ -74,6 +74,7 @@ def write(
 ) -> None:
     """The three files, and the table of comparisons on the screen."""
     from supervisors.bench_page import page
+    from supervisors.bench_peers import PEERS
     from supervisors.bench_plot import plot
     from supervisors.bench_rows import rows
 
@@ -95,14 +96,16 @@ def write(
     )
     text = page(settings, about, titles, parameters, shapes, compared, session.cells, notes)
     write_text(out / "bench.md", text)
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    used = {module for model in models if not model.spec.ours for module in PEERS[model.name].requires} | {"torch"}
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version and name in used)
+    size = parameters[models[0].name]
     plot(
         session.cells,
         titles,
         {model.name for model in models if model.spec.ours},
         session.precisions[-1],
         f"{about['cpu'] if about['device'] == 'cpu' else about['device']}, {about['threads']} threads; "
-        f"models of {parameters[models[0].name] / 1e6:.1f} M parameters; {versions}",
+        f"models of {f'{size / 1e6:.1f} M' if size >= 1e5 else f'{size:,}'} parameters; {versions}",
         out / "bench.png",
     )
     print(text.partition("\n![")[0])

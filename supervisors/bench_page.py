@@ -112,8 +112,8 @@ def _training(
                 continue
             rate = next((c for c in cells if c.subject == MATRIX and c.precision == cell.precision and c.samples), None)
             share = (
-                f"{6 * parameters[cell.subject] * cell.median / max(rate.samples):.2f}"
-                if rate and cell.median and cell.subject in parameters
+                f"{6 * parameters[cell.subject] * cell.median / rate.median:.2f}"
+                if rate and rate.median and cell.median and cell.subject in parameters
                 else ""
             )
             memory = "" if cell.peak_bytes is None else quantity(cell.peak_bytes, "bytes")
@@ -133,11 +133,13 @@ def _training(
         cell_rows(),
     )
     for cell in cells:
-        if cell.kind == "matrix" and cell.samples:
+        if cell.kind == "matrix" and cell.median:
             yield ""
             yield (
-                f"Matrix rate, {cell.precision}: {max(cell.samples) / 1e9:,.0f} GFLOP/s, the best of "
-                f"{len(cell.samples)} rounds ({cell.best_by}); the share counts 6 FLOPs a parameter and token."
+                f"Matrix rate, {cell.precision}: {cell.median / 1e9:,.0f} GFLOP/s ({min(cell.samples) / 1e9:,.0f}–"
+                f"{max(cell.samples) / 1e9:,.0f}), the median of {len(cell.samples)} rounds, in each the best of "
+                f"several sizes and libraries (in the best round {cell.best_by}); the share counts 6 FLOPs a parameter "
+                "and token."
             )
     yield ""
     yield (

@@ -36,7 +36,7 @@ class Session:
     def measure(self) -> None:
         """Everything, with progress."""
         with tqdm(total=self._total(), desc="bench", unit="figure", dynamic_ncols=True) as self._bar:
-            preload(model.name for model in self.models)
+            preload()
             try:
                 for precision in self.precisions:
                     self._train(precision)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.backbone import fork, select
+from core.memory import keep_freed_memory
 from core.model import LanguageModel
 from plugins.manager import load_manager
 
@@ -70,6 +71,7 @@ class Ours:
     chunk: int | None = CHUNK
 
     def __init__(self, spec: Spec) -> None:
+        keep_freed_memory()  # as training does
         build = load_manager().backbones[spec.name].build
         assert build is not None
         torch.manual_seed(0)

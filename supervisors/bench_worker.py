@@ -9,35 +9,51 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from supervisors import SPINS
 from supervisors.bench_subjects import Spec
 
 MATRIX = "matrix"  # the spec's name of the matrix rate
-# Forked from a server that has imported what they share, and run nothing; where forking is no way, started anew.
+# Ours are forked from a server that has imported what they share, and run nothing; where forking is no way, they are
+# started anew. Peers always are: how threads wait is settled when PyTorch is loaded, and theirs wait as they would
+# without the hub.
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+_SPINS = "300000"  # of GNU's OpenMP where nobody sets a policy
 
 
-def preload(names: Iterable[str]) -> None:
-    """Says which of the peers will be built, before the first process starts."""
-    if _METHOD != "forkserver":
+def preload() -> None:
+    """Before the first process starts: what they share."""
+    if _METHOD == "forkserver":
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["supervisors.bench_preload"])
+
+
+@contextlib.contextmanager
+def _waiting(ours: bool) -> Iterator[None]:
+    """The environment of a process that is started inside."""
+    before = os.environ.get("GOMP_SPINCOUNT")
+    if ours or before != SPINS:  # a policy that the user set holds for all
+        yield
         return
-    heavy = any(name.startswith("transformers") for name in names)
-    module = "supervisors.bench_preload_transformers" if heavy else "supervisors.bench_preload"
-    multiprocessing.get_context("forkserver").set_forkserver_preload([module])
+    os.environ["GOMP_SPINCOUNT"] = _SPINS
+    try:
+        yield
+    finally:
+        os.environ["GOMP_SPINCOUNT"] = before
 
 
 class Worker:
     """The parent's end. `ask` raises `Lost` when the process failed or died."""
 
     def __init__(self, spec: Spec) -> None:
-        context: Any = multiprocessing.get_context(_METHOD)
+        context: Any = multiprocessing.get_context(_METHOD if spec.ours else "spawn")
         self.spec = spec
         self._connection, other = context.Pipe()
         self._process = context.Process(target=serve, args=(other, spec), daemon=True)
-        self._process.start()
+        with _waiting(spec.ours):
+            self._process.start()
         other.close()
 
     def ask(self, question: str, **arguments: Any) -> Any:
@@ -88,6 +104,7 @@ def serve(connection: Connection, spec: Spec) -> None:
     """The child's life: builds the model, then answers until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and decides
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries chatter; what matters comes back as an answer
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}  # nobody looks for kernels on the network
     said = _Said()
     logging.getLogger("swaptunes").addHandler(said)
     logging.getLogger("swaptunes").propagate = False

@@ -14,6 +14,7 @@ from core.dataset import Split
 from core.errors import HubError
 from core.files import checksum, write_json
 from core.log import logger
+from core.memory import keep_freed_memory
 from core.model import LanguageModel
 from core.optim import learning_rate, parameter_groups
 from core.seeds import derive
@@ -82,6 +83,7 @@ class LanguageModelSupervisor(Supervisor):
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
+        keep_freed_memory()
         torch.manual_seed(derive(hparams.seed, "weights"))
         self.model = artefact.build_model(self.manager, hparams, self.tokenizer)
         if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is loaded
-
 import pytest
 
+import supervisors  # noqa: F401  sets how threads wait, before torch is loaded
 from tests.walks import write_walks
 
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")

@@ -162,7 +162,7 @@ def cells(**rates):
 
 def test_ratios_are_those_of_the_medians():
     measured = cells(mamba=9000.0, mambapy=600.0, transformer=4500.0)
-    measured.append(Cell("matrix", "matrix", "fp32", 4, 1024, samples=[1e9, 4e9], best_by="oneDNN 2048"))
+    measured.append(Cell("matrix", "matrix", "fp32", 4, 1024, samples=[1e9, 4e9, 5e9], best_by="oneDNN 2048"))
     found = {row.figure: row for row in rows(measured, {"mamba": 100_000}, 1024, ["fp32"])}
     assert found["Mamba training, fp32"].ratio == 15
     assert found["Mamba training, fp32, length 1,024"].ratio == 2

@@ -17,3 +17,4 @@ def test_product_and_linear_equal_pytorch() -> None:
         torch.testing.assert_close(one, two)
     few = torch.randn(40, 12, generator=generator)
     torch.testing.assert_close(outer(few, x.detach()[0]), few.t() @ x.detach()[0])
+    torch.testing.assert_close(outer(x.detach()[0], few), x.detach()[0].t() @ few)

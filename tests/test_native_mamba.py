@@ -26,7 +26,8 @@ needs_kernels = pytest.mark.skipif(
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 Shape = tuple[int, int, int, int, int, int, bool, float]
-# batch, length, inner width, states, rank, taps, state given, share of starts: vectors, tiles and chunks filled and not
+# batch, length, inner width, states, rank, taps, state given, share of starts: vectors, tiles, chunks and strips filled
+# and not
 SHAPES = [
     (2, 40, 24, 16, 3, 4, True, 0.15),
     (1, 5, 7, 5, 2, 3, True, 0.3),
@@ -35,6 +36,7 @@ SHAPES = [
     (1, 130, 16, 16, 1, 1, True, 0.05),
     (3, 200, 80, 16, 8, 4, False, 0.02),
     (1, 64, 64, 64, 8, 6, False, 0.0),
+    (1, 70, 1030, 3, 4, 4, True, 0.1),
 ]
 
 
@@ -223,6 +225,15 @@ def test_same_bits_every_time() -> None:
     finally:
         torch.set_num_threads(before)
     assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1), (64, 16), (65, 33), (5, 100), (200, 7), (0, 4)], ids=str)
+def test_a_transpose_is_a_copy_of_it(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    x = torch.randn(shape[0], shape[1] + 3, dtype=dtype)[:, : shape[1]]
+    found = torch.ops.swaptunes_native.transposed(x)
+    assert found.is_contiguous() and torch.equal(found, x.t())
 
 
 @needs_kernels

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
+from core.linear import copy_transposes_with
 from core.log import logger
 from datatools.storage import cache_folder
-from plugins.backbones.native.memory import keep_freed_memory
 
 _HERE = Path(__file__).parent
 _NAME = "swaptunes_native"
@@ -64,7 +64,7 @@ def load() -> None:
             if not target.exists():
                 _compile(target)
     torch.ops.load_library(target)
-    keep_freed_memory()
+    copy_transposes_with(torch.ops.swaptunes_native.transposed)
 
 
 def _compile(target: Path) -> None:

@@ -2,8 +2,9 @@
 //
 //   h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(delta + bias)
 //
-// One task is one row of the batch and one group of channels. It walks time in chunks and inside a chunk takes one
-// block of channels (one vector) at a time, a tile of its states in registers. Forward keeps the states at chunk
+// One task is one row of the batch and one group of channels. It walks time in chunks, and inside a chunk a strip of
+// channels: reads its rows one after another, as memory likes it, takes one block of channels (one vector) at a time
+// through all steps, a tile of its states in registers, and writes its rows. Forward keeps the states at chunk
 // borders only; backward makes the others again, chunk by chunk from the end. Sums over channels (for B and C) and over
 // rows (for A, D, bias) are left as one part a task; the caller adds the parts in their order, so that the result does
 // not depend on which thread was faster.
@@ -18,7 +19,9 @@
 
 namespace native {
 
-constexpr int CHUNK = 64;  // steps; their states and decays of a tile (1 KiB each a step) stay in the second cache
+constexpr int CHUNK = 32;  // steps; their states and decays of a tile (1 KiB each a step) stay in the second cache
+constexpr int STRIP = 32;  // blocks; what is kept of them over a chunk stays in the second cache too
+constexpr int STRIDE = CHUNK + 1;  // between blocks of a strip, so that their steps do not share a set of the cache
 constexpr int TILE = 16, SMALL_TILE = 4;  // states in registers
 
 // A (b l x) view whose last dimension is dense.
@@ -143,7 +146,7 @@ inline void tiles(int64_t padded, F&& call) {
   for (; n < padded; n += SMALL_TILE) call(n, std::integral_constant<int, SMALL_TILE>{});
 }
 
-// What both directions need of one chunk: B and C widened, (t padded-n), and where a block's numbers lie.
+// What both directions need of one chunk: B and C widened, (t padded-n), and of a strip its numbers by block, (block t).
 template <class T, class S>
 class Chunk {
  public:
@@ -153,9 +156,9 @@ class Chunk {
       : scan_(scan),
         padded_(scan.shape.padded()),
         wide_(2 * CHUNK * padded_ / W + 2),
-        dt(CHUNK),
-        drive(CHUNK),
-        y(CHUNK) {}
+        dt(STRIP * STRIDE),
+        drive(STRIP * STRIDE),
+        y(STRIP * STRIDE) {}
 
   void open(int64_t row, int64_t chunk) {
     b_ = row, begin_ = chunk * CHUNK;
@@ -168,37 +171,34 @@ class Chunk {
     }
   }
 
-  // dt and dt u of the block's channels.
-  void block(int64_t index) {
-    channel = index * W;
-    lanes = std::min<int64_t>(W, scan_.shape.channels - channel);
-    const Vec<T> bias = load<T>(scan_.bias + channel, lanes);
-    for (int t = 0; t < steps; ++t) {
-      dt[t] = softplus<T>(get(scan_.delta, t) + bias);
-      drive[t] = dt[t] * get(scan_.u, t);
-      y[t] = Vec<T>{};
-    }
+  // Calls with each step, and each block's first channel, lanes and place in the strip at that step.
+  template <class F>
+  void each(int64_t first, int64_t last, F&& call) const {
+    const int64_t end = std::min(last * W, scan_.shape.channels);
+    for (int t = 0; t < steps; ++t)
+      each_block<T>(first * W, end,
+                    [&](int64_t channel, auto lanes) { call(t, channel, lanes, (channel / W - first) * STRIDE + t); });
   }
 
-  // Asks for the numbers of one view that the next block or, behind the last, the next chunk will want.
-  template <class X>
-  void ahead(const View<const X>& from, int64_t next, bool same_chunk) const {
-    const int64_t begin = same_chunk ? begin_ : std::max<int64_t>(0, begin_ + next_chunk);
-    const int64_t end = std::min(begin + CHUNK, scan_.shape.length);
-    for (int64_t t = begin; t < end; ++t) __builtin_prefetch(from.at(b_, t) + next * W);
+  // dt and dt u of the strip.
+  void read(int64_t first, int64_t last) {
+    each(first, last, [&](int t, int64_t channel, auto lanes, int64_t at) {
+      dt[at] = softplus<T>(get(scan_.delta, t, channel, lanes) + load<T>(scan_.bias + channel, lanes));
+      drive[at] = dt[at] * get(scan_.u, t, channel, lanes);
+      y[at] = Vec<T>{};
+    });
   }
 
-  template <class X>
-  Vec<T> get(const View<const X>& from, int t) const {
+  template <class X, class L>
+  Vec<T> get(const View<const X>& from, int t, int64_t channel, L lanes) const {
     return load<T>(from.at(b_, begin_ + t) + channel, lanes);
   }
-  template <class X>
-  void put(const View<X>& to, int t, Vec<T> value) const {
+  template <class X, class L>
+  void put(const View<X>& to, int t, int64_t channel, L lanes, Vec<T> value) const {
     store<T>(to.at(b_, begin_ + t) + channel, value, lanes);
   }
 
-  int steps, lanes, next_chunk = CHUNK;
-  int64_t channel;
+  int steps;
   const bool* starts;
   T *B, *C;
 
@@ -216,7 +216,7 @@ class Chunk {
   Scratch<T> wide_;
 
  public:
-  Scratch<T> dt, drive, y;  // (t), one vector a step
+  Scratch<T> dt, drive, y;
 };
 
 template <class T, class S>
@@ -236,22 +236,23 @@ void scan_forward(const Scan<T, S>& scan, int64_t task) {
     if (scan.borders)
       std::memcpy(scan.borders + ((row * shape.chunks() + k) * blocks + first) * size, state,
                   (last - first) * size * sizeof(T));
-    for (int64_t block = first; block < last; ++block) {
-      const bool same = block + 1 < last;
-      const int64_t next = same ? block + 1 : first;
-      chunk.ahead(scan.delta, next, same), chunk.ahead(scan.u, next, same), chunk.ahead(scan.z, next, same);
-      chunk.block(block);
-      Vec<T>* h = state + (block - first) * padded;
-      const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
-      tiles(padded, [&](int64_t n, auto nt) {
-        advance<T, nt, false>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n,
-                              chunk.starts, h + n, chunk.y, nullptr, nullptr);
-      });
-      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes);
-      for (int t = 0; t < chunk.steps; ++t) {
-        const Vec<T> z = chunk.get(scan.z, t);
-        chunk.put(scan.y, t, (chunk.y[t] + D * chunk.get(scan.u, t)) * z * sigmoid<T>(z));
+    for (int64_t begin = first; begin < last; begin += STRIP) {
+      const int64_t end = std::min(last, begin + STRIP);
+      chunk.read(begin, end);
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t at = (block - begin) * STRIDE;
+        Vec<T>* h = state + (block - first) * padded;
+        const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
+        tiles(padded, [&](int64_t n, auto nt) {
+          advance<T, nt, false>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n,
+                                rates + n, chunk.starts, h + n, chunk.y + at, nullptr, nullptr);
+        });
       }
+      chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
+        const Vec<T> z = chunk.get(scan.z, t, channel, lanes), u = chunk.get(scan.u, t, channel, lanes);
+        const Vec<T> y = chunk.y[at] + load<T>(scan.D + channel, lanes) * u;
+        chunk.put(scan.y, t, channel, lanes, y * z * sigmoid<T>(z));
+      });
     }
   }
   std::memcpy(scan.last + (row * blocks + first) * size, state, (last - first) * size * sizeof(T));
@@ -267,9 +268,8 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
   const int64_t row = task / shape.groups(W), first = part * group, last = std::min(blocks, first + group),
                 size = padded * W;
   Chunk<T, S> chunk(scan);
-  chunk.next_chunk = -CHUNK;
   Scratch<T> states(CHUNK * TILE), decays(CHUNK * TILE), sum_B(CHUNK * padded), sum_C(CHUNK * padded), h(TILE);
-  Scratch<T> grad_y(CHUNK), grad_drive(CHUNK), grad_step(CHUNK);
+  Scratch<T> grad_y(STRIP * STRIDE), grad_drive(STRIP * STRIDE), grad_step(STRIP * STRIDE);
   Vec<T>* grad = reinterpret_cast<Vec<T>*>(scan.grad_before) + (row * blocks + first) * padded;
   Vec<T>* grad_rates = reinterpret_cast<Vec<T>*>(scan.part_A) + (row * blocks + first) * padded;
   Vec<T>* grad_D = reinterpret_cast<Vec<T>*>(scan.part_D) + row * blocks;
@@ -284,44 +284,42 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
     chunk.open(row, k);
     std::memset(sum_B, 0, CHUNK * padded * VECTOR_BYTES);
     std::memset(sum_C, 0, CHUNK * padded * VECTOR_BYTES);
-    for (int64_t block = first; block < last; ++block) {
-      const bool same = block + 1 < last;
-      const int64_t next = same ? block + 1 : first;
-      chunk.ahead(scan.delta, next, same), chunk.ahead(scan.u, next, same);
-      chunk.ahead(scan.z, next, same), chunk.ahead(scan.grad_y, next, same);
-      chunk.block(block);
-      const Vec<T> D = load<T>(scan.D + chunk.channel, chunk.lanes),
-                   bias = load<T>(scan.bias + chunk.channel, chunk.lanes);
-      for (int t = 0; t < chunk.steps; ++t) {
-        const Vec<T> z = chunk.get(scan.z, t);
-        grad_y[t] = chunk.get(scan.grad_y, t) * z * sigmoid<T>(z);
-        grad_drive[t] = grad_step[t] = Vec<T>{};
-      }
-      const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
-      const Vec<T>* border =
-          reinterpret_cast<const Vec<T>*>(scan.borders) + ((row * shape.chunks() + k) * blocks + block) * padded;
-      tiles(padded, [&](int64_t n, auto nt) {
-        std::memcpy(h, border + n, nt * VECTOR_BYTES);
-        const int64_t at = (block - first) * padded + n;
-        advance<T, nt, true>(chunk.steps, padded, chunk.dt, chunk.drive, chunk.B + n, chunk.C + n, rates + n,
-                             chunk.starts, h, chunk.y, states, decays);
-        retreat<T, nt>(chunk.steps, padded, chunk.dt, chunk.drive, grad_y, chunk.B + n, chunk.C + n, rates + n,
-                       border + n, states, decays, grad + at, grad_rates + at, grad_drive, grad_step, sum_B + n,
-                       sum_C + n);
+    for (int64_t begin = first; begin < last; begin += STRIP) {
+      const int64_t end = std::min(last, begin + STRIP);
+      chunk.read(begin, end);
+      chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
+        const Vec<T> z = chunk.get(scan.z, t, channel, lanes);
+        grad_y[at] = chunk.get(scan.grad_y, t, channel, lanes) * z * sigmoid<T>(z);
+        grad_drive[at] = grad_step[at] = Vec<T>{};
       });
-      Vec<T> to_D{}, to_bias{};
-      for (int t = 0; t < chunk.steps; ++t) {
-        const Vec<T> u = chunk.get(scan.u, t), z = chunk.get(scan.z, t), gate = sigmoid<T>(z);
-        chunk.put(scan.grad_z, t, chunk.get(scan.grad_y, t) * (chunk.y[t] + D * u) * gate * (T(1) + z * (T(1) - gate)));
-        chunk.put(scan.grad_u, t, grad_y[t] * D + grad_drive[t] * chunk.dt[t]);
-        const Vec<T> slope = sigmoid<T>(chunk.get(scan.delta, t) + bias);
-        const Vec<T> of_delta = (grad_step[t] * T(LN2) + grad_drive[t] * u) * slope;
-        chunk.put(scan.grad_delta, t, of_delta);
-        to_D += grad_y[t] * u;
-        to_bias += of_delta;
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t at = (block - begin) * STRIDE, in_group = (block - first) * padded;
+        const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
+        const Vec<T>* border =
+            reinterpret_cast<const Vec<T>*>(scan.borders) + ((row * shape.chunks() + k) * blocks + block) * padded;
+        tiles(padded, [&](int64_t n, auto nt) {
+          std::memcpy(h, border + n, nt * VECTOR_BYTES);
+          advance<T, nt, true>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n,
+                               rates + n, chunk.starts, h, chunk.y + at, states, decays);
+          retreat<T, nt>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, grad_y + at, chunk.B + n, chunk.C + n,
+                         rates + n, border + n, states, decays, grad + in_group + n, grad_rates + in_group + n,
+                         grad_drive + at, grad_step + at, sum_B + n, sum_C + n);
+        });
       }
-      grad_D[block] += to_D;
-      grad_bias[block] += to_bias;
+      chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
+        const Vec<T> D = load<T>(scan.D + channel, lanes), bias = load<T>(scan.bias + channel, lanes);
+        const Vec<T> u = chunk.get(scan.u, t, channel, lanes);
+        const Vec<T> z = chunk.get(scan.z, t, channel, lanes), gate = sigmoid<T>(z);
+        const Vec<T> of_y = chunk.get(scan.grad_y, t, channel, lanes);
+        chunk.put(scan.grad_z, t, channel, lanes,
+                  of_y * (chunk.y[at] + D * u) * gate * (T(1) + z * (T(1) - gate)));
+        chunk.put(scan.grad_u, t, channel, lanes, grad_y[at] * D + grad_drive[at] * chunk.dt[at]);
+        const Vec<T> slope = sigmoid<T>(chunk.get(scan.delta, t, channel, lanes) + bias);
+        const Vec<T> of_delta = (grad_step[at] * T(LN2) + grad_drive[at] * u) * slope;
+        chunk.put(scan.grad_delta, t, channel, lanes, of_delta);
+        grad_D[channel / W] += grad_y[at] * u;
+        grad_bias[channel / W] += of_delta;
+      });
     }
     for (int t = 0; t < chunk.steps; ++t) {
       const int64_t at = ((part * shape.batch + row) * shape.length + k * CHUNK + t) * shape.states;
