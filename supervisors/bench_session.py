@@ -10,6 +10,7 @@ from tqdm import tqdm
 from hparams.bench import BenchHParams
 from supervisors.bench_cells import Cell, prepare, profile, rounds, start
 from supervisors.bench_models import Model
+from supervisors.bench_rows import CACHED, EARLY, LATE
 from supervisors.bench_worker import MATRIX, Worker, preload
 
 BATCHES = (1, 16)  # rows that are decoded at once
@@ -101,7 +102,8 @@ class Session:
                         if cell.limited or cell.prepared > asked.limit / 2:
                             cut.add(worker.spec.name)
                         pairs.append((worker, cell))
-                    repeats = asked.repeats if length == asked.length else min(_CURVE_REPEATS, asked.repeats)
+                    compared = length in (asked.length, EARLY, LATE, CACHED)
+                    repeats = asked.repeats if compared else min(_CURVE_REPEATS, asked.repeats)
                     rounds(pairs, repeats, _BUDGET, self._say)
                     if length == asked.length and not asked.quick:
                         for worker, cell in pairs:

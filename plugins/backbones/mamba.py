@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.backbone import State
+from core.linear import Linear, linear
 from hparams.backbones import MambaHParams
 from plugins import hookimpl
 from plugins.backbones import mamba_kernels
@@ -34,13 +34,13 @@ class Mixer(nn.Module):
         self.inner = hparams.expand * hparams.dim
         self.states = hparams.state
         self.rank = hparams.dt_rank or math.ceil(hparams.dim / 16)
-        self.in_proj = nn.Linear(hparams.dim, 2 * self.inner, bias=False)
+        self.in_proj = Linear(hparams.dim, 2 * self.inner)
         self.conv1d = nn.Conv1d(self.inner, self.inner, hparams.conv, groups=self.inner)
-        self.x_proj = nn.Linear(self.inner, self.rank + 2 * self.states, bias=False)
+        self.x_proj = Linear(self.inner, self.rank + 2 * self.states)
         self.dt_proj = nn.Linear(self.rank, self.inner)
         self.A_log = nn.Parameter(torch.arange(1.0, self.states + 1).log().repeat(self.inner, 1))  # (e n)
         self.D = nn.Parameter(torch.ones(self.inner))
-        self.out_proj = nn.Linear(self.inner, hparams.dim, bias=False)
+        self.out_proj = Linear(self.inner, hparams.dim)
         for parameter in (self.A_log, self.D, self.dt_proj.bias):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
         self._reset(hparams.layers)
@@ -67,7 +67,7 @@ class Mixer(nn.Module):
         convolve, scan = (fast.causal_conv, fast.selective_scan) if fast else (causal_conv, selective_scan)
         u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
-        delta = F.linear(dt, self.dt_proj.weight)
+        delta = linear(dt, self.dt_proj.weight)
         y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
@@ -76,7 +76,7 @@ class Mixer(nn.Module):
         u, z = self.in_proj(x[:, 0]).chunk(2, -1)  # (b e)
         u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
-        delta = F.linear(dt, self.dt_proj.weight)
+        delta = linear(dt, self.dt_proj.weight)
         y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
         return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
 
