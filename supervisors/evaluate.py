@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from core.dataset import Item
+from core.dataset import Item, Split
 from core.errors import HubError
 from core.files import atomic, write_json, write_text
 from core.log import logger
@@ -72,18 +72,19 @@ def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
         return result
     hparams, store, tokenizer = supervisor.hparams, supervisor.store, supervisor.tokenizer
     asked, folder = hparams.evaluate, supervisor.folder
-    order = int(result["test"]["baselines"]["ngram"]["order"])
+    tested = evaluation.headline(result)
+    order = int(result[tested]["baselines"]["ngram"]["order"])
     logger.info("fitting the n-gram")
     floor = ngram.fit(store, tokenizer)
-    for split in evaluation.SPLITS:
+    for split in evaluation.splits_of(store):
         result[split]["baselines"]["ngram"] |= _shared_out(floor, order, supervisor, split)
     source = reader(supervisor)
-    logger.info("reading the test pieces")
-    lengths = [beats_of(score) if score is not None else 0.0 for score in _all_of(store, source)]
-    length = tokens_for([info.tokens for info in store.pieces("test")], lengths, asked.beats)
+    logger.info("reading the %s pieces", evaluation.WORDS[tested])
+    lengths = [beats_of(score) if score is not None else 0.0 for score in _all_of(store, source, tested)]
+    length = tokens_for([info.tokens for info in store.pieces(tested)], lengths, asked.beats)
     maker = Maker(supervisor.load_best(), floor, order, tokenizer, hparams.generate)
-    free = unprompted(store, tokenizer, source, maker, asked, length)
-    bound = prompted(store, tokenizer, source, maker, asked, length)
+    free = unprompted(store, tested, tokenizer, source, maker, asked, length)
+    bound = prompted(store, tested, tokenizer, source, maker, asked, length)
     training = training_of(store, source, asked.beats)
     result["metrics"] = measure(supervisor.manager, free, training, "measures")
     result["prompted"] = {"n": len(bound.ids), "beats": asked.prompt_beats}
@@ -100,10 +101,10 @@ def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
     write_json(folder.evaluation, result)
     write_text(folder.report / "originality.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     _write_music(supervisor, free, bound)
-    evaluation_plots.write(folder.report, result, free, records)
-    rolls = evaluation_plots.rolls(folder.report, free, "generated")
-    rolls += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
-    write_text(folder.report / "README.md", evaluation_page.page(hparams.name, result, rolls))
+    pictures = evaluation_plots.write(folder.report, result, free, records)
+    pictures += evaluation_plots.rolls(folder.report, free, "generated")
+    pictures += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
+    write_text(folder.report / "README.md", evaluation_page.page(hparams.name, result, pictures))
     return result
 
 
@@ -125,9 +126,10 @@ def reader(supervisor: LanguageModelSupervisor) -> Source:
     return source
 
 
-def _all_of(store: TokenStore, source: Source) -> list[Output]:
-    numbers = tqdm(range(store.count("test")), desc="test pieces", unit="piece", dynamic_ncols=True)
-    return [source("test", number) for number in numbers]
+def _all_of(store: TokenStore, source: Source, split: Split) -> list[Output]:
+    told = f"{evaluation.WORDS[split]} pieces"
+    numbers = tqdm(range(store.count(split)), desc=told, unit="piece", dynamic_ncols=True)
+    return [source(split, number) for number in numbers]
 
 
 def _shared_out(floor: ngram.Ngram, order: int, supervisor: LanguageModelSupervisor, split: Any) -> dict[str, Any]:
@@ -172,10 +174,10 @@ def _top(result: dict[str, Any]) -> dict[str, Any]:
             real = metric["rows"]["real"].get("value")
             found[name] = {key: figure[key] for key in ("value", "low", "high", "n")}
             found[name] |= {"unit": metric["unit"], "reference": real}
-    mine, human = result["copying"]["generated"], result["copying"]["human"]
+    mine, human = result["copying"]["generated"], result["copying"].get("human", {})
     found["originality"] = {key: mine[key] for key in ("value", "low", "high", "n")} | {
         "unit": "share of the piece outside its longest copied run",
-        "reference": human["value"],
+        "reference": human.get("value"),
         "flagged": mine["flagged"]["count"],
         "copies": mine["copies"],
     }

@@ -1,7 +1,8 @@
 """Whether a model copies: its pieces' longest runs from training, beside what people share with each other.
 
 The threshold is set by human music that is not tested with it: excerpts of training pieces among other works, and of
-validation pieces. It is measured on the test pieces, which are as new to the training pieces as the model's should be.
+validation pieces. It is measured on the test pieces, which are as new to the training pieces as the model's should be;
+without any, nobody is left to measure it on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,12 @@ from typing import Any
 
 from core.tokenizer import Tokenizer
 from datatools.store import TokenStore
-from plugins.metrics.intervals import share, summary
+from plugins.metrics.intervals import FEWEST, share, summary
 from plugins.metrics.notes import Floats
 from plugins.metrics.originality import FEWEST_HUMANS, FLAGGED, LARGE_SHARE, Corpus, melody_of, report
 from supervisors import evaluation_melodies as melodies
 from supervisors.evaluation_sets import Output
+from supervisors.evaluation_tables import counted
 
 CHANCE = 0.05  # of so many flagged pieces, below which a model is said to copy
 NAMED = 10
@@ -23,10 +25,11 @@ NAMED = 10
 def copies(
     store: TokenStore, tokenizer: Tokenizer, rows: Mapping[str, Sequence[Output]], beats: float
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The figures of every row and of the held-out human pieces (`human`), and a record of each piece."""
+    """The figures of every row and of the test pieces (`human`, where there are any), and a record of each piece."""
     held = melodies.lines(store, tokenizer)
     asked = {name: [melody_of(score) for score in scores] for name, scores in rows.items()}
-    asked["human"] = [melodies.beginning(line, beats) for line in held["test"]]
+    if held["test"]:
+        asked["human"] = [melodies.beginning(line, beats) for line in held["test"]]
     corpus = Corpus(
         [piece for pieces in asked.values() for piece in pieces],
         [melodies.whole(line) for line in held["valid"]],
@@ -50,13 +53,30 @@ def copies(
         first += len(pieces)
     figures = {name: _figure([record for record in records if record["row"] == name]) for name in asked}
     few = len(corpus.humans) < FEWEST_HUMANS
-    rate = max(1 - FLAGGED, figures["human"]["flagged"]["value"])
+    rate = max(1 - FLAGGED, figures["human"]["flagged"]["value"] if "human" in figures else 0.0)
     for figure in figures.values():
         flagged = figure["flagged"]
         figure["expected_flagged"] = (1 - FLAGGED) * flagged["n"]
         figure["p_value"] = tail(flagged["count"], flagged["n"], rate)
         figure["copies"] = figure["p_value"] < CHANCE and flagged["count"] > 0
     return {"humans": len(corpus.humans), "few_humans": few, "rule": _rule(few), **figures}, records
+
+
+def verdict(figure: dict[str, Any]) -> str:
+    """What a row's figures say of copying; that a few pieces have no flag says nothing."""
+    if figure["copies"]:
+        return "copies"
+    if not figure["flagged"]["n"]:
+        return "no piece holds enough melody to tell"
+    return "no sign of copying" if figure["flagged"]["n"] >= FEWEST else "too few pieces to tell"
+
+
+def in_short(copying: dict[str, Any]) -> str:
+    """The verdict on the model's pieces and what it rests on."""
+    one, human = copying["generated"], copying.get("human")
+    said = f"{'the model ' * one['copies']}{verdict(one)}"
+    told = f"{said}: {one['flagged']['count']} of {counted(one['flagged']['n'], 'piece')} flagged"
+    return told + (f", of held-out human ones {human['flagged']['count']} of {human['flagged']['n']}" if human else "")
 
 
 def chance(run: int, baseline: Floats) -> float:

@@ -7,13 +7,15 @@ from typing import Any
 
 from core.dataset import Split
 from datatools.store import TokenStore
+from supervisors.evaluation import WORDS, headline, splits_of
 from supervisors.evaluation_melodies import near
+from supervisors.evaluation_tables import counted
 
 NAMED = 20
 
 
 def leaks(store: TokenStore, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the split did about near-duplicates, and which pieces of valid and test have a twin in training.
+    """What the split did about near-duplicates, and which scored pieces of either split have a twin in training.
 
     `lines` are the records of the scored pieces: the loss is given without those pieces too.
     """
@@ -23,8 +25,7 @@ def leaks(store: TokenStore, lines: list[dict[str, Any]]) -> dict[str, Any]:
         "left_out": manifest["left_out"],
         "across_splits": manifest["near_across_splits"],
     }
-    splits: tuple[Split, ...] = ("valid", "test")
-    for split in splits:
+    for split in splits_of(store):
         twins = _twins(store, split)
         clean = [line for line in lines if line["split"] == split and line["source"] not in twins]
         notes = sum(line["notes"] for line in clean)
@@ -38,6 +39,14 @@ def leaks(store: TokenStore, lines: list[dict[str, Any]]) -> dict[str, Any]:
             "nats_per_note_without": sum(line["nats"] for line in clean) / notes if notes else None,
         }
     return found
+
+
+def in_short(result: dict[str, Any]) -> str:
+    """How many of the headline's pieces have a twin in training."""
+    split = headline(result)
+    one = result["leakage"][split]
+    told = f"{one['with_twin']:,} of {counted(one['pieces'], f'{WORDS[split]} piece')}"
+    return f"{told} {'has' if one['with_twin'] == 1 else 'have'} a near twin in training"
 
 
 def _twins(store: TokenStore, split: Split) -> dict[str, tuple[str, float]]:

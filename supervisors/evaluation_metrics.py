@@ -27,7 +27,8 @@ def measure(manager: Manager, setting: Setting, training: Sequence[Score], what:
     """{metric: {"unit", "higher_is_better", "meaning", "rows": {row: figure}}}.
 
     A figure has value, low, high, n, failures and what else the metric tells, or `error`. The interval of a metric that
-    gives a bare number comes from random halves of both sets; low and high are None where that would take too long.
+    gives a bare number comes from random halves of both sets; low and high are None where pieces are too few for that,
+    or it would take too long.
     """
     found: dict[str, Figure] = {}
     entries = [entry for entry in manager.metrics.values() if entry.name not in OWN_REPORT]
@@ -92,7 +93,7 @@ def _insist_numbers(figure: Figure) -> Figure:
 
 def _interval(
     entry: Entry, pieces: Sequence[Any], setting: Setting, training: Sequence[Score], value: float
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     prompts, reference = setting.prompts, setting.reference
 
     def of_rows(rows: Any) -> float:

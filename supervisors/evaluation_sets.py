@@ -1,7 +1,8 @@
 """The pieces that are measured: real ones, what the model made, and what an n-gram made, all of one length in beats.
 
 Real pieces are the music of the dataset, not what the tokenizer keeps of it: what a tokenizer drops counts against
-everything told with it. What that is, the row `tokenizer` shows: the test pieces, to tokens and back.
+everything told with it. What that is, the row `tokenizer` shows: the tested pieces, to tokens and back. Tested are the
+test pieces, or those of validation where a dataset keeps its test pieces back.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from datatools.store import TokenStore
 from hparams.base import EvaluateHParams
 from plugins.metrics.notes import excerpt, notes_of
 from supervisors.evaluation_makers import Maker
+from supervisors.evaluation_tables import counted
 
 LARGEST = 500  # real pieces of a kind that are measured
 LEAST_CONTINUED = 8.0  # beats that must be left of a piece for its beginning to serve as a prompt
@@ -73,32 +75,45 @@ def training_of(store: TokenStore, source: Source, beats: float) -> list[Score]:
 
 
 def unprompted(
-    store: TokenStore, tokenizer: Tokenizer, source: Source, maker: Maker, asked: EvaluateHParams, length: int
+    store: TokenStore,
+    tested: Split,
+    tokenizer: Tokenizer,
+    source: Source,
+    maker: Maker,
+    asked: EvaluateHParams,
+    length: int,
 ) -> Setting:
-    """Pieces made from nothing, against the test pieces."""
-    numbers = drawn(store.count("test"), LARGEST, "test")
-    human: list[tuple[Split, int]] = [("valid", k) for k in drawn(store.count("valid"), asked.count, "real")]
-    told = f"{len(human)} validation pieces"
-    lacking = asked.count - len(human)
-    if lacking > 0:
-        more: list[tuple[Split, int]] = [("train", k) for k in drawn(store.count("train"), lacking, "real")]
-        human, told = [*human, *more], f"{len(human)} validation and {len(more)} training pieces"
+    """Pieces made from nothing, against the tested pieces."""
+    numbers = drawn(store.count(tested), LARGEST, tested)
+    human: list[tuple[Split, int]] = []
+    told: list[str] = []
+    others: tuple[Split, ...] = ("valid", "train")
+    for split, word in zip(others, ("validation", "training"), strict=True):
+        more = drawn(store.count(split), asked.count - len(human), "real") if split != tested else []
+        human += [(split, k) for k in more]
+        told += [counted(len(more), f"{word} piece")] * bool(more)
     nothing: list[list[int]] = [[] for _ in range(asked.count)]
     ids, ended = maker.by_model(nothing, length, "generate")
     rows: dict[str, list[Output]] = {
         "generated": [decoded(tokenizer, piece, 0, asked.beats) for piece in ids],
-        "tokenizer": [decoded(tokenizer, store.ids("test", k).tolist(), 0, asked.beats) for k in numbers],
+        "tokenizer": [decoded(tokenizer, store.ids(tested, k).tolist(), 0, asked.beats) for k in numbers],
         "real": list(_excerpts(source, human, asked.beats)),
         "ngram": [decoded(tokenizer, piece, 0, asked.beats) for piece in maker.by_ngram(nothing, length)],
     }
-    reference = _excerpts(source, [("test", k) for k in numbers], asked.beats)
-    return Setting(reference, rows, [], ids, {"ended": ended, "tokens": length, "real": told})
+    reference = _excerpts(source, [(tested, k) for k in numbers], asked.beats)
+    return Setting(reference, rows, [], ids, {"ended": ended, "tokens": length, "real": " and ".join(told)})
 
 
 def prompted(
-    store: TokenStore, tokenizer: Tokenizer, source: Source, maker: Maker, asked: EvaluateHParams, length: int
+    store: TokenStore,
+    tested: Split,
+    tokenizer: Tokenizer,
+    source: Source,
+    maker: Maker,
+    asked: EvaluateHParams,
+    length: int,
 ) -> Setting:
-    """Beginnings of test pieces continued, against how they do go on; the prompt's notes are on neither side.
+    """Beginnings of tested pieces continued, against how they do go on; the prompt's notes are on neither side.
 
     The row `others` has real music that does not belong to the prompt: each gets another piece's continuation.
     """
@@ -106,8 +121,8 @@ def prompted(
     opening = getattr(tokenizer, "opening", list)
     setting = Setting([], {"generated": [], "others": [], "ngram": []}, facts={"pieces": [], "beats": begin})
     prompts: list[list[int]] = []
-    for number in generator("evaluate", "prompts").permutation(store.count("test")).tolist():
-        score = source("test", number) if len(prompts) < asked.count else None
+    for number in generator("evaluate", "prompts").permutation(store.count(tested)).tolist():
+        score = source(tested, number) if len(prompts) < asked.count else None
         if score is None or beats_of(score) < begin + LEAST_CONTINUED:
             continue
         prompt, original = excerpt(score, 0, begin), excerpt(score, begin, end)
@@ -116,7 +131,7 @@ def prompted(
         try:
             prompts.append(list(opening(tokenizer.encode(scores.piece_from_score(prompt, source="a prompt")))))
         except ValueError as error:
-            logger.debug("the beginning of test piece %d cannot be a prompt: %s", number, error)
+            logger.debug("the beginning of %s piece %d cannot be a prompt: %s", tested, number, error)
             continue
         setting.prompts.append(prompt)
         setting.reference.append(original)

@@ -16,6 +16,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 piece`, `2 pieces`."""
+    return f"{count:,} {thing}" + "s" * (count != 1)
+
+
 def number(value: float) -> str:
     """Four digits that count, and no power of ten where none is needed."""
     size = abs(value)
@@ -24,6 +29,11 @@ def number(value: float) -> str:
     if size >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if size >= 10 else f"{value:.3f}" if size >= 0.01 else f"{value:.2g}"
+
+
+def brackets(bounds: Sequence[float]) -> str:
+    """`[low, high]`."""
+    return f"[{number(bounds[0])}, {number(bounds[1])}]"
 
 
 def spread(figure: Figure, usual: int | None = None) -> str:
@@ -36,6 +46,6 @@ def spread(figure: Figure, usual: int | None = None) -> str:
     if "value" not in figure or figure.get("n") == 0:
         return "-"
     low, high = figure.get("low"), figure.get("high")
-    interval = "" if low is None or high is None or figure.get("n") == 1 else f" [{number(low)}, {number(high)}]"
+    interval = "" if low is None or high is None or figure.get("n") == 1 else f" {brackets([low, high])}"
     count = f" (n = {figure['n']})" if usual is not None and figure.get("n", usual) != usual else ""
     return number(figure["value"]) + interval + count

@@ -218,7 +218,7 @@ class LanguageModelSupervisor(Supervisor):
         baselines = self._baselines()
         result: dict[str, Any] = {**(self.facts or self._facts())}
         lines: list[dict[str, Any]] = []
-        for split in evaluation.SPLITS:
+        for split in evaluation.splits_of(self.store):
             infos = self.store.pieces(split)
             pieces = self.measure(split)
             result[split] = {**totals(pieces, infos), "baselines": baselines[split]}

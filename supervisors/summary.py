@@ -4,22 +4,24 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from supervisors.evaluation_tables import spread
+from supervisors import evaluation_copies, evaluation_leaks
+from supervisors.evaluation import SPLITS
+from supervisors.evaluation_tables import counted, spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 
 
 def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest: dict[str, Any], failures: Path) -> str:
-    """Test and validation loss beside the baselines of the same split, and the generated files."""
+    """Validation and test loss beside the baselines of the same split, and the generated files."""
     lines = [f"run          {folder}", f"model        {folder / 'model'} ({result['parameters']:,} parameters)"]
     best = f"best at step {result['best']['step']:.0f}"
     if "tokens_seen" in result:  # an artefact does not tell
         best = (
-            f"{result['steps']} steps, {result['tokens_seen']:,} tokens, {result['minutes']:.1f} minutes "
+            f"{counted(result['steps'], 'step')}, {result['tokens_seen']:,} tokens, {result['minutes']:.1f} minutes "
             f"in {result['precision']}; {best}"
         )
     lines.append(f"trained      {best}")
-    for split in ("valid", "test"):
+    for split in [split for split in SPLITS if split in result]:
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
         better = min(unigram["nats_per_note"], ngram["nats_per_note"])
@@ -30,8 +32,13 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
         lines.append(
             f"{split:<13}{found['nats_per_note']:.3f}{interval} nats per note, "
             f"{found['nats_per_token']:.4f} per token, {found['bits_per_second']:.2f} bits per second "
-            f"(n = {found['pieces']} pieces, {found['notes']:,} notes); unigram {unigram['nats_per_note']:.3f}, "
+            f"(n = {counted(found['pieces'], 'piece')}, {counted(found['notes'], 'note')}); "
+            f"unigram {unigram['nats_per_note']:.3f}, "
             f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {abs(change):.1f} % {side} it"
+        )
+    if "test" not in result:
+        lines.append(
+            "test         none: the data has no test pieces; validation, which also chose the weights, stands in"
         )
     bad, out = manifest["failures"], manifest["left_out"]
     untold = {
@@ -45,7 +52,8 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
         )
         lines.append(f"not told     notes that the tokenizer drops, though they count above: {parts}")
     if bad or out:
-        lines.append(f"not used     {bad} files that could not be read or told, {out} near-duplicates: see {failures}")
+        unread, near = counted(bad, "file"), counted(out, "near-duplicate")
+        lines.append(f"not used     {unread} that could not be read or told, {near}: see {failures}")
     lines += [f"samples      {path}" for path in samples]
     if "metrics" not in result:
         lines.append(
@@ -57,25 +65,18 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
 
 def measures(result: dict[str, Any]) -> str:
     """What generating showed: how near to real music, how original, how clean the test is."""
-    made, copying = result["made"]["generated"], result["copying"]
+    made = result["made"]["generated"]
     lines = [
-        f"generated    {made['n']} pieces, {made['ended']} ended by themselves, {made['undecodable']} undecodable, "
-        f"{made['empty']} empty; {result['prompted']['n']} continuations"
+        f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by themselves, "
+        f"{made['undecodable']} undecodable, {made['empty']} empty; {counted(result['prompted']['n'], 'continuation')}"
     ]
     for name in ("overlap_area", "frechet_distance", "pitch_class_entropy"):
         rows = result["metrics"].get(name, {}).get("rows", {})
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")
-    one, human = copying["generated"]["flagged"], copying["human"]["flagged"]
-    verdict = "the model copies" if copying["generated"]["copies"] else "no sign of copying"
-    verdict = verdict if one["n"] else "no piece holds enough melody to tell"
-    lines.append(
-        f"originality  {verdict}: {one['count']} of {one['n']} pieces flagged "
-        f"(of held-out human pieces {human['count']} of {human['n']})"
-    )
-    leaked = result["leakage"]["test"]
-    lines.append(f"leakage      {leaked['with_twin']} of {leaked['pieces']} test pieces have a near twin in training")
+    lines.append(f"originality  {evaluation_copies.in_short(result['copying'])}")
+    lines.append(f"leakage      {evaluation_leaks.in_short(result)}")
     failed = sorted(
         name for name, one in result["metrics"].items() if any("error" in row for row in one["rows"].values())
     )

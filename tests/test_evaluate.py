@@ -13,8 +13,10 @@ from plugins.manager import load_manager
 from supervisors import evaluation
 from supervisors.artefact import section_of
 from supervisors.evaluate import opened, report
+from supervisors.evaluation_tables import number
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.runfolder import RunFolder
+from supervisors.summary import measures
 
 SETTINGS = ["evaluate.count=6", "evaluate.beats=16", "evaluate.prompt_beats=8", "generate.seed=3"]
 
@@ -51,16 +53,18 @@ def result(run: Path, trained: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_file_holds_what_was_measured(run: Path, result: dict[str, Any], trained: dict[str, Any]) -> None:
     assert json.loads((run / "evaluation.json").read_text()) == json.loads(json.dumps(result))
-    for name in ("nats_per_note", "overlap_area", "pitch_class_entropy", "originality"):
+    for name in ("nats_per_note", "pitch_class_entropy", "originality"):
         figure = result[name]
         assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] > 0 and figure["unit"]
+    assert result["overlap_area"]["low"] is None and result["overlap_area"]["value"] > 0, "six pieces are few"
     facts = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights", "valid")
     assert all(result[fact] == trained[fact] for fact in facts if fact != "valid")
     assert result["valid"]["nats_per_note"] == trained["valid"]["nats_per_note"]
     assert set(result["metrics"]) | {"originality"} == set(load_manager().metrics)
     for metric in (*result["metrics"].values(), *result["prompted"]["metrics"].values()):
         for figure in metric["rows"].values():
-            assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] + figure["failures"] > 0
+            assert figure["low"] is None or figure["low"] <= figure["value"] <= figure["high"]
+            assert figure["n"] + figure["failures"] > 0
 
 
 def test_every_piece_has_its_line(run: Path, result: dict[str, Any]) -> None:
@@ -100,6 +104,15 @@ def test_the_page_is_whole(run: Path, result: dict[str, Any]) -> None:
     assert len(lines) == 12 + result["prompted"]["n"] + result["test"]["pieces"]
     widths = [line.count(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert min(widths) > 2
+
+
+def test_few_pieces_get_no_verdict(run: Path, result: dict[str, Any]) -> None:
+    text = (run / "evaluation" / "README.md").read_text()
+    assert "- Too few pieces to tell: " in text and "no sign of copying" not in text.lower()
+    assert f"Overlap area {number(result['overlap_area']['value'])};" in text
+    told = measures(result)
+    assert "originality  too few pieces to tell: " in told
+    assert f"overlap area: model {number(result['overlap_area']['value'])}," in told
 
 
 def test_the_model_alone_scores_the_same(run: Path, result: dict[str, Any], tmp_path: Path) -> None:

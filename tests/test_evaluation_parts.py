@@ -14,14 +14,18 @@ from hparams.tokenizers import AbcHParams, RemiHParams
 from plugins.manager import load_manager
 from plugins.metrics.intervals import ratio, share
 from plugins.metrics.notes import excerpt, notes_of, split_at
-from supervisors.evaluation_copies import chance, tail
+from supervisors.evaluation_canvas import draw
+from supervisors.evaluation_copies import chance, in_short, tail
 from supervisors.evaluation_kinds import KINDS, by_name, token_kinds
+from supervisors.evaluation_leaks import in_short as twins_in_short
 from supervisors.evaluation_leaks import leaks
+from supervisors.evaluation_measures import curves
 from supervisors.evaluation_melodies import works
 from supervisors.evaluation_metrics import measure
+from supervisors.evaluation_page_copies import originality
 from supervisors.evaluation_round_trip import round_trip
 from supervisors.evaluation_sets import Setting, tokens_for
-from supervisors.evaluation_tables import number, spread, table
+from supervisors.evaluation_tables import counted, number, spread, table
 from tests.made_scores import line, score, tunes
 
 
@@ -43,6 +47,43 @@ def test_kinds_of_tokens() -> None:
     assert {word: told[word] for word in expected} == expected
     remi: Any = load_manager().tokenizers["remi"].build
     assert {KINDS[kind] for kind in token_kinds(remi(RemiHParams()))} == {"pitch", "onset", "duration", "other"}
+
+
+def test_densities_are_drawn_where_values_can_be() -> None:
+    _, axes = draw(1, 1, 4, 3)
+    curves(axes.flat[0], {"real": np.array([0, 0.1, 0.6, 1, 1]), "generated": np.zeros(3)}, 0.0, 1.0)
+    lines = [np.asarray(drawn.get_xdata()) for drawn in axes.flat[0].lines]
+    assert len(lines) == 3, "a curve and two means: values that are all one have no curve"
+    assert min(x.min() for x in lines) == 0.0 and max(x.max() for x in lines) == 1.0
+
+
+def figure_of_copies(flagged: int, pieces: int, **more: Any) -> dict[str, Any]:
+    rests = {"value": 0.9, "low": 0.8, "high": 1.0, "n": pieces}
+    told = {"flagged": share(flagged, pieces), "copies": flagged > 2, "expected_flagged": 0.0, "p_value": 1.0}
+    return {**rests, **told, "longest_run": rests, "nearest": [], **more}
+
+
+def test_a_few_pieces_give_no_verdict_on_copying_but_that_there_is_some() -> None:
+    said = [in_short({"generated": figure_of_copies(*counts)}) for counts in ((0, 8), (0, 7), (1, 1), (3, 3), (0, 0))]
+    assert said == [
+        "no sign of copying: 0 of 8 pieces flagged",
+        "too few pieces to tell: 0 of 7 pieces flagged",
+        "too few pieces to tell: 1 of 1 piece flagged",
+        "the model copies: 3 of 3 pieces flagged",
+        "no piece holds enough melody to tell: 0 of 0 pieces flagged",
+    ]
+
+
+def test_no_empty_table_where_nothing_is_near() -> None:
+    found = {"humans": 1, "rule": "a run of some length", "generated": figure_of_copies(0, 9)}
+    text = "\n\n".join(originality(found))
+    assert "No piece of the model shares a run with a training piece." in text and "of people below" not in text
+    assert "set by 1 human piece," in text
+    near = {"piece": 0, "run": 8, "steps": 9, "training": "a", "from": 0, "to": 1, "training_from": 2, "training_to": 3}
+    found["generated"]["nearest"] = [near | {"percentile": 0.5, "flagged": False}]
+    assert "| 0 | 8 | 89% | a |" in "\n\n".join(originality(found))
+    nobody = "\n\n".join(originality({**found, "generated": figure_of_copies(0, 0)}))
+    assert "|" not in nobody and "originality.png" not in nobody and "No piece holds enough melody" in nobody
 
 
 def test_a_ratio_is_that_of_the_sums_and_its_interval_that_of_pieces() -> None:
@@ -193,6 +234,9 @@ def test_leaks_are_found_from_either_side_and_their_loss_is_taken_out(tmp_path: 
     found = leaks(store, lines)
     assert (found["test"]["with_twin"], found["test"]["pieces"], found["valid"]["with_twin"]) == (2, 3, 0)
     assert found["test"]["twins"][0] == {"source": "d", "training": "a", "similarity": 0.5}
+    assert twins_in_short({"test": {}, "leakage": found}) == "2 of 3 test pieces have a near twin in training"
+    one = {"leakage": {"valid": {"with_twin": 1, "pieces": 1}}}
+    assert twins_in_short(one) == "1 of 1 validation piece has a near twin in training"
     assert found["test"]["nats_per_note_without"] == 2.0 and found["valid"]["nats_per_note_without"] is None
     numbers = works(store, "train").tolist()
     assert numbers[0] == numbers[1] != numbers[2]
@@ -207,6 +251,7 @@ def test_figures_are_shown_with_the_digits_that_count() -> None:
     assert [number(v) for v in (0, 12345.6, 12.345, 0.12345, 0.0012345, -3.14159)] == [
         "0", "12,346", "12.35", "0.123", "0.0012", "-3.142",
     ]  # fmt: skip
+    assert [counted(count, "piece") for count in (0, 1, 1234)] == ["0 pieces", "1 piece", "1,234 pieces"]
     assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}, 4) == "1.000 [0.500, 2.000] (n = 3)"
     assert (spread({"error": "x"}), spread({}), spread({"value": 0.0, "n": 0})) == ("failed", "-", "-")
     assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"

@@ -121,7 +121,8 @@ def test_half_samples_vary_as_the_whole_does() -> None:
     values = np.random.default_rng(4).normal(0.0, 1.0, 200)
     low, high = by_halves(lambda rows: float(values[rows[0]].mean()), (200,), float(values.mean()))
     assert high - low == pytest.approx(2 * 1.96 / 200**0.5, rel=0.3)
-    assert by_halves(lambda rows: 0.0, (3,), 0.5, least=0.0, most=1.0) == (0.0, 1.0)
+    assert by_halves(lambda rows: 0.0, (8, 8), 0.5, least=0.0, most=1.0) == (0.5, 0.5)
+    assert by_halves(lambda rows: 0.0, (80, 7), 0.5, least=0.0, most=1.0) == (None, None)
     floor = split_half(lambda one, two: float(not set(one) & set(two)), 9)
     assert floor == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 4}
 

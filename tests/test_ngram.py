@@ -166,6 +166,8 @@ def test_splits_without_music_are_errors() -> None:
     some = [[3, 4, 5]]
     with pytest.raises(HubError, match="the split valid has no notes"):
         baselines(Splits(train=some, valid=[], test=some), Named())  # type: ignore[arg-type]
+    kept_back = baselines(Splits(train=some, valid=some, test=[]), Named())  # type: ignore[arg-type]
+    assert kept_back.keys() == {"valid"}
     with pytest.raises(HubError, match="at least one piece"):
         baselines(Splits(train=[], valid=some, test=some), Named())  # type: ignore[arg-type]
 

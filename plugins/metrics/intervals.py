@@ -17,6 +17,7 @@ from plugins.metrics.notes import Floats, Integers
 DRAWS = 1000
 HALVES = 100
 LEVEL = 0.95
+FEWEST = 8  # pieces, below which halves tell nothing of how the whole varies, nor an interval enough for a verdict
 Result = dict[str, Any]
 
 
@@ -85,16 +86,16 @@ def by_halves(
     least: float = -math.inf,
     most: float = math.inf,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> tuple[float, float] | tuple[None, None]:
     """An interval around `value` for a statistic of several sets of pieces, from random halves of each.
 
     A half drawn without replacement varies around the whole as the whole does around the truth (Politis & Romano
     1994), and unlike a bootstrap sample holds no piece twice, which would put false zeros among pairwise distances.
-    `statistic` takes one array of positions for each set. Fewer than 4 pieces support no interval: the bounds are then
-    `least` and `most` where these are finite, else the value.
+    `statistic` takes one array of positions for each set; `least` and `most` are the bounds of what it can be. Halves
+    of fewer than FEWEST pieces are so few, and so alike, that they vary less than the whole does: no interval then.
     """
-    if min(sizes, default=0) < 4:
-        return least if math.isfinite(least) else value, most if math.isfinite(most) else value
+    if min(sizes, default=0) < FEWEST:
+        return None, None
     draws = generator("halves", seed, *sizes)
     found: Floats = np.array(
         [statistic([np.sort(draws.permutation(size)[: size // 2]) for size in sizes]) for _ in range(HALVES)]
