@@ -58,7 +58,7 @@ def compare(options: argparse.Namespace) -> int:
     if planned:
         equalize(list(planned.values()), settings, manager, folder)
         if settings.seeds == 1:
-            logger.warning("one seed: intervals cover the test pieces alone, and nothing is ranked")
+            logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
     total = len(planned) * settings.seeds
     for number, (preset, seed) in enumerate((preset, seed) for seed in range(settings.seeds) for preset in planned):
         logger.info("run %d of %d: %s, seed %d", number + 1, total, preset, seed)

@@ -6,12 +6,15 @@ from typing import Any
 
 from supervisors.compare_rows import Entry, Group
 from supervisors.comparison import Difference, Estimate
+from supervisors.evaluation import WORDS
+from supervisors.evaluation_tables import counted
 
 _READ = """\
-Nats per note of the test pieces' own scores, so that tokenizers share one denominator; lower is better. Intervals are
+Nats per note of the tested pieces' own scores, so that tokenizers share one denominator; lower is better. Intervals are
 of 95 % and cover both other music and other seeds (Student's t). A model is called better than another only where the
 interval of their paired difference excludes zero, at 95 % for all pairs of a table together. Tables are never ranked
-against each other: other tokens tell other things (bars, meters, keys), and other test pieces are other music."""
+against each other: other tokens tell other things (bars, meters, keys), and other pieces are other music."""
+_NO_TEST = "These have no test split: validation, which also chose the weights, stands in for it."
 
 
 def page(groups: list[Group]) -> str:
@@ -20,12 +23,15 @@ def page(groups: list[Group]) -> str:
     for group in groups:
         parts.append(f"## {_title(group)}")
         parts.append(_table(group))
+        parts += [_NO_TEST] * (group.split != "test")
+        parts += _other_data(group)
         parts.append(_verdicts(group))
     return "\n\n".join(parts) + "\n"
 
 
 def _title(group: Group) -> str:
-    return f"{group.dataset}, {group.pieces:,} test pieces, {group.notes:,} notes; `{group.tokenizer}` tokens"
+    pieces, notes = counted(group.pieces, f"{WORDS[group.split]} piece"), counted(group.notes, "note")
+    return f"{group.dataset}, {pieces}, {notes}; `{group.tokenizer}` tokens"
 
 
 def _table(group: Group) -> str:
@@ -44,6 +50,18 @@ def _table(group: Group) -> str:
 
 def _span(estimate: Estimate) -> str:
     return f"{estimate.low:.3f} to {estimate.high:.3f}" if math.isfinite(estimate.low) else "none: one piece"
+
+
+def _other_data(group: Group) -> list[str]:
+    """A sentence where not all runs of a group learned from the same pieces."""
+    seen: dict[str, list[str]] = {}
+    for entry in group.entries:
+        for data in entry.data:
+            seen.setdefault(data, []).append(f"`{entry.row.name}`")
+    if len(seen) < 2:
+        return []
+    sets = "; ".join(", ".join(names) for names in seen.values())
+    return [f"The training data differ ({sets}): what is better here may be the data, not the model."]
 
 
 def _verdicts(group: Group) -> str:
@@ -84,7 +102,7 @@ def figure(groups: list[Group], path: Path) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    panels[-1].set_xlabel("test, nats per note (line: 95 % interval; dots: seeds; grey bar: n-gram of the same tokens)")
+    panels[-1].set_xlabel("nats per note (line: 95 % interval; dots: seeds; grey bar: n-gram of the same tokens)")
     drawn.savefig(path, dpi=130, format="png", metadata={"Software": None})
 
 

@@ -1,10 +1,10 @@
 """How sure a comparison of trained models is: intervals over pieces and seeds, and only the ranking that they support.
 
-Two things vary: the music (other test pieces would give other losses) and the training (another seed gives another
+Two things vary: the music (other pieces would give other losses) and the training (another seed gives another
 model). A row's figure is the sum of nats over the sum of notes, its variance the sum of both parts, its interval
 Student's with the degrees of freedom of Welch and Satterthwaite (Biometrics Bulletin 1946), wide with three seeds.
 
-Shapes: s seeds, p test pieces.
+Shapes: s seeds, p tested pieces.
 """
 
 import math

@@ -22,20 +22,23 @@ from supervisors.language_model import LanguageModelSupervisor
 from supervisors.run import main
 
 
-def _run(folder: Path, preset: str, seed: int, nats: "np.ndarray", *words: str) -> str:
-    """A finished run as `train` leaves it, with given nats of its test pieces."""
+def _run(
+    folder: Path, preset: str, seed: int, nats: "np.ndarray", *words: str, split: str = "test", data: str = "one"
+) -> str:
+    """A finished run as `train` leaves it, with given nats of its test pieces, or of another split's."""
     manager = load_manager()
     hparams = override(manager.preset(preset), [f"seed={seed}", *words], section=section_of(manager))
     place = folder / f"{preset}-{seed}"
     (place / "evaluation").mkdir(parents=True)
     (place / "hparams.yaml").write_text(dump(hparams))
     ngram = {"ngram": {"nats_per_note": 3.0, "order": 4}}
-    result = {"steps": 10, "tokens_seen": 1000, "minutes": 1.5, "parameters": 5000, "test": {"baselines": ngram}}
+    result = {"steps": 10, "tokens_seen": 1000, "minutes": 1.5, "parameters": 5000, split: {"baselines": ngram}}
     (place / "model").mkdir()
-    (place / "model/config.json").write_text(json.dumps({"tokenizer_fingerprint": hparams.tokenizer.name}))
+    config = {"tokenizer_fingerprint": hparams.tokenizer.name, "data_fingerprint": data}
+    (place / "model/config.json").write_text(json.dumps(config))
     (place / "evaluation.json").write_text(json.dumps(result))
     lines = [
-        {"split": "test", "source": f"{k}.mid", "index": 0, "nats": float(value), "notes": 50}
+        {"split": split, "source": f"{k}.mid", "index": 0, "nats": float(value), "notes": 50}
         for k, value in enumerate(nats)
     ]
     (place / "evaluation/pieces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -107,6 +110,29 @@ def test_one_seed_and_other_pieces_are_not_ranked(tmp_path: Path, monkeypatch: p
     assert "one seed, which supports no ranking" in page
     assert "is better than" not in page
     assert page.count("| model |") == 2  # 30 pieces and 20 pieces are two tables
+
+
+def test_what_was_measured_on_validation_stands_in_no_table_with_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    first = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
+    second = _run(tmp_path, "lstm_remi", 0, np.full(30, 900.0), split="valid")
+    assert _exit([first, second]) == 0
+    page = (tmp_path / "runs/compare/README.md").read_text()
+    assert page.count("| model |") == 2 and page.count("no test split") == 1
+    assert "30 test pieces" in page and "30 validation pieces" in page
+
+
+def test_other_training_data_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    same = [_run(tmp_path, preset, 0, np.full(30, 100.0)) for preset in ("mamba_remi", "lstm_remi")]
+    other = _run(tmp_path, "transformer_remi", 0, np.full(30, 900.0), data="another")
+    for folders, told in ((same, 0), ([*same, other], 1)):
+        assert _exit(folders) == 0
+        page = (tmp_path / "runs/compare/README.md").read_text()
+        assert page.count("The training data differ") == told and page.count("| model |") == 1
+    assert "(`mamba_remi-0`, `lstm_remi-0`; `transformer_remi-0`)" in page
 
 
 @pytest.mark.parametrize(
