@@ -75,8 +75,9 @@ def in_short(copying: dict[str, Any]) -> str:
     """The verdict on the model's pieces and what it rests on."""
     one, human = copying["generated"], copying.get("human")
     said = f"{'the model ' * one['copies']}{verdict(one)}"
-    told = f"{said}: {one['flagged']['count']} of {counted(one['flagged']['n'], 'piece')} flagged"
-    return told + (f", of held-out human ones {human['flagged']['count']} of {human['flagged']['n']}" if human else "")
+    told = f"{one['flagged']['count']} of {counted(one['flagged']['n'], 'piece')} flagged"
+    beside = f", of held-out human ones {human['flagged']['count']} of {human['flagged']['n']}" if human else ""
+    return f"{said} ({told}{beside})"
 
 
 def chance(run: int, baseline: Floats) -> float:

@@ -58,8 +58,7 @@ def _in_short(result: dict[str, Any]) -> str:
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
     if apart:
         lines.append(f"Unlike real music, by intervals that do not meet, in: {', '.join(apart)}.")
-    copies = evaluation_copies.in_short(result["copying"])
-    copies = f"{copies[0].upper()}{copies[1:]}."
+    copies = f"Originality: {evaluation_copies.in_short(result['copying'])}."
     lines.append(f"**{copies}**" if result["copying"]["generated"]["copies"] else copies)
     lines.append(f"{evaluation_leaks.in_short(result)}.")
     return "\n".join(f"- {line}" for line in lines)

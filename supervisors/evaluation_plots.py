@@ -116,6 +116,7 @@ def originality(path: Path, copying: dict[str, Any], records: Sequence[dict[str,
             fontsize=10,
         )
         axis.set_ylabel("pieces", fontsize=8)
+        axis.yaxis.get_major_locator().set_params(integer=True)
     axes.flat[-1].set_xlabel("longest run that a training piece holds too, as a share of the piece's melody")
     save(figure, path)
 

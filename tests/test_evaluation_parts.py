@@ -66,11 +66,11 @@ def figure_of_copies(flagged: int, pieces: int, **more: Any) -> dict[str, Any]:
 def test_a_few_pieces_give_no_verdict_on_copying_but_that_there_is_some() -> None:
     said = [in_short({"generated": figure_of_copies(*counts)}) for counts in ((0, 8), (0, 7), (1, 1), (3, 3), (0, 0))]
     assert said == [
-        "no sign of copying: 0 of 8 pieces flagged",
-        "too few pieces to tell: 0 of 7 pieces flagged",
-        "too few pieces to tell: 1 of 1 piece flagged",
-        "the model copies: 3 of 3 pieces flagged",
-        "no piece holds enough melody to tell: 0 of 0 pieces flagged",
+        "no sign of copying (0 of 8 pieces flagged)",
+        "too few pieces to tell (0 of 7 pieces flagged)",
+        "too few pieces to tell (1 of 1 piece flagged)",
+        "the model copies (3 of 3 pieces flagged)",
+        "no piece holds enough melody to tell (0 of 0 pieces flagged)",
     ]
 
 
