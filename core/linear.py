@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _FEW = 8  # rows or inputs; below, a call costs more than its arithmetic
+_DECODED = 16  # rows; up to here what a library does before it multiplies costs more than the product
 
 
 @cache
@@ -39,6 +40,8 @@ def _by_onednn(x: Tensor) -> bool:
 
 def product(x: Tensor, weight: Tensor) -> Tensor:
     """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
+    if _few and len(x) <= _DECODED and _dense_float32(x, weight):
+        return _few(x, weight)
     if _by_onednn(x):
         x, weight = _dense(x), _dense(weight)
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
@@ -50,7 +53,18 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
+def _dense_float32(*tensors: Tensor) -> bool:
+    return all(x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() for x in tensors)
+
+
+_few: Callable[[Tensor, Tensor], Tensor] | None = None
 _transposed: Callable[[Tensor], Tensor] | None = None
+
+
+def multiply_few_with(few: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Takes a faster `product` of few dense float32 rows, as decoding has them: libraries prepare for many."""
+    global _few
+    _few = few
 
 
 def copy_transposes_with(transposed: Callable[[Tensor], Tensor]) -> None:
@@ -89,7 +103,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     plain = x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
     if plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or not onednn_is_faster():
         return F.linear(x, weight)
-    y: Tensor = _Linear.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
+    rows = x.flatten(0, -2)
+    y: Tensor = _Linear.apply(rows, weight) if torch.is_grad_enabled() else product(rows, weight)  # type: ignore[no-untyped-call]
     return y.unflatten(0, x.shape[:-1])
 
 

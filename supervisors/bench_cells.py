@@ -84,7 +84,7 @@ def rounds(pairs: Sequence[tuple[Worker, Cell]], repeats: int, budget: float, ti
                         cell.best_by = name
                     cell.samples.append(rates[name])
                     continue
-                answer = worker.ask(f"{cell.kind}.sample")
+                answer = worker.ask(f"{cell.kind}.sample", **_context(cell))
             except Lost as error:
                 cell.limited = f"failed: {error}"
                 continue
@@ -111,6 +111,11 @@ def profile(worker: Worker, cell: Cell) -> None:
     """Which operators the time went to."""
     if cell.measured and not cell.limited.startswith("failed"):
         try:
-            cell.operators = worker.ask(f"{cell.kind}.profile")
+            cell.operators = worker.ask(f"{cell.kind}.profile", **_context(cell))
         except Lost as error:
             warn_once(f"{cell.subject}: no profile: {error}")
+
+
+def _context(cell: Cell) -> dict[str, int]:
+    """Which of the prompts that a process has read is meant."""
+    return {"length": cell.length} if cell.kind == "decode" else {}

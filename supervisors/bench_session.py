@@ -87,11 +87,11 @@ class Session:
         asked = self.settings
         with self._alive(model for model in self.models if model.decodes) as workers:
             for batch in BATCHES:
+                pairs: list[tuple[Worker, Cell]] = []
                 cut: set[str] = set()
                 for length in asked.all_lengths:
                     if batch * length > _MOST_CACHED:
                         continue
-                    pairs = []
                     for worker in workers:
                         cell = self._cell("decode", worker, "fp32", batch, length)
                         if worker.spec.name in cut:
@@ -102,12 +102,14 @@ class Session:
                         if cell.limited or cell.prepared > asked.limit / 2:
                             cut.add(worker.spec.name)
                         pairs.append((worker, cell))
-                    compared = length in (asked.length, EARLY, LATE, CACHED)
-                    repeats = asked.repeats if compared else min(_CURVE_REPEATS, asked.repeats)
-                    rounds(pairs, repeats, _BUDGET, self._say)
-                    if length == asked.length and not asked.quick:
-                        for worker, cell in pairs:
-                            profile(worker, cell)
+                # Contexts take turns too: what a late token costs against an early one is a figure.
+                fewer = min(_CURVE_REPEATS, asked.repeats)
+                rounds(pairs, fewer, _BUDGET, self._say)
+                compared = [pair for pair in pairs if pair[1].length in (asked.length, EARLY, LATE, CACHED)]
+                rounds(compared, asked.repeats - fewer, _BUDGET, self._say)
+                for worker, cell in pairs:
+                    if cell.length == asked.length and not asked.quick:
+                        profile(worker, cell)
 
     def _curve(self) -> list[tuple[int, str]]:
         """Lengths and precisions of training beside the first setting."""

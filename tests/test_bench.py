@@ -87,10 +87,12 @@ def test_what_is_timed_is_decoding(name):
 def test_decoding_counts_the_tokens_of_all_rows(monkeypatch):
     decoding = Decoding(Ours(spec_of("lstm")), VOCABULARY, "cpu")
     decoding.prepare(batch=3, length=20)
-    monkeypatch.setattr(decoding, "_burst", lambda: 0.5)
-    assert decoding.sample() == {"tokens_per_second": decoding.steps * 3 / 0.5, "seconds": 0.5}
+    decoding.prepare(batch=3, length=30)
+    monkeypatch.setattr(decoding, "_burst", lambda prompt: 0.5)
+    steps = decoding._read[20].steps
+    assert decoding.sample(20) == {"tokens_per_second": steps * 3 / 0.5, "seconds": 0.5}
     monkeypatch.undo()
-    assert decoding.sample()["tokens_per_second"] > 0 and decoding.profile()
+    assert decoding.sample(30)["tokens_per_second"] > 0 and decoding.profile(20)
 
 
 class Slow:

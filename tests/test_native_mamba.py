@@ -237,6 +237,15 @@ def test_a_transpose_is_a_copy_of_it(shape: tuple[int, int], dtype: torch.dtype)
 
 
 @needs_kernels
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 16, 17])
+@pytest.mark.parametrize("shape", [(512, 256), (47, 33), (1, 1)], ids=str)
+def test_few_rows_are_multiplied(rows: int, shape: tuple[int, int]) -> None:
+    x, weight = torch.randn(rows, shape[1]), torch.randn(shape)
+    found = torch.ops.swaptunes_native.few_rows(x, weight)
+    torch.testing.assert_close(found, (x.double() @ weight.double().t()).float(), rtol=1e-5, atol=1e-4)
+
+
+@needs_kernels
 @pytest.mark.parametrize("place", [0, 3, 6])
 def test_not_a_number_is_not_hidden(place: int) -> None:
     values, _ = arguments((1, 20, 16, 16, 2, 4, False, 0.0), torch.float32)

@@ -10,6 +10,7 @@
 
 #include "few.h"
 #include "team.h"
+#include "transpose.h"
 
 namespace native {
 
@@ -140,7 +141,7 @@ struct MambaStep {
   template <int PARTS>
   void recur_panel(const MambaLayer& layer, const float* xd, int64_t p, int64_t begin, int64_t end) {
     const int lanes = std::min<int64_t>(LANES, few.batch - p * LANES);
-    Scratch<float> rates(parts()), B(parts() * LANES), C(parts() * LANES);
+    Scratch<float> rates(parts() * LANES), B(parts() * LANES), C(parts() * LANES);
     std::memset(B, 0, parts() * LANES * sizeof(Vec<float>)), std::memset(C, 0, parts() * LANES * sizeof(Vec<float>));
     const float* mixture = xd + (p * mixed() + rank) * LANES;
     for (int64_t n = 0; n < states; ++n)
@@ -148,20 +149,32 @@ struct MambaStep {
         B[b * parts() + n / LANES][n % LANES] = mixture[n * LANES + b];
         C[b * parts() + n / LANES][n % LANES] = mixture[(states + n) * LANES + b];
       }
-    for (int64_t c = begin; c < end; ++c) {
-      const int64_t at = (p * inner + c) * LANES;
-      const Vec<float> in = load(&u_[at]), dts = softplus<float>(load(&step_[at]) + layer.dt_bias[c]);
-      float dt[LANES], drive[LANES];
-      store<float>(dt, dts), store<float>(drive, dts * in);
-      rates_of<PARTS>(layer, c, rates);
-      Vec<float> totals[LANES] = {};
-      float* h = layer.ssm + (p * LANES * inner + c) * states;
-      for (int b = 0; b < lanes; ++b, h += inner * states) {
-        __builtin_prefetch(h + 2 * states, 1);
-        totals[b] = advance<PARTS>(rates, B + b * parts(), C + b * parts(), dt[b], drive[b], h);
+    for (int64_t first = begin; first < end; first += LANES) {
+      const int channels = std::min<int64_t>(LANES, end - first);
+      float dt[LANES * LANES], drive[LANES * LANES];  // (channels w)
+      for (int i = 0; i < channels; ++i) {
+        const int64_t c = first + i, at = (p * inner + c) * LANES;
+        const Vec<float> dts = softplus<float>(load(&step_[at]) + layer.dt_bias[c]);
+        store<float>(dt + i * LANES, dts), store<float>(drive + i * LANES, dts * load(&u_[at]));
+        rates_of<PARTS>(layer, c, rates + i * parts());
       }
-      const Vec<float> gate = load(&xz_[(p * 2 * inner + inner + c) * LANES]);
-      store<float>(&y_[at], (sums<float>(totals) + in * layer.D[c]) * gate * sigmoid<float>(gate));
+      Vec<float> sum[LANES] = {};  // a vector of channels for each row, as their states lie
+      for (int b = 0; b < lanes; ++b) {
+        Vec<float> totals[LANES] = {};
+        float* h = layer.ssm + ((p * LANES + b) * inner + first) * states;
+        for (int i = 0; i < channels; ++i, h += states) {
+          __builtin_prefetch(h + inner * states, 1);
+          totals[i] = advance<PARTS>(rates + i * parts(), B + b * parts(), C + b * parts(), dt[i * LANES + b],
+                                     drive[i * LANES + b], h);
+        }
+        sum[b] = sums<float>(totals);
+      }
+      turn<float>(sum);
+      for (int i = 0; i < channels; ++i) {
+        const int64_t c = first + i, at = (p * inner + c) * LANES;
+        const Vec<float> gate = load(&xz_[(p * 2 * inner + inner + c) * LANES]);
+        store<float>(&y_[at], (sum[i] + load(&u_[at]) * layer.D[c]) * gate * sigmoid<float>(gate));
+      }
     }
   }
 
