@@ -12,7 +12,7 @@ from supervisors.bench_memory import PeakMemory, available
 from supervisors.bench_subjects import Trained
 from supervisors.precision import autocast
 
-_SAMPLE = 0.4  # seconds that a sample lasts at least
+_SAMPLE = 1.0  # seconds that a sample lasts at least: its first step finds other models' numbers in the caches
 _LONG = 5.0  # seconds from which on a step needs no warm-up
 _FIRST = 16  # tokens of the first step, which loads and compiles what there is to load
 _NAMED = 40  # operators of a profile that are kept
