@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -148,6 +149,10 @@ class _Job:
         refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
         for wanted in ("train", "valid"):
             wants = [piece for piece, (_, split) in zip(encoded, chosen, strict=True) if split == wanted]
+            if not wants:
+                sides = Counter(split for _, split in chosen)
+                found = ", ".join(f"{sides[split]} for {split}" for split in SPLITS)
+                raise HubError(f"{self.name} gives no piece for {wanted}, which training needs; found {found}")
             if all(piece.failure for piece in wants):
                 first = {piece.source: piece.failure for piece in wants}
                 reasons = list((first | dict(refused)).items())

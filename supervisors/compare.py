@@ -110,9 +110,16 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
 def train(hparams: HParams, folder: Path) -> None:
     """Trains a run to its end in `folder`, in a process of its own, unless it stands there; HubError when it fails."""
     place = folder / hparams.name
+    steps = hparams.train.steps
     if (place / "metrics.jsonl").exists():
-        insist_same(from_file(place / "hparams.yaml", section_of(load_manager())), hparams, place)
-    if concluded(place) == hparams.train.steps:
+        begun = from_file(place / "hparams.yaml", section_of(load_manager()))
+        insist_same(begun, hparams, place)
+        if begun.train.steps != steps:  # its rates fall towards another end
+            raise HubError(
+                f"{place} was planned for {begun.train.steps} steps, and {steps} are asked for now; compare under "
+                "another name=, or with the tokens or minutes of before"
+            )
+    if concluded(place) == steps:
         return
     plan = folder / f"{hparams.name}.yaml"
     write_text(plan, dump(hparams))

@@ -11,7 +11,7 @@ from supervisors.evaluation_tables import counted
 
 _READ = """\
 Nats per note of the tested pieces' own scores, so that tokenizers share one denominator; lower is better. Intervals are
-of 95 % and cover both other music and other seeds (Student's t). A model is called better than another only where the
+of 95 % and cover {cover} (Student's t). A model is called better than another only where the
 interval of their paired difference excludes zero, at 95 % for all pairs of a table together. Tables are never ranked
 against each other: other tokens tell other things (bars, meters, keys), and other pieces are other music."""
 _NO_TEST = "These have no test split: validation, which also chose the weights, stands in for it."
@@ -19,7 +19,9 @@ _NO_TEST = "These have no test split: validation, which also chose the weights, 
 
 def page(groups: list[Group]) -> str:
     """Markdown: one table a group and what its intervals support."""
-    parts = ["# Comparison", _READ, "![nats per note, by model](compare.png)"]
+    fewest = min(len(entry.row.nats) for group in groups for entry in group.entries)
+    cover = "both other music and other seeds" if fewest > 1 else "other music, and other seeds where there are several"
+    parts = ["# Comparison", _READ.format(cover=cover), "![nats per note, by model](compare.png)"]
     for group in groups:
         parts.append(f"## {_title(group)}")
         parts.append(_table(group))

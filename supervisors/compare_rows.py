@@ -6,6 +6,7 @@ test pieces, make groups of their own: they chose the weights.
 """
 
 import json
+import math
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,6 +129,8 @@ def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, A
         tested = sorted(
             ((line["source"], line["index"], line["notes"]), line["nats"]) for line in lines if line["split"] == split
         )
+        if len(tested) != result[split]["pieces"] or not all(math.isfinite(nats) for _, nats in tested):
+            raise ValueError("evaluation/pieces.jsonl is not whole")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HubError(
             f"{folder} has no readable evaluation ({type(error).__name__}: {error}); "

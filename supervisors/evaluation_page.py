@@ -22,7 +22,7 @@ def page(name: str, result: dict[str, Any], pictures: Sequence[str]) -> str:
         f"# {name}: evaluation",
         f"{result['parameters']:,} parameters; {_trained(result)}weights of step {result['best']['step']:.0f}, the "
         "best on validation. Brackets are 95 % intervals: bootstrap over pieces, or random halves of both sets where "
-        f"a figure compares sets, if both hold {FEWEST} pieces or more. They tell how the choice of pieces moves a "
+        f"a figure compares sets; under {FEWEST} pieces there are none. They tell how the choice of pieces moves a "
         "figure, not how another seed would.",
         _in_short(result),
         *loss(result),
@@ -57,7 +57,9 @@ def _in_short(result: dict[str, Any]) -> str:
         lines.append(f"Overlap area {mine}; the n-gram's is {low}, real music's {real}.")
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
     if apart:
-        lines.append(f"Unlike real music, by intervals that do not meet, in: {', '.join(apart)}.")
+        lines.append(
+            f"Unlike real music, by intervals that meet neither its own nor the test pieces', in: {', '.join(apart)}."
+        )
     copies = f"Originality: {evaluation_copies.in_short(result['copying'])}."
     lines.append(f"**{copies}**" if result["copying"]["generated"]["copies"] else copies)
     lines.append(f"{evaluation_leaks.in_short(result)}.")
@@ -65,11 +67,13 @@ def _in_short(result: dict[str, Any]) -> str:
 
 
 def _apart(metric: dict[str, Any]) -> bool:
-    """Whether the intervals of model and real music have nothing in common; few pieces do not tell."""
+    """Whether the model's interval meets neither that of real music nor the test pieces'; few pieces do not tell."""
     mine, real = metric["rows"].get("generated", {}), metric["rows"].get("real", {})
-    if any(one.get("low") is None or one["n"] < FEWEST for one in (mine, real)):
+    tested = mine.get("reference")
+    music = [real, tested] if isinstance(tested, dict) and tested.get("n") else [real]
+    if any(one.get("low") is None or one["n"] < FEWEST for one in (mine, *music)):
         return False
-    return bool(mine["low"] > real["high"] or mine["high"] < real["low"])
+    return all(mine["low"] > one["high"] for one in music) or all(mine["high"] < one["low"] for one in music)
 
 
 def _trained(result: dict[str, Any]) -> str:

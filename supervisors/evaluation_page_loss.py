@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from plugins.metrics.intervals import FEWEST
 from supervisors.evaluation import SPLITS, WORDS, headline
 from supervisors.evaluation_kinds import KINDS
 from supervisors.evaluation_tables import brackets, table
@@ -18,7 +19,7 @@ def loss(result: dict[str, Any]) -> list[str]:
     for name in [split for split in SPLITS if split in result]:
         found = result[name]
         floor = found["baselines"]["ngram"]
-        interval = brackets(found["nats_per_note_interval"]) if found["pieces"] > 1 else ""
+        interval = brackets(found["nats_per_note_interval"]) if found["pieces"] >= FEWEST else ""
         rows.append(
             [
                 name,

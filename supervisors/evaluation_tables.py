@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from plugins.metrics.intervals import FEWEST
+
 Figure = dict[str, Any]
 
 
@@ -46,6 +48,10 @@ def spread(figure: Figure, usual: int | None = None) -> str:
     if "value" not in figure or figure.get("n") == 0:
         return "-"
     low, high = figure.get("low"), figure.get("high")
-    interval = "" if low is None or high is None or figure.get("n") == 1 else f" {brackets([low, high])}"
+    # A bootstrap of few pieces is too narrow, and one of equal pieces has no width: neither says how sure.
+    if low is None or high is None or low == high or figure.get("n", FEWEST) < FEWEST:
+        interval = ""
+    else:
+        interval = f" {brackets([low, high])}"
     count = f" (n = {figure['n']})" if usual is not None and figure.get("n", usual) != usual else ""
     return number(figure["value"]) + interval + count

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from plugins.metrics.intervals import FEWEST
 from supervisors import evaluation_copies, evaluation_leaks
 from supervisors.evaluation import SPLITS
 from supervisors.evaluation_tables import counted, spread
@@ -28,7 +29,7 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
         side = "below" if found["nats_per_note"] < better else "above"
         change = 100 * (found["nats_per_note"] / better - 1)
         low, high = found["nats_per_note_interval"]
-        interval = f" [{low:.3f}, {high:.3f}]" if found["pieces"] > 1 else ""
+        interval = f" [{low:.3f}, {high:.3f}]" if found["pieces"] >= FEWEST else ""
         lines.append(
             f"{split:<13}{found['nats_per_note']:.3f}{interval} nats per note, "
             f"{found['nats_per_token']:.4f} per token, {found['bits_per_second']:.2f} bits per second "

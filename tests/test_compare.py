@@ -33,6 +33,7 @@ def _run(
     (place / "hparams.yaml").write_text(dump(hparams))
     ngram = {"ngram": {"nats_per_note": 3.0, "order": 4}}
     result = {"steps": 10, "tokens_seen": 1000, "minutes": 1.5, "parameters": 5000, split: {"baselines": ngram}}
+    result[split]["pieces"] = len(nats)
     (place / "model").mkdir()
     config = {"tokenizer_fingerprint": hparams.tokenizer.name, "data_fingerprint": data}
     (place / "model/config.json").write_text(json.dumps(config))
@@ -79,7 +80,16 @@ def test_a_seed_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("evaluation.json", '{"steps": 5}'), ("evaluation/pieces.jsonl", '{"split": "test"}\n')]
+    ("name", "text"),
+    [
+        ("evaluation.json", '{"steps": 5}'),
+        ("evaluation/pieces.jsonl", '{"split": "test"}\n'),
+        ("evaluation/pieces.jsonl", '{"split": "test", "source": "0.mid", "index": 0, "nats": 1.0, "notes": 50}\n'),
+        (
+            "evaluation/pieces.jsonl",
+            '{"split": "test", "source": "0", "index": 0, "nats": NaN, "notes": 5}\n' * 30,
+        ),
+    ],
 )
 def test_an_evaluation_with_holes_is_one_line(
     tmp_path: Path, name: str, text: str, capsys: pytest.CaptureFixture[str]
@@ -108,7 +118,7 @@ def test_one_seed_and_other_pieces_are_not_ranked(tmp_path: Path, monkeypatch: p
     assert _exit([first, second, third]) == 0
     page = (tmp_path / "runs/compare/README.md").read_text()
     assert "one seed, which supports no ranking" in page
-    assert "is better than" not in page
+    assert "is better than" not in page and "both other music and other seeds" not in page
     assert page.count("| model |") == 2  # 30 pieces and 20 pieces are two tables
 
 
@@ -205,6 +215,18 @@ def test_a_run_with_other_settings_is_not_taken_for_the_one_asked(tmp_path: Path
     hparams.name, hparams.train.lr = "mamba_remi-0", 1.0
     with pytest.raises(HubError, match=r"started with other values of name, train\.lr"):
         train(hparams, tmp_path)
+
+
+@pytest.mark.parametrize("steps", [3, 20])
+def test_a_run_of_another_budget_is_left_alone(tmp_path: Path, steps: int) -> None:
+    place = Path(_run(tmp_path, "mamba_remi", 0, np.full(3, 1.0), "train.steps=10", "name=mamba_remi-0"))
+    (place / "metrics.jsonl").write_text("")
+    before = (place / "hparams.yaml").read_bytes()
+    hparams = load_manager().preset("mamba_remi")
+    hparams.name, hparams.train.steps = "mamba_remi-0", steps
+    with pytest.raises(HubError, match=rf"planned for 10 steps, and {steps} are asked for now"):
+        train(hparams, tmp_path)
+    assert (place / "hparams.yaml").read_bytes() == before
 
 
 def test_a_measured_rate_is_measured_once(tmp_path: Path) -> None:

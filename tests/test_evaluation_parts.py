@@ -252,6 +252,8 @@ def test_figures_are_shown_with_the_digits_that_count() -> None:
         "0", "12,346", "12.35", "0.123", "0.0012", "-3.142",
     ]  # fmt: skip
     assert [counted(count, "piece") for count in (0, 1, 1234)] == ["0 pieces", "1 piece", "1,234 pieces"]
-    assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}, 4) == "1.000 [0.500, 2.000] (n = 3)"
+    assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 9}, 4) == "1.000 [0.500, 2.000] (n = 9)"
+    assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}) == "1.000"  # too few for an interval
+    assert spread({"value": 1.0, "low": 1.0, "high": 1.0, "n": 64}) == "1.000"
     assert (spread({"error": "x"}), spread({}), spread({"value": 0.0, "n": 0})) == ("failed", "-", "-")
     assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"

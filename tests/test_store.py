@@ -372,3 +372,11 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert cache_folder() == tmp_path / "b" / "swaptunes"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "swaptunes"
+
+
+def test_a_side_without_pieces_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, range(4))
+    items = [Item(str(path), split="valid") for path in sorted(tmp_path.iterdir())]
+    monkeypatch.setattr(Folder, "items", lambda self: iter(items))
+    with pytest.raises(HubError, match=r"gives no piece for train, .* found 0 for train, 4 for valid, 0 for test"):
+        prepare(Folder(str(tmp_path)), build_on_the_grid, "grid", DATA, progress=False)
