@@ -264,6 +264,6 @@ def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path) -> 
                 assert process.poll() is None
                 time.sleep(0.05)
             process.send_signal(number)
-            assert process.wait(20) == 143
+            assert process.wait(90) == 143
         told.unlink()
         Path(f"{told}.ready").unlink()
