@@ -16,6 +16,10 @@ interval of their paired difference excludes zero, at 95 % for all pairs of a ta
 against each other: other tokens tell other things (bars, meters, keys), and other pieces are other music."""
 _NO_TEST = "These have no test split: validation, which also chose the weights, stands in for it."
 
+_OTHER_BUDGETS = (
+    "Parameters or tokens seen differ by more than a tenth within this table: what is better here may owe it to that."
+)
+
 
 def page(groups: list[Group]) -> str:
     """Markdown: one table a group and what its intervals support."""
@@ -27,6 +31,7 @@ def page(groups: list[Group]) -> str:
         parts.append(_table(group))
         parts += [_NO_TEST] * (group.split != "test")
         parts += _other_data(group)
+        parts += [_OTHER_BUDGETS] * _other_budgets(group)
         parts.append(_verdicts(group))
     return "\n\n".join(parts) + "\n"
 
@@ -64,6 +69,11 @@ def _other_data(group: Group) -> list[str]:
         return []
     sets = "; ".join(", ".join(names) for names in seen.values())
     return [f"The training data differ ({sets}): what is better here may be the data, not the model."]
+
+
+def _other_budgets(group: Group) -> bool:
+    amounts = ([entry.parameters for entry in group.entries], [entry.tokens for entry in group.entries])
+    return any(max(amount) > 1.1 * min(amount) for amount in amounts)
 
 
 def _verdicts(group: Group) -> str:

@@ -145,6 +145,17 @@ def test_other_training_data_are_said(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "(`mamba_remi-0`, `lstm_remi-0`; `transformer_remi-0`)" in page
 
 
+@pytest.mark.parametrize(("parameters", "told"), [(5400, 0), (50_000, 1)])
+def test_other_budgets_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: int, told: int) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    runs = [_run(tmp_path, preset, 0, np.full(30, 100.0)) for preset in ("mamba_remi", "lstm_remi")]
+    place = Path(runs[0]) / "evaluation.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"parameters": parameters}))
+    assert _exit(runs) == 0
+    page = (tmp_path / "runs/compare/README.md").read_text()
+    assert page.count("Parameters or tokens seen differ by more than a tenth") == told
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
