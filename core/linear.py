@@ -18,8 +18,18 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_FEW = 8  # rows or inputs; below, a call costs more than its arithmetic
-_DECODED = 16  # rows; up to here what a library does before it multiplies costs more than the product
+_LEAST = 8  # rows or inputs; below, a call of oneDNN costs more than its arithmetic
+_FEW = 16  # rows; up to here what either library does before it multiplies costs more than the product
+
+# Compiled ways that are faster still, where somebody has brought them: the product of few rows, the copied transpose.
+_product_of_few: Callable[[Tensor, Tensor], Tensor] | None = None
+_transposed: Callable[[Tensor], Tensor] | None = None
+
+
+def use(product_of_few: Callable[[Tensor, Tensor], Tensor], transposed: Callable[[Tensor], Tensor]) -> None:
+    """Takes compiled ways for float32 on the CPU, rows dense: `product` of few rows, and a matrix copied turned."""
+    global _product_of_few, _transposed
+    _product_of_few, _transposed = product_of_few, transposed
 
 
 @cache
@@ -34,18 +44,12 @@ def onednn_is_faster() -> bool:
     return same and platform.machine() in ("x86_64", "AMD64") and "GenuineIntel" not in about and "avx512f" in about
 
 
+def _single(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and x.device.type == "cpu"
+
+
 def _by_onednn(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and x.device.type == "cpu" and min(x.shape) >= _FEW and onednn_is_faster()
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
-    if _few and len(x) <= _DECODED and _dense_float32(x, weight):
-        return _few(x, weight)
-    if _by_onednn(x):
-        x, weight = _dense(x), _dense(weight)
-        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
-    return x @ weight.t()
+    return _single(x) and min(x.shape) >= _LEAST and onednn_is_faster()
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -53,24 +57,15 @@ def _dense(x: Tensor) -> Tensor:
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
 
 
-def _dense_float32(*tensors: Tensor) -> bool:
-    return all(x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous() for x in tensors)
-
-
-_few: Callable[[Tensor, Tensor], Tensor] | None = None
-_transposed: Callable[[Tensor], Tensor] | None = None
-
-
-def multiply_few_with(few: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Takes a faster `product` of few dense float32 rows, as decoding has them: libraries prepare for many."""
-    global _few
-    _few = few
-
-
-def copy_transposes_with(transposed: Callable[[Tensor], Tensor]) -> None:
-    """Takes a faster way to copy a float32 matrix (r i), its rows dense, as its transpose (i r)."""
-    global _transposed
-    _transposed = transposed
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """x (r i) times the transpose of weight (o i), as (r o); no gradient."""
+    dense = _single(x) and _single(weight) and x.is_contiguous() and weight.is_contiguous()
+    if _product_of_few and len(x) <= _FEW and dense:
+        return _product_of_few(x, weight)
+    if _by_onednn(x):
+        x, weight = _dense(x), _dense(weight)
+        return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+    return x @ weight.t()
 
 
 def outer(grad: Tensor, x: Tensor) -> Tensor:
@@ -100,7 +95,7 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """`F.linear(x, weight)` without bias for x (... i) and weight (o i), autocast included."""
-    plain = x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
+    plain = not _single(x) or weight.dtype != torch.float32
     if plain or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or not onednn_is_faster():
         return F.linear(x, weight)
     rows = x.flatten(0, -2)

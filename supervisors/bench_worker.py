@@ -21,11 +21,11 @@ MATRIX = "matrix"  # the spec's name of the matrix rate
 # started anew. Peers always are: how threads wait is settled when PyTorch is loaded, and theirs wait as they would
 # without the hub.
 _METHOD = "forkserver" if sys.platform == "linux" else "spawn"
-_SPINS = "300000"  # of GNU's OpenMP where nobody sets a policy
+_SPINS_UNASKED = "300000"  # of GNU's OpenMP where nobody sets a policy
 
 
 def preload() -> None:
-    """Before the first process starts: what they share."""
+    """Tells the server, before the first process starts, what to import."""
     if _METHOD == "forkserver":
         multiprocessing.get_context("forkserver").set_forkserver_preload(["supervisors.bench_preload"])
 
@@ -37,7 +37,7 @@ def _waiting(ours: bool) -> Iterator[None]:
     if ours or before != SPINS:  # a policy that the user set holds for all
         yield
         return
-    os.environ["GOMP_SPINCOUNT"] = _SPINS
+    os.environ["GOMP_SPINCOUNT"] = _SPINS_UNASKED
     try:
         yield
     finally:

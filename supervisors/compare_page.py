@@ -15,7 +15,6 @@ of 95 % and cover {cover} (Student's t). A model is called better than another o
 interval of their paired difference excludes zero, at 95 % for all pairs of a table together. Tables are never ranked
 against each other: other tokens tell other things (bars, meters, keys), and other pieces are other music."""
 _NO_TEST = "These have no test split: validation, which also chose the weights, stands in for it."
-
 _OTHER_BUDGETS = (
     "Parameters or tokens seen differ by more than a tenth within this table: what is better here may owe it to that."
 )
@@ -31,7 +30,7 @@ def page(groups: list[Group]) -> str:
         parts.append(_table(group))
         parts += [_NO_TEST] * (group.split != "test")
         parts += _other_data(group)
-        parts += [_OTHER_BUDGETS] * _other_budgets(group)
+        parts += [_OTHER_BUDGETS] * _unlike_budgets(group)
         parts.append(_verdicts(group))
     return "\n\n".join(parts) + "\n"
 
@@ -71,7 +70,7 @@ def _other_data(group: Group) -> list[str]:
     return [f"The training data differ ({sets}): what is better here may be the data, not the model."]
 
 
-def _other_budgets(group: Group) -> bool:
+def _unlike_budgets(group: Group) -> bool:
     amounts = ([entry.parameters for entry in group.entries], [entry.tokens for entry in group.entries])
     return any(max(amount) > 1.1 * min(amount) for amount in amounts)
 

@@ -30,6 +30,7 @@ from supervisors.evaluation_metrics import measure
 from supervisors.evaluation_round_trip import round_trip
 from supervisors.evaluation_sets import (
     Output,
+    Real,
     Setting,
     Source,
     beats_of,
@@ -83,9 +84,10 @@ def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
     lengths = [beats_of(score) if score is not None else 0.0 for score in _all_of(store, source, tested)]
     length = tokens_for([info.tokens for info in store.pieces(tested)], lengths, asked.beats)
     maker = Maker(supervisor.load_best(), floor, order, tokenizer, hparams.generate)
-    free = unprompted(store, tested, tokenizer, source, maker, asked, length)
-    bound = prompted(store, tested, tokenizer, source, maker, asked, length)
-    training = training_of(store, source, asked.beats)
+    real = Real(store, tested, tokenizer, source)
+    free = unprompted(real, maker, asked, length)
+    bound = prompted(real, maker, asked, length)
+    training = training_of(real, asked.beats)
     result["metrics"] = measure(supervisor.manager, free, training, "measures")
     result["prompted"] = {"n": len(bound.ids), "beats": asked.prompt_beats}
     if bound.ids:

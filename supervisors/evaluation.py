@@ -1,6 +1,7 @@
 """What is known about a run's best model, on disk: evaluation.json, and a line for each piece it was scored on."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from core.dataset import Split
@@ -16,6 +17,11 @@ WORDS: dict[Split, str] = {"valid": "validation", "test": "test"}
 def splits_of(store: TokenStore) -> list[Split]:
     """The splits to score: a published dataset may keep its test pieces back."""
     return [split for split in SPLITS if store.count(split)]
+
+
+def scored(found: Mapping[str, Any]) -> list[Split]:
+    """The splits of which something is told."""
+    return [split for split in SPLITS if split in found]
 
 
 def headline(result: dict[str, Any]) -> Split:

@@ -58,7 +58,8 @@ def _in_short(result: dict[str, Any]) -> str:
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
     if apart:
         lines.append(
-            f"Unlike real music, by intervals that meet neither its own nor the test pieces', in: {', '.join(apart)}."
+            f"Unlike real music, by intervals that meet neither its own nor the {_tested(result)} pieces', in: "
+            f"{', '.join(apart)}."
         )
     copies = f"Originality: {evaluation_copies.in_short(result['copying'])}."
     lines.append(f"**{copies}**" if result["copying"]["generated"]["copies"] else copies)
@@ -67,7 +68,7 @@ def _in_short(result: dict[str, Any]) -> str:
 
 
 def _apart(metric: dict[str, Any]) -> bool:
-    """Whether the model's interval meets neither that of real music nor the test pieces'; few pieces do not tell."""
+    """Whether the model's interval meets neither that of real music nor the tested pieces'; few pieces do not tell."""
     mine, real = metric["rows"].get("generated", {}), metric["rows"].get("real", {})
     tested = mine.get("reference")
     music = [real, tested] if isinstance(tested, dict) and tested.get("n") else [real]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from supervisors.evaluation import SPLITS
+from supervisors.evaluation import scored
 from supervisors.evaluation_copies import verdict
 from supervisors.evaluation_tables import Figure, brackets, counted, spread, table
 
@@ -70,7 +70,7 @@ def leakage(found: dict[str, Any]) -> list[str]:
     """Pieces with a near twin in training, split by split."""
     rows = []
     twins = []
-    for split in [split for split in SPLITS if split in found]:
+    for split in scored(found):
         one = found[split]
         clean = one["nats_per_note_without"]
         rows.append([split, f"{one['pieces']:,}", f"{one['with_twin']:,}", "-" if clean is None else f"{clean:.3f}"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from plugins.metrics.intervals import FEWEST
-from supervisors.evaluation import SPLITS, WORDS, headline
+from supervisors.evaluation import WORDS, headline, scored
 from supervisors.evaluation_kinds import KINDS
 from supervisors.evaluation_tables import brackets, table
 
@@ -16,7 +16,7 @@ NO_TEST = (
 def loss(result: dict[str, Any]) -> list[str]:
     """What every split costs, and what the tested one is made of."""
     rows = []
-    for name in [split for split in SPLITS if split in result]:
+    for name in scored(result):
         found = result[name]
         floor = found["baselines"]["ngram"]
         interval = brackets(found["nats_per_note_interval"]) if found["pieces"] >= FEWEST else ""

@@ -9,10 +9,10 @@ import numpy as np
 from core.files import atomic
 from datatools import pianoroll
 from plugins.metrics.notes import Floats
-from supervisors.evaluation import SPLITS, WORDS, headline
+from supervisors.evaluation import WORDS, headline, scored
 from supervisors.evaluation_canvas import BLUE, GRAY, GREEN, NAMES, ORANGE, ROWS, draw, save
 from supervisors.evaluation_kinds import KINDS
-from supervisors.evaluation_measures import measures
+from supervisors.evaluation_plot_measures import measures
 from supervisors.evaluation_sets import Setting
 from supervisors.evaluation_tables import counted
 
@@ -50,7 +50,7 @@ def loss(path: Path, result: dict[str, Any]) -> None:
     told = counted(tested["pieces"], f"{WORDS[headline(result)]} piece")
     left.set_title(f"What the loss is made of (n = {told})", loc="left", fontsize=11)
     left.legend(frameon=False, fontsize=8)
-    for split in [split for split in SPLITS if split in result]:
+    for split in scored(result):
         color = BLUE if split == headline(result) else GRAY
         depths = [depth for depth in result[split]["depths"] if depth[2] >= 20]
         right.plot([depth[0] + 1 for depth in depths], [depth[1] for depth in depths], "o-", color=color, label=split)

@@ -30,6 +30,16 @@ Output: TypeAlias = "symusic.Score | None"  # None: it could not be decoded
 Source = Callable[[Split, int], Output]
 
 
+@dataclass(frozen=True)
+class Real:
+    """The music of a dataset: a store of its tokens, the split that is tested, and a reader of the source itself."""
+
+    store: TokenStore
+    tested: Split
+    tokenizer: Tokenizer
+    source: Source
+
+
 @dataclass
 class Setting:
     """Rows of pieces that are measured against one reference; None stands for an output that could not be decoded.
@@ -69,21 +79,14 @@ def decoded(tokenizer: Tokenizer, ids: Sequence[int], begin: float, end: float) 
         return None
 
 
-def training_of(store: TokenStore, source: Source, beats: float) -> list[Score]:
+def training_of(real: Real, beats: float) -> list[Score]:
     """Training pieces for metrics that ask for some."""
-    return _excerpts(source, [("train", k) for k in drawn(store.count("train"), LARGEST, "training")], beats)
+    return _excerpts(real.source, [("train", k) for k in drawn(real.store.count("train"), LARGEST, "training")], beats)
 
 
-def unprompted(
-    store: TokenStore,
-    tested: Split,
-    tokenizer: Tokenizer,
-    source: Source,
-    maker: Maker,
-    asked: EvaluateHParams,
-    length: int,
-) -> Setting:
-    """Pieces made from nothing, against the tested pieces."""
+def unprompted(real: Real, maker: Maker, asked: EvaluateHParams, length: int) -> Setting:
+    """Pieces made from nothing, of at most `length` tokens, against the tested pieces."""
+    store, tested, tokenizer, source = real.store, real.tested, real.tokenizer, real.source
     numbers = drawn(store.count(tested), LARGEST, tested)
     human: list[tuple[Split, int]] = []
     told: list[str] = []
@@ -104,19 +107,12 @@ def unprompted(
     return Setting(reference, rows, [], ids, {"ended": ended, "tokens": length, "real": " and ".join(told)})
 
 
-def prompted(
-    store: TokenStore,
-    tested: Split,
-    tokenizer: Tokenizer,
-    source: Source,
-    maker: Maker,
-    asked: EvaluateHParams,
-    length: int,
-) -> Setting:
+def prompted(real: Real, maker: Maker, asked: EvaluateHParams, length: int) -> Setting:
     """Beginnings of tested pieces continued, against how they do go on; the prompt's notes are on neither side.
 
     The row `others` has real music that does not belong to the prompt: each gets another piece's continuation.
     """
+    store, tested, tokenizer, source = real.store, real.tested, real.tokenizer, real.source
     begin, end = asked.prompt_beats, asked.beats
     opening = getattr(tokenizer, "opening", list)
     setting = Setting([], {"generated": [], "others": [], "ngram": []}, facts={"pieces": [], "beats": begin})

@@ -6,7 +6,7 @@ from typing import Any
 
 from plugins.metrics.intervals import FEWEST
 from supervisors import evaluation_copies, evaluation_leaks
-from supervisors.evaluation import SPLITS
+from supervisors.evaluation import scored
 from supervisors.evaluation_tables import counted, spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
@@ -22,7 +22,7 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
             f"in {result['precision']}; {best}"
         )
     lines.append(f"trained      {best}")
-    for split in [split for split in SPLITS if split in result]:
+    for split in scored(result):
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
         better = min(unigram["nats_per_note"], ngram["nats_per_note"])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import supervisors  # noqa: F401  sets how threads wait, before torch is loaded
 from tests.walks import write_walks
 
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")

@@ -19,10 +19,10 @@ from supervisors.evaluation_copies import chance, in_short, tail
 from supervisors.evaluation_kinds import KINDS, by_name, token_kinds
 from supervisors.evaluation_leaks import in_short as twins_in_short
 from supervisors.evaluation_leaks import leaks
-from supervisors.evaluation_measures import curves
 from supervisors.evaluation_melodies import works
 from supervisors.evaluation_metrics import measure
 from supervisors.evaluation_page_copies import originality
+from supervisors.evaluation_plot_measures import curves
 from supervisors.evaluation_round_trip import round_trip
 from supervisors.evaluation_sets import Setting, tokens_for
 from supervisors.evaluation_tables import counted, number, spread, table

@@ -30,6 +30,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return home / "music", home / "cache"
 
 
+@pytest.fixture
+def cache(small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that cache, which is the cache of this test."""
+    shutil.copytree(small[1], tmp_path / "cache")
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def flip(path: Path, at: int) -> None:
     """Changes one bit of a file, whose size stays."""
     data = bytearray(path.read_bytes())
@@ -59,13 +67,10 @@ def test_a_damaged_store_is_named_once_and_made_again(
     name: str,
     damage: str,
     small: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cache: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shutil.copytree(small[1], tmp_path / "cache")
-    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
-    [folder] = (tmp_path / "cache" / "stores").iterdir()
+    [folder] = (cache / "stores").iterdir()
     whole = contents(folder)
     path = folder / name
     if damage == "missing":
@@ -125,13 +130,11 @@ def test_a_damaged_survey_is_named_and_read_again_from_there(
     new: bytes,
     again: int,
     small: tuple[Path, Path],
-    tmp_path: Path,
+    cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shutil.copytree(small[1], tmp_path / "cache")
-    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
-    [path] = (tmp_path / "cache" / "surveys").glob("*.jsonl")
+    [path] = (cache / "surveys").glob("*.jsonl")
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     assert lines[number].count(old) == 1
@@ -139,7 +142,7 @@ def test_a_damaged_survey_is_named_and_read_again_from_there(
     path.write_bytes(b"".join(lines))
     fingerprint = json.loads(whole.splitlines()[0])["fingerprint"]
     dataset, counted = Folder(str(small[0])), []
-    dataset.prepare(tmp_path / "cache" / "datasets" / "here")
+    dataset.prepare(cache / "datasets" / "here")
     real = survey.spread
 
     def counting(function: Any, tasks: list[Any], **settings: Any) -> Iterator[Any]:

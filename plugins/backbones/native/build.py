@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from core.linear import copy_transposes_with, multiply_few_with
+from core import linear
 from core.log import logger
 from datatools.storage import cache_folder
 
@@ -64,8 +64,7 @@ def load() -> None:
             if not target.exists():
                 _compile(target)
     torch.ops.load_library(target)
-    copy_transposes_with(torch.ops.swaptunes_native.transposed)
-    multiply_few_with(torch.ops.swaptunes_native.few_rows)
+    linear.use(torch.ops.swaptunes_native.few_rows, torch.ops.swaptunes_native.transposed)
 
 
 def _compile(target: Path) -> None:

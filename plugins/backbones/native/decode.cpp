@@ -74,26 +74,7 @@ Tensor transformer_step(const Tensor& x, at::TensorList weights, at::TensorList 
   return hidden;
 }
 
-// x (b k) times the transpose of weight (o k) -> (b o); both dense float32.
-Tensor few_rows(const Tensor& x, const Tensor& weight) {
-  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && dense(x) && dense(weight),
-              "expected dense float32 (b k) and (o k)");
-  const int64_t inputs = x.size(1), outputs = weight.size(0);
-  const Few few{x.size(0)};
-  const Tensor y = at::empty({x.size(0), outputs}, x.options());
-  std::vector<float> in(few.room(inputs)), out(few.room(outputs));
-  few.take(numbers(x), inputs, in.data());
-  team(x.numel() * outputs, [&](Member member) {
-    member.share(outputs, LANES, [&](int64_t begin, int64_t end) {
-      few.project({numbers(weight), inputs}, in.data(), inputs, inputs, out.data(), outputs, begin, end);
-    });
-  });
-  few.give(out.data(), outputs, y.data_ptr<float>());
-  return y;
-}
-
 TORCH_LIBRARY_FRAGMENT(swaptunes_native, m) {
-  m.def("few_rows(Tensor x, Tensor weight) -> Tensor");
   m.def(
       "mamba_step(Tensor x, Tensor[] weights, Tensor(a!)[] states, Tensor(b!) length, Tensor limit, Tensor last_norm, "
       "float eps) -> Tensor");
@@ -103,7 +84,6 @@ TORCH_LIBRARY_FRAGMENT(swaptunes_native, m) {
 }
 
 TORCH_LIBRARY_IMPL(swaptunes_native, CPU, m) {
-  m.impl("few_rows", &few_rows);
   m.impl("mamba_step", &mamba_step);
   m.impl("transformer_step", &transformer_step);
 }

@@ -10,7 +10,6 @@
 #include "norm.h"
 #include "scan.h"
 #include "tensors.h"
-#include "transpose.h"
 
 namespace native {
 namespace {
@@ -198,22 +197,7 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward_op(const Maybe& grad_sum, const
   });
 }
 
-// x (r c) -> (c r), dense.
-Tensor transposed_op(const Tensor& x) {
-  TORCH_CHECK(x.dim() == 2 && x.stride(1) == 1, "expected two dimensions of which the last is dense");
-  const int64_t rows = x.size(0), columns = x.size(1);
-  const Tensor y = at::empty({columns, rows}, x.options());
-  const auto copy = [&](auto number) {
-    using T = decltype(number);
-    parallel((rows + TURNED_ROWS - 1) / TURNED_ROWS,
-             [&](int64_t task) { transpose<T>(data<T>(x), x.stride(0), data<T>(y), rows, columns, task); });
-  };
-  x.scalar_type() == at::kDouble ? copy(double{}) : copy(float{});
-  return y;
-}
-
 TORCH_LIBRARY(swaptunes_native, m) {
-  m.def("transposed(Tensor x) -> Tensor");
   m.def(
       "scan_forward(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor bias, Tensor? "
       "before, "
@@ -238,7 +222,6 @@ TORCH_LIBRARY(swaptunes_native, m) {
 }
 
 TORCH_LIBRARY_IMPL(swaptunes_native, CPU, m) {
-  m.impl("transposed", &transposed_op);
   m.impl("scan_forward", &scan_forward_op);
   m.impl("scan_backward", &scan_backward_op);
   m.impl("conv_forward", &conv_forward_op);

@@ -163,7 +163,7 @@ struct MambaStep {
         Vec<float> totals[LANES] = {};
         float* h = layer.ssm + ((p * LANES + b) * inner + first) * states;
         for (int i = 0; i < channels; ++i, h += states) {
-          __builtin_prefetch(h + inner * states, 1);
+          __builtin_prefetch(h + inner * states, 1);  // the same channel's in the next row
           totals[i] = advance<PARTS>(rates + i * parts(), B + b * parts(), C + b * parts(), dt[i * LANES + b],
                                      drive[i * LANES + b], h);
         }
