@@ -4,8 +4,9 @@
 //
 // One task is one row of the batch and one group of channels. It walks time in chunks, and inside a chunk a strip of
 // channels: reads its rows one after another, as memory likes it, takes one block of channels (one vector) at a time
-// through all steps, a tile of its states in registers, and writes its rows. Forward keeps the states at chunk
-// borders only; backward makes the others again, chunk by chunk from the end. Sums over channels (for B and C) and over
+// through all steps, a tile of its states in registers, and writes its rows. Forward keeps the states at chunk borders
+// only; backward makes the others again, chunk by chunk from the end, and tile by tile, so that what it keeps of one
+// tile and the sums that all blocks add to stay in the first cache. Sums over channels (for B and C) and over
 // rows (for A, D, bias) are left as one part a task; the caller adds the parts in their order, so that the result does
 // not depend on which thread was faster.
 //
@@ -19,10 +20,10 @@
 
 namespace native {
 
-constexpr int CHUNK = 32;  // steps; their states and decays of a tile (1 KiB each a step) stay in the second cache
+constexpr int CHUNK = 16;  // steps; of a tile 2 KiB each: states, decays, and the sums for B and C
 constexpr int STRIP = 32;  // blocks; what is kept of them over a chunk stays in the second cache too
 constexpr int STRIDE = CHUNK + 1;  // between blocks of a strip, so that their steps do not share a set of the cache
-constexpr int TILE = 16, SMALL_TILE = 4;  // states in registers
+constexpr int TILE = 8, SMALL_TILE = 4;  // states in registers
 
 // A (b l x) view whose last dimension is dense.
 template <class S>
@@ -75,10 +76,18 @@ struct Scan {
   T* grad_before;         // (b blocks padded-n w)
 };
 
-// The states of one tile over a chunk: y += C . h. `RECORD` keeps every state and decay (t NT).
+// What the way back needs of the way there: every state and decay (t NT), and gradients of C by `grad_y` added up.
+template <class T>
+struct Record {
+  Vec<T>*states, *decays;
+  const Vec<T>* grad_y;
+  Vec<T>* sum_C;
+};
+
+// The states of one tile over a chunk: y += C . h.
 template <class T, int NT, bool RECORD>
 inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const T* B, const T* C,
-                    const Vec<T>* rates, const bool* starts, Vec<T>* state, Vec<T>* y, Vec<T>* states, Vec<T>* decays) {
+                    const Vec<T>* rates, const bool* starts, Vec<T>* state, Vec<T>* y, Record<T> record = {}) {
   Vec<T> h[NT];
 #pragma GCC unroll 16
   for (int n = 0; n < NT; ++n) h[n] = state[n];
@@ -95,8 +104,9 @@ inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* d
       h[n] = decay * h[n] + in * b[n];
       (n % 2 ? odd : even) += h[n] * c[n];
       if constexpr (RECORD) {
-        states[t * NT + n] = h[n];
-        decays[t * NT + n] = start ? Vec<T>{} : decay;
+        record.states[t * NT + n] = h[n];
+        record.decays[t * NT + n] = start ? Vec<T>{} : decay;
+        record.sum_C[t * stride + n] += record.grad_y[t] * h[n];
       }
     }
     y[t] += even + odd;
@@ -107,35 +117,33 @@ inline void advance(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* d
 
 // Backward over the same: `grad` is the gradient of the state after the chunk and becomes that of the state before it.
 template <class T, int NT>
-inline void retreat(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const Vec<T>* grad_y, const T* B,
-                    const T* C, const Vec<T>* rates, const Vec<T>* before, const Vec<T>* states, const Vec<T>* decays,
-                    Vec<T>* grad, Vec<T>* grad_rates, Vec<T>* grad_drive, Vec<T>* grad_step, Vec<T>* sum_B,
-                    Vec<T>* sum_C) {
-  Vec<T> g[NT];
+inline void retreat(int steps, int64_t stride, const Vec<T>* dt, const Vec<T>* drive, const T* B, const T* C,
+                    const Vec<T>* rates, const Vec<T>* before, Record<T> record, Vec<T>* grad, Vec<T>* grad_rates,
+                    Vec<T>* grad_drive, Vec<T>* grad_step, Vec<T>* sum_B) {
+  Vec<T> g[NT], rate[NT], of_rate[NT];
 #pragma GCC unroll 16
-  for (int n = 0; n < NT; ++n) g[n] = grad[n];
+  for (int n = 0; n < NT; ++n) g[n] = grad[n], rate[n] = rates[n], of_rate[n] = grad_rates[n];
   for (int t = steps - 1; t >= 0; --t) {
-    const Vec<T> step = dt[t], in = drive[t], gy = grad_y[t];
+    const Vec<T> step = dt[t], in = drive[t], gy = record.grad_y[t];
     const T *b = B + t * stride, *c = C + t * stride;
-    const Vec<T>*h = states + t * NT, *old = t ? h - NT : before;
-    Vec<T>*to_B = sum_B + t * stride, *to_C = sum_C + t * stride;
+    const Vec<T>*decays = record.decays + t * NT, *old = t ? record.states + (t - 1) * NT : before;
+    Vec<T>* to_B = sum_B + t * stride;
     Vec<T> of_drive{}, of_step{};
 #pragma GCC unroll 16
     for (int n = 0; n < NT; ++n) {
       const Vec<T> now = g[n] + gy * c[n];
-      to_C[n] += gy * h[n];
       to_B[n] += now * in;
       of_drive += now * b[n];
-      g[n] = now * decays[t * NT + n];
+      g[n] = now * decays[n];
       const Vec<T> of_power = g[n] * old[n];  // the gradient of dt A
-      of_step += of_power * rates[n];
-      grad_rates[n] += of_power * step;
+      of_step += of_power * rate[n];
+      of_rate[n] += of_power * step;
     }
     grad_drive[t] += of_drive;
     grad_step[t] += of_step;
   }
 #pragma GCC unroll 16
-  for (int n = 0; n < NT; ++n) grad[n] = g[n];
+  for (int n = 0; n < NT; ++n) grad[n] = g[n], grad_rates[n] = of_rate[n];
 }
 
 // Calls with the first state of each tile and the tile's size as a constant.
@@ -245,7 +253,7 @@ void scan_forward(const Scan<T, S>& scan, int64_t task) {
         const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
         tiles(padded, [&](int64_t n, auto nt) {
           advance<T, nt, false>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n,
-                                rates + n, chunk.starts, h + n, chunk.y + at, nullptr, nullptr);
+                                rates + n, chunk.starts, h + n, chunk.y + at);
         });
       }
       chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
@@ -281,6 +289,7 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
     std::memcpy(grad, scan.grad_last + (row * blocks + first) * size, (last - first) * size * sizeof(T));
   else std::memset(grad, 0, (last - first) * size * sizeof(T));
   for (int64_t k = shape.chunks() - 1; k >= 0; --k) {
+    const int64_t first_block = (row * shape.chunks() + k) * blocks;  // of the borders
     chunk.open(row, k);
     std::memset(sum_B, 0, CHUNK * padded * VECTOR_BYTES);
     std::memset(sum_C, 0, CHUNK * padded * VECTOR_BYTES);
@@ -292,20 +301,21 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
         grad_y[at] = chunk.get(scan.grad_y, t, channel, lanes) * z * sigmoid<T>(z);
         grad_drive[at] = grad_step[at] = Vec<T>{};
       });
-      for (int64_t block = begin; block < end; ++block) {
-        const int64_t at = (block - begin) * STRIDE, in_group = (block - first) * padded;
-        const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded;
-        const Vec<T>* border =
-            reinterpret_cast<const Vec<T>*>(scan.borders) + ((row * shape.chunks() + k) * blocks + block) * padded;
-        tiles(padded, [&](int64_t n, auto nt) {
-          std::memcpy(h, border + n, nt * VECTOR_BYTES);
-          advance<T, nt, true>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n,
-                               rates + n, chunk.starts, h, chunk.y + at, states, decays);
-          retreat<T, nt>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, grad_y + at, chunk.B + n, chunk.C + n,
-                         rates + n, border + n, states, decays, grad + in_group + n, grad_rates + in_group + n,
-                         grad_drive + at, grad_step + at, sum_B + n, sum_C + n);
-        });
-      }
+      tiles(padded, [&](int64_t n, auto nt) {
+        for (int64_t block = begin; block < end; ++block) {
+          const int64_t at = (block - begin) * STRIDE, in_group = (block - first) * padded + n;
+          const Vec<T>* rates = reinterpret_cast<const Vec<T>*>(scan.rates) + block * padded + n;
+          const Vec<T>* border =
+              reinterpret_cast<const Vec<T>*>(scan.borders) + (first_block + block) * padded + n;
+          for (int i = 0; i < nt; ++i) __builtin_prefetch(border + padded + i);  // the next block's
+          std::memcpy(h, border, nt * VECTOR_BYTES);
+          const Record<T> record{states, decays, grad_y + at, sum_C + n};
+          advance<T, nt, true>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n, rates,
+                               chunk.starts, h, chunk.y + at, record);
+          retreat<T, nt>(chunk.steps, padded, chunk.dt + at, chunk.drive + at, chunk.B + n, chunk.C + n, rates, border,
+                         record, grad + in_group, grad_rates + in_group, grad_drive + at, grad_step + at, sum_B + n);
+        }
+      });
       chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
         const Vec<T> D = load<T>(scan.D + channel, lanes), bias = load<T>(scan.bias + channel, lanes);
         const Vec<T> u = chunk.get(scan.u, t, channel, lanes);
