@@ -12,7 +12,7 @@ from supervisors.bench_memory import PeakMemory, available
 from supervisors.bench_subjects import Trained
 from supervisors.precision import autocast
 
-_SAMPLE = 1.0  # seconds that a sample lasts at least: its first step finds other models' numbers in the caches
+_SAMPLE = 1.0  # seconds that a sample lasts at least
 _LONG = 5.0  # seconds from which on a step needs no warm-up
 _FIRST = 16  # tokens of the first step, which loads and compiles what there is to load
 _NAMED = 40  # operators of a profile that are kept
@@ -61,8 +61,10 @@ class Training:
         assert memory is not None
         peak = memory.bytes()
         last = seconds[-1]
-        self.count = max(1, math.ceil(_SAMPLE / last))
         self._ids, self._targets = self._data(self.length)
+        if last < _SAMPLE:  # less than it seemed: the first step of a length has to get its memory
+            last = timed(lambda: self._step(self._ids, self._targets), self.device)
+        self.count = max(1, math.ceil(_SAMPLE / last))
         return {
             "length": self.length,
             "limited": limited,
@@ -73,7 +75,9 @@ class Training:
         }
 
     def sample(self) -> dict[str, float]:
-        """Tokens a second over as many steps as fill the time of a sample."""
+        """Tokens a second over as many steps as fill the time of a sample; several follow one that is not timed."""
+        if self.count > 1:  # it finds other models' numbers in the caches
+            self._step(self._ids, self._targets)
         seconds = timed(self._steps, self.device)
         return {"tokens_per_second": self.batch * self.length * self.count / seconds, "seconds": seconds}
 
