@@ -42,18 +42,14 @@ class _Inner(torch.autograd.Function):
         starts: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", enabled=False):
-            (e, n), r = A.shape, dt_weight.shape[1]
-            x, z = xz.split(e, -1)
-            x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.to(xz.dtype)
-            u = _ops().conv_forward(x, conv_weight, conv_bias, conv, starts)  # (b l e)
-            xd = product(u.flatten(0, 1), x_narrow)  # (bl r+2n)
-            delta = product(xd[:, :r], dt_narrow).view_as(u)
-            B, C = xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
+            x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.t().to(xz.dtype).contiguous()  # (r+2n e), (r e)
+            u = _ops().conv_forward(xz, conv_weight, conv_bias, conv, starts)  # (b l e)
+            xd = product(u.flatten(0, 1), x_narrow).view(*u.shape[:2], -1)  # (b l r+2n)
             y, last, borders = _ops().scan_forward(
-                u, delta, A, B, C, D, z, dt_bias, ssm, starts, any(ctx.needs_input_grad)
+                u, xz, xd, dt_narrow, A, D, dt_bias, ssm, starts, any(ctx.needs_input_grad)
             )
             ctx.save_for_backward(
-                xz, conv_weight, conv_bias, x_narrow, dt_narrow, dt_bias, A, D, conv, starts, u, xd, delta, borders
+                xz, conv_weight, conv_bias, x_narrow, dt_narrow, dt_bias, A, D, conv, starts, u, xd, borders
             )
             ctx.with_state = ssm is not None
             ctx.set_materialize_grads(False)
@@ -63,25 +59,20 @@ class _Inner(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         saved = ctx.saved_tensors
-        xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, starts, u, xd, delta, borders = saved
+        xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, starts, u, xd, borders = saved
         with torch.autocast("cpu", enabled=False):
-            (e, n), r = A.shape, dt_weight.shape[1]
             grad_y = torch.zeros_like(u) if grad_y is None else _dense(grad_y, u)
-            x, z = xz.split(e, -1)
-            grad_xz, grad_xd = torch.empty_like(xz), torch.empty_like(xd)
-            grad_x, grad_z = grad_xz.split(e, -1)
-            B, C = xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
-            grad_B, grad_C = grad_xd.view(*u.shape[:2], -1)[..., r:].split(n, -1)
-            grad_u, grad_delta, grad_A, grad_D, grad_bias, grad_ssm = _ops().scan_backward(
-                grad_y, grad_last, u, delta, A, B, C, D, z, dt_bias, starts, borders, grad_z, grad_B, grad_C
+            grad_xz, r = torch.empty_like(xz), len(dt_weight)
+            grad_u, grad_delta, grad_xd, grad_A, grad_D, grad_bias, grad_ssm = _ops().scan_backward(
+                grad_y, grad_last, u, xz, xd, dt_weight, A, D, dt_bias, starts, borders, grad_xz
             )
-            grad_delta = grad_delta.flatten(0, 1)  # (bl e)
-            grad_xd[:, :r] = product(grad_delta, dt_weight.t())
+            grad_delta, grad_xd, xd = grad_delta.flatten(0, 1), grad_xd.flatten(0, 1), xd.flatten(0, 1)  # (bl ...)
+            grad_xd[:, :r] = product(grad_delta, dt_weight)
             grad_dt_weight = outer(grad_delta, xd[:, :r])
             grad_x_weight = outer(grad_xd, u.flatten(0, 1))
             through_xd = product(grad_xd, x_weight.t()).view_as(u)
             grad_weight, grad_conv_bias, grad_conv = _ops().conv_backward(
-                grad_u, through_xd, x, conv_weight, conv_bias, conv, starts, grad_x
+                grad_u, through_xd, xz, conv_weight, conv_bias, conv, starts, grad_xz
             )
         wide = A.dtype
         return (

@@ -154,7 +154,7 @@ struct MambaStep {
       float dt[LANES * LANES], drive[LANES * LANES];  // (channels w)
       for (int i = 0; i < channels; ++i) {
         const int64_t c = first + i, at = (p * inner + c) * LANES;
-        const Vec<float> dts = softplus<float>(load(&step_[at]) + layer.dt_bias[c]);
+        const Vec<float> dts = softplus<float>(load(&step_[at]) + layer.dt_bias[c]).value;
         store<float>(dt + i * LANES, dts), store<float>(drive + i * LANES, dts * load(&u_[at]));
         rates_of<PARTS>(layer, c, rates + i * parts());
       }
@@ -190,7 +190,7 @@ struct MambaStep {
     each_block<float>(begin, end, [&](int64_t c, auto channels) {
       const Vec<float> in = load<float>(u + c, channels);
       const Vec<float> dts =
-          softplus<float>(load<float>(delta + c, channels) + load<float>(layer.dt_bias + c, channels));
+          softplus<float>(load<float>(delta + c, channels) + load<float>(layer.dt_bias + c, channels)).value;
       float dt[LANES], drive[LANES];
       store<float>(dt, dts), store<float>(drive, dts * in);
       Vec<float> totals[LANES] = {};

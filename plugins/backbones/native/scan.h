@@ -1,6 +1,6 @@
 // The selective scan, fused with softplus, skip and gate:
 //
-//   h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(delta + bias)
+//   h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t,    y_t = (C_t . h_t + D u_t) silu(z_t),    dt = softplus(low W + bias)
 //
 // One task is one row of the batch and one group of channels. It walks time in chunks, and inside a chunk a strip of
 // channels: reads its rows one after another, as memory likes it, takes one block of channels (one vector) at a time
@@ -10,12 +10,13 @@
 // rows (for A, D, bias) are left as one part a task; the caller adds the parts in their order, so that the result does
 // not depend on which thread was faster.
 //
-// Shapes: b batch, l length, e channels, n states, t steps of a chunk, w lanes of a vector.
+// Shapes: b batch, l length, e channels, n states, r rank of the step size, t steps of a chunk, w lanes of a vector.
 // Source: Gu & Dao, arXiv 2312.00752, section 3.3.
 #pragma once
 
 #include <algorithm>
 
+#include "low_rank.h"
 #include "simd.h"
 
 namespace native {
@@ -41,7 +42,7 @@ inline int64_t split(int64_t batch, int64_t blocks, int64_t threads) {
 }
 
 struct Shape {
-  int64_t batch, length, channels, states, threads;
+  int64_t batch, length, channels, states, rank, threads;
   int64_t blocks(int width) const { return (channels + width - 1) / width; }
   int64_t chunks() const { return (length + CHUNK - 1) / CHUNK; }
   // States rounded up to whole small tiles; those beyond `states` are 0 throughout.
@@ -57,7 +58,8 @@ struct Shape {
 template <class T, class S>
 struct Scan {
   Shape shape;
-  View<const S> u, delta, z, B, C;
+  View<const S> u, low, z, B, C;
+  const S* dt_weight;  // (r e)
   const T* rates;      // A log2(e), (blocks padded-n w)
   const T *D, *bias;   // (e)
   const bool* starts;  // (b l) or null
@@ -69,8 +71,8 @@ struct Scan {
   // backward
   View<const S> grad_y;
   const T* grad_last;  // (b blocks padded-n w) or null
-  View<S> grad_u, grad_delta, grad_z;
-  T *part_B, *part_C;     // (groups b l n)
+  View<S> grad_u, grad_delta, grad_z;  // delta is what softplus is given, less the bias
+  T* part_BC;             // (groups b l 2n)
   T* part_A;              // (b blocks padded-n w)
   T *part_D, *part_bias;  // (b blocks w)
   T* grad_before;         // (b blocks padded-n w)
@@ -154,7 +156,8 @@ inline void tiles(int64_t padded, F&& call) {
   for (; n < padded; n += SMALL_TILE) call(n, std::integral_constant<int, SMALL_TILE>{});
 }
 
-// What both directions need of one chunk: B and C widened, (t padded-n), and of a strip its numbers by block, (block t).
+// What both directions need of one chunk: B and C (t padded-n) and `low` (t r) widened, and of a strip its numbers by
+// block, (block t).
 template <class T, class S>
 class Chunk {
  public:
@@ -163,19 +166,23 @@ class Chunk {
   explicit Chunk(const Scan<T, S>& scan)
       : scan_(scan),
         padded_(scan.shape.padded()),
-        wide_(2 * CHUNK * padded_ / W + 2),
+        wide_(CHUNK * (2 * padded_ + scan.shape.rank) / W + 1),
         dt(STRIP * STRIDE),
         drive(STRIP * STRIDE),
-        y(STRIP * STRIDE) {}
+        y(STRIP * STRIDE),
+        slope(STRIP * STRIDE) {}
 
   void open(int64_t row, int64_t chunk) {
     b_ = row, begin_ = chunk * CHUNK;
     steps = std::min<int64_t>(CHUNK, scan_.shape.length - begin_);
     starts = scan_.starts ? scan_.starts + row * scan_.shape.length + begin_ : nullptr;
     B = reinterpret_cast<T*>(static_cast<Vec<T>*>(wide_)), C = B + CHUNK * padded_;
+    low_ = C + CHUNK * padded_;
     for (int t = 0; t < steps; ++t) {
       widen(scan_.B, t, B + t * padded_);
       widen(scan_.C, t, C + t * padded_);
+      const S* low = scan_.low.at(row, begin_ + t);
+      std::transform(low, low + scan_.shape.rank, low_ + t * scan_.shape.rank, [](S x) { return wide(x); });
     }
   }
 
@@ -188,13 +195,20 @@ class Chunk {
                     [&](int64_t channel, auto lanes) { call(t, channel, lanes, (channel / W - first) * STRIDE + t); });
   }
 
-  // dt and dt u of the strip.
+  // dt and dt u of the strip, and the slope of dt if it is wanted.
+  template <bool SLOPE>
   void read(int64_t first, int64_t last) {
-    each(first, last, [&](int t, int64_t channel, auto lanes, int64_t at) {
-      dt[at] = softplus<T>(get(scan_.delta, t, channel, lanes) + load<T>(scan_.bias + channel, lanes));
-      drive[at] = dt[at] * get(scan_.u, t, channel, lanes);
-      y[at] = Vec<T>{};
-    });
+    const Shape& shape = scan_.shape;
+    const int64_t end = std::min(last * W, shape.channels);
+    low_rank<T, S>(low_, shape.rank, steps, scan_.dt_weight, shape.channels, first * W, end,
+                   [&](int64_t t, int64_t channel, auto lanes, Vec<T> delta) {
+                     const int64_t at = (channel / W - first) * STRIDE + t;
+                     const Soft<T> soft = softplus<T>(delta + load<T>(scan_.bias + channel, lanes));
+                     dt[at] = soft.value;
+                     if constexpr (SLOPE) slope[at] = soft.slope;
+                     drive[at] = soft.value * get(scan_.u, t, channel, lanes);
+                     y[at] = Vec<T>{};
+                   });
   }
 
   template <class X, class L>
@@ -222,9 +236,10 @@ class Chunk {
   const Scan<T, S>& scan_;
   int64_t padded_, b_, begin_;
   Scratch<T> wide_;
+  T* low_;
 
  public:
-  Scratch<T> dt, drive, y;
+  Scratch<T> dt, drive, y, slope;
 };
 
 template <class T, class S>
@@ -246,7 +261,7 @@ void scan_forward(const Scan<T, S>& scan, int64_t task) {
                   (last - first) * size * sizeof(T));
     for (int64_t begin = first; begin < last; begin += STRIP) {
       const int64_t end = std::min(last, begin + STRIP);
-      chunk.read(begin, end);
+      chunk.template read<false>(begin, end);
       for (int64_t block = begin; block < end; ++block) {
         const int64_t at = (block - begin) * STRIDE;
         Vec<T>* h = state + (block - first) * padded;
@@ -295,7 +310,7 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
     std::memset(sum_C, 0, CHUNK * padded * VECTOR_BYTES);
     for (int64_t begin = first; begin < last; begin += STRIP) {
       const int64_t end = std::min(last, begin + STRIP);
-      chunk.read(begin, end);
+      chunk.template read<true>(begin, end);
       chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
         const Vec<T> z = chunk.get(scan.z, t, channel, lanes);
         grad_y[at] = chunk.get(scan.grad_y, t, channel, lanes) * z * sigmoid<T>(z);
@@ -317,30 +332,30 @@ void scan_backward(const Scan<T, S>& scan, int64_t task) {
         }
       });
       chunk.each(begin, end, [&](int t, int64_t channel, auto lanes, int64_t at) {
-        const Vec<T> D = load<T>(scan.D + channel, lanes), bias = load<T>(scan.bias + channel, lanes);
+        const Vec<T> D = load<T>(scan.D + channel, lanes);
         const Vec<T> u = chunk.get(scan.u, t, channel, lanes);
         const Vec<T> z = chunk.get(scan.z, t, channel, lanes), gate = sigmoid<T>(z);
         const Vec<T> of_y = chunk.get(scan.grad_y, t, channel, lanes);
         chunk.put(scan.grad_z, t, channel, lanes,
                   of_y * (chunk.y[at] + D * u) * gate * (T(1) + z * (T(1) - gate)));
         chunk.put(scan.grad_u, t, channel, lanes, grad_y[at] * D + grad_drive[at] * chunk.dt[at]);
-        const Vec<T> slope = sigmoid<T>(chunk.get(scan.delta, t, channel, lanes) + bias);
-        const Vec<T> of_delta = (grad_step[at] * T(LN2) + grad_drive[at] * u) * slope;
+        const Vec<T> of_delta = (grad_step[at] * T(LN2) + grad_drive[at] * u) * chunk.slope[at];
         chunk.put(scan.grad_delta, t, channel, lanes, of_delta);
         grad_D[channel / W] += grad_y[at] * u;
         grad_bias[channel / W] += of_delta;
       });
     }
     for (int t = 0; t < chunk.steps; ++t) {
-      const int64_t at = ((part * shape.batch + row) * shape.length + k * CHUNK + t) * shape.states;
+      T* of_B = scan.part_BC + ((part * shape.batch + row) * shape.length + k * CHUNK + t) * 2 * shape.states;
+      T* of_C = of_B + shape.states;
       int64_t n = 0;
       for (; n + W <= shape.states; n += W) {
-        store<T>(scan.part_B + at + n, sums<T>(sum_B + t * padded + n));
-        store<T>(scan.part_C + at + n, sums<T>(sum_C + t * padded + n));
+        store<T>(of_B + n, sums<T>(sum_B + t * padded + n));
+        store<T>(of_C + n, sums<T>(sum_C + t * padded + n));
       }
       for (; n < shape.states; ++n) {
-        scan.part_B[at + n] = sum<T>(sum_B[t * padded + n]);
-        scan.part_C[at + n] = sum<T>(sum_C[t * padded + n]);
+        of_B[n] = sum<T>(sum_B[t * padded + n]);
+        of_C[n] = sum<T>(sum_C[t * padded + n]);
       }
     }
   }

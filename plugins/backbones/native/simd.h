@@ -124,6 +124,18 @@ inline void store(bf16* p, Vec<float> v) {
   std::memcpy(p, &half, sizeof half);
 }
 
+template <class T>
+inline T wide(T x) {
+  return x;
+}
+
+inline float wide(bf16 x) {
+  const uint32_t bits = uint32_t(x.bits) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 // The first `lanes` numbers, zeros behind them.
 template <class T, class S>
 inline Vec<T> load(const S* p, int lanes) {
@@ -273,9 +285,15 @@ inline Vec<T> log1p_unit(Vec<T> y) {
 }
 
 template <class T>
-inline Vec<T> softplus(Vec<T> x) {
-  const Vec<T> zero{};
-  return (x < zero ? zero : x) + log1p_unit<T>(exp<T>(x < zero ? x : -x));
+struct Soft {
+  Vec<T> value, slope;
+};
+
+// log(1 + e^x).
+template <class T>
+inline Soft<T> softplus(Vec<T> x) {
+  const Vec<T> zero{}, one = zero + T(1), y = exp<T>(x < zero ? x : -x);
+  return {(x < zero ? zero : x) + log1p_unit<T>(y), (x < zero ? y : one) / (one + y)};
 }
 
 }  // namespace native
