@@ -39,8 +39,12 @@ def keep_freed_memory() -> bool:
 
 def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
     """Of the whole heap; whether there are any is the system's business."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # a sandbox without /proc
+        return
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in maps.splitlines():
         if line.endswith("[heap]"):
             begin, end = (int(address, 16) for address in line.split()[0].split("-"))
             library.madvise(begin, end - begin, _MADV_HUGEPAGE)

@@ -99,7 +99,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _peak_megabytes() -> float:
-    if sys.platform == "win32":
+    if sys.platform in ("win32", "linux"):  # Linux holds to the limit, and counts in what the parent held at the start
         return 0.0
     import resource
 

@@ -27,7 +27,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 Shape = tuple[int, int, int, int, int, int, bool, float]
 # batch, length, inner width, states, rank, taps, state given, share of starts: vectors, tiles, chunks and strips filled
-# and not
+# and not, and nothing at all
 SHAPES = [
     (2, 40, 24, 16, 3, 4, True, 0.15),
     (1, 5, 7, 5, 2, 3, True, 0.3),
@@ -37,6 +37,10 @@ SHAPES = [
     (3, 200, 80, 16, 8, 4, False, 0.02),
     (1, 64, 64, 64, 8, 6, False, 0.0),
     (1, 70, 1030, 3, 4, 4, True, 0.1),
+    (1, 1, 1, 3, 1, 4, True, 0.0),
+    (2, 5, 1, 3, 17, 4, False, 0.0),
+    (2, 0, 7, 5, 2, 4, True, 0.0),
+    (0, 5, 7, 5, 2, 4, True, 0.0),
 ]
 
 

@@ -80,6 +80,12 @@ def test_no_more_workers_than_tasks() -> None:
     assert list(map_pieces(act, [], **LIMITS)) == []
 
 
+def test_a_process_of_much_memory_keeps_its_workers() -> None:
+    held = b"x" * (600 << 20)
+    pids = [pid for _, pid in map_pieces(act, ["pid 1", "pid 2"], workers=1, seconds=20.0, megabytes=512)]
+    assert pids[0] == pids[1] and len(held) == 600 << 20
+
+
 def test_work_runs_ahead_only_so_far() -> None:
     taken = 0
 

@@ -44,7 +44,7 @@ class _Inner(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.t().to(xz.dtype).contiguous()  # (r+2n e), (r e)
             u = _ops().conv_forward(xz, conv_weight, conv_bias, conv, starts)  # (b l e)
-            xd = product(u.flatten(0, 1), x_narrow).view(*u.shape[:2], -1)  # (b l r+2n)
+            xd = product(u.flatten(0, 1), x_narrow).view(*u.shape[:2], len(x_narrow))  # (b l r+2n)
             y, last, borders = _ops().scan_forward(
                 u, xz, xd, dt_narrow, A, D, dt_bias, ssm, starts, any(ctx.needs_input_grad)
             )

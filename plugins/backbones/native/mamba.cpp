@@ -17,7 +17,8 @@ namespace {
 
 template <class S>
 View<S> view(const Tensor& x) {  // (b l x)
-  TORCH_CHECK(x.dim() == 3 && x.stride(2) == 1, "expected three dimensions of which the last is dense");
+  const bool dense = x.stride(2) == 1 || x.size(2) == 1 || !x.numel();  // PyTorch calls these contiguous at any stride
+  TORCH_CHECK(x.dim() == 3 && dense, "expected three dimensions of which the last is dense");
   return {data<std::remove_const_t<S>>(x), x.stride(0), x.stride(1)};
 }
 
@@ -157,7 +158,7 @@ std::tuple<Tensor, Tensor, Tensor> conv_backward_op(const Tensor& grad_y, const 
     conv.grad_x = view<S>(grad_xz.narrow(2, 0, conv.channels));
     const Tensor part_weight = at::empty({conv.batch, conv.taps, conv.channels}, weight.options());
     const Tensor part_bias = at::empty({conv.batch, conv.channels}, weight.options());
-    const Tensor grad_before = at::empty({before ? conv.batch : 0, conv.taps - 1, conv.channels}, weight.options());
+    const Tensor grad_before = at::zeros({before ? conv.batch : 0, conv.taps - 1, conv.channels}, weight.options());
     if (before) conv.grad_before = view<T>(grad_before);
     conv.part_weight = data<T>(part_weight), conv.part_bias = data<T>(part_bias);
     parallel(conv.batch * conv.groups(), [&](int64_t task) { conv_backward(conv, task); });

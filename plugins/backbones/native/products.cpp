@@ -21,6 +21,7 @@ Tensor few_rows(const Tensor& x, const Tensor& weight) {
   const float *rows = data<float>(x), *columns = data<float>(weight);
   const Few few{x.size(0)};
   const Tensor y = at::empty({x.size(0), outputs}, x.options());
+  if (!y.numel()) return y;
   std::vector<float> in(few.room(inputs)), out(few.room(outputs));
   few.take(rows, inputs, in.data());
   team(x.numel() * outputs, [&](Member member) {

@@ -230,7 +230,8 @@ class Chunk {
     const int64_t n = scan_.shape.states;
     int64_t i = 0;
     for (; i + W <= n; i += W) store(to + i, load(source + i));
-    if (i < n) store<T>(to + i, load<T>(source + i, n - i), std::min<int64_t>(W, padded_ - i));
+    for (; i < n; ++i) to[i] = wide(source[i]);
+    for (; i < padded_; ++i) to[i] = T(0);
   }
 
   const Scan<T, S>& scan_;
