@@ -14,7 +14,7 @@ from supervisors.precision import autocast
 
 _SAMPLE = 1.0  # seconds that a sample lasts at least
 _LONG = 5.0  # seconds from which on a step needs no warm-up
-_FIRST = 16  # tokens of the first step, which loads and compiles what there is to load
+_FIRST = 16  # tokens of the first steps, of which one loads and compiles what there is to load
 _NAMED = 40  # operators of a profile that are kept
 _SHARE = 0.6  # of the memory at hand that a step may be expected to take
 _PROFILED = 0.5  # seconds of a step that is profiled at most: a profile takes many times as long
@@ -53,6 +53,8 @@ class Training:
                     break
             self.length = rung
             ids, targets = self._data(rung)
+            if memory is None:
+                self._step(ids, targets)  # may compile for half a minute
             seconds.append(timed(lambda: self._step(ids, targets), self.device))  # noqa: B023
             if seconds[-1] < _PROFILED or rung == _FIRST:
                 self._told = rung
