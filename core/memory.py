@@ -28,22 +28,22 @@ def keep_freed_memory() -> bool:
         return False
     kept = bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)) and bool(mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT))
     if kept:
-        mallopt(_M_TOP_PAD, _IN_HUGE_PAGES)
-        library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-        library.free.argtypes = [ctypes.c_void_p]
-        library.free(library.malloc(_LARGEST_BLOCK - (1 << 20)))  # the heap grows by this and the pad
-        mallopt(_M_TOP_PAD, _USUAL_PAD)
         _ask_for_huge_pages(library)
     return kept
 
 
 def _ask_for_huge_pages(library: ctypes.CDLL) -> None:
-    """Of the whole heap; whether there are any is the system's business."""
+    """For the whole heap, grown ahead; whether there are any is the system's business."""
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    library.mallopt(_M_TOP_PAD, _IN_HUGE_PAGES)
+    library.free(library.malloc(_LARGEST_BLOCK - (1 << 20)))  # the heap grows by this and the pad
+    library.mallopt(_M_TOP_PAD, _USUAL_PAD)
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:  # a sandbox without /proc
         return
-    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for line in maps.splitlines():
         if line.endswith("[heap]"):
             begin, end = (int(address, 16) for address in line.split()[0].split("-"))

@@ -1,7 +1,7 @@
 // The operators as PyTorch sees them: checks, memory, threads. The arithmetic is in the headers.
 //
-// Shapes: b batch, l length, d model width, e channels, n states, r rank of the step size, k taps,
-// w lanes of a vector.
+// Shapes: b batch, l length, d model width, e channels, n states, r rank of the step size, k taps, w lanes
+// of a vector.
 #include <torch/library.h>
 
 #include <tuple>
@@ -17,8 +17,9 @@ namespace {
 
 template <class S>
 View<S> view(const Tensor& x) {  // (b l x)
-  const bool dense = x.stride(2) == 1 || x.size(2) == 1 || !x.numel();  // PyTorch calls these contiguous at any stride
-  TORCH_CHECK(x.dim() == 3 && dense, "expected three dimensions of which the last is dense");
+  // One number a row, or none at all, is contiguous to PyTorch at any stride.
+  TORCH_CHECK(x.dim() == 3 && (x.stride(2) == 1 || x.size(2) == 1 || !x.numel()),
+              "expected three dimensions of which the last is dense");
   return {data<std::remove_const_t<S>>(x), x.stride(0), x.stride(1)};
 }
 

@@ -124,6 +124,7 @@ inline void store(bf16* p, Vec<float> v) {
   std::memcpy(p, &half, sizeof half);
 }
 
+// The number that sums are kept in.
 template <class T>
 inline T wide(T x) {
   return x;
@@ -289,7 +290,7 @@ struct Soft {
   Vec<T> value, slope;
 };
 
-// log(1 + e^x).
+// log(1 + e^x), and its slope in x.
 template <class T>
 inline Soft<T> softplus(Vec<T> x) {
   const Vec<T> zero{}, one = zero + T(1), y = exp<T>(x < zero ? x : -x);
