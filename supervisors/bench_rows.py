@@ -66,7 +66,7 @@ def _rows(found: Cells, parameters: dict[str, int], length: int, precisions: lis
     )
     for precision in precisions:
         ours, rate = train("mamba", precision), found.rate(precision)
-        if ours and rate and ours.median and rate.median:
+        if ours and rate and ours.whole and ours.median and rate.median:
             flops = 6 * parameters["mamba"] * ours.median
             yield Row(
                 f"Mamba training, {precision}, model FLOP/s over the matrix rate",
