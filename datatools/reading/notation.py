@@ -7,8 +7,9 @@ with it). A note has the loudness that the file gives it, else 80. Ticks are 480
 
 import symusic
 
-from datatools.reading import kern, musicxml
-from datatools.reading.archive import unpacked
+from datatools.reading.kern import reader as kern
+from datatools.reading.musicxml import reader as musicxml
+from datatools.reading.musicxml.archive import unpacked
 from datatools.reading.performing import performed
 
 

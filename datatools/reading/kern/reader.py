@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from datatools.reading.kern_instruments import PROGRAMS
+from datatools.reading.kern.instruments import PROGRAMS
 from datatools.reading.repeats import MOST_PLAYED, Refused
 from datatools.reading.written import GRACES, Bar, Mark, Note, Track, Written
 
@@ -46,6 +46,7 @@ class _Token:
 
     length: int | None
     pitch: int | None
+    rest: bool
     grace: bool
     begins_tie: bool
     ends_tie: bool
@@ -86,7 +87,9 @@ class _Reader:
         for groups in self.pending.values():
             for note in (note for group in groups for note in group):
                 note.start += len(groups) * note.length
-        written = Written(self.title, UNIT, self.tracks, self.bars, self.heads, self.silent, self._order())
+        for note in (note for bar in self.bars for note in bar.notes):  # the lowest part is written first
+            note.track = len(self.tracks) - 1 - note.track
+        written = Written(self.title, UNIT, self.tracks[::-1], self.bars, self.heads, self.silent, self._order())
         written.remarks += self._remarks()
         return written
 
@@ -231,6 +234,7 @@ class _Reader:
         notes: list[Note] = []
         for token in tokens:
             if token.pitch is None:
+                self.counts["odd"] += not token.rest
                 continue
             if not 0 <= token.pitch <= 127:
                 self.counts["range"] += 1
@@ -286,6 +290,7 @@ class _Reader:
     def _remarks(self) -> list[str]:
         said = {
             "range": "left out {} notes outside MIDI's range",
+            "odd": "{} signs in the place of a note are neither note nor rest",
             "timeless": "{} notes have no length",
             "early": "{} notes begin before the one before them in their spine ends",
             "list": "the list of sections names one that is not there; the repeat signs are played",
@@ -315,6 +320,7 @@ def _token(text: str) -> _Token:
     return _Token(
         length,
         _midi(pitch) if pitch else None,
+        "r" in text,
         "q" in text or "Q" in text,
         "[" in text or "_" in text,
         "]" in text or "_" in text,

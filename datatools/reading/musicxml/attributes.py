@@ -12,7 +12,7 @@ LONGEST = 1_000_000_000  # divisions of a note
 MOST_DIVISIONS = 10_000_000  # a quarter
 
 
-def number(source: Element | str | None, least: float, most: float) -> float | None:
+def number(source: Element | str | None, least: float, most: float, name: str = "") -> float | None:
     """The number of an element or attribute; None where there is none, Refused where it is none or out of bounds."""
     text = source if isinstance(source, str) else "" if source is None else (source.text or "").strip()
     if not text:
@@ -23,8 +23,8 @@ def number(source: Element | str | None, least: float, most: float) -> float | N
         value = float("nan")
     if least <= value <= most:
         return value
-    name = "" if source is None or isinstance(source, str) else f"<{source.tag}> "
-    raise Refused(f'its {name}is "{text[:20]}"; expected {least:g} to {most:g}')
+    name = name or ("" if source is None or isinstance(source, str) else f"<{source.tag}>")
+    raise Refused(f'its {name} is "{text[:20]}"; expected {least:g} to {most:g}')
 
 
 class Attributes:
@@ -89,7 +89,7 @@ def _meter(time: Element) -> tuple[int, int] | None:
     total = Fraction(0)
     finest = 1
     for beats, unit in zip(time.findall("beats"), time.findall("beat-type"), strict=False):
-        parts = [number(part.strip(), 1, 99) for part in (beats.text or "").split("+")]
+        parts = [number(part.strip(), 1, 99, "<beats>") for part in (beats.text or "").split("+")]
         below = number(unit, 1, 128)
         if None in parts or below is None or int(below) & (int(below) - 1):
             raise Refused(f'its meter is "{beats.text}/{unit.text}"; expected e.g. 3/4')
@@ -103,7 +103,7 @@ def tempo_of(element: Element) -> float | None:
     """Quarters a minute that a `<direction>` or `<sound>` asks for: what sounds counts before what is shown."""
     sound = element if element.tag == "sound" else element.find("sound")
     if sound is not None:
-        speed = number(sound.get("tempo"), -1e9, 1e9)
+        speed = number(sound.get("tempo"), -1e9, 1e9, "tempo")
         if speed is not None and speed > 0:
             return float(speed)
     for metronome in element.iterfind("direction-type/metronome"):

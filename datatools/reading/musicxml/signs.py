@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from datatools.reading.musicxml_attributes import number
+from datatools.reading.musicxml.attributes import number
 from datatools.reading.repeats import MOST_TIMES, Signs
 from datatools.reading.written import Bar
 
@@ -34,7 +34,7 @@ def read_signs(measure: Element, index: int, bar: Callable[[int], Bar], ending: 
                 bar(index if left or line.get("location") != "right" else index + 1).signs.forward = True
             elif index or not left:
                 at = bar(index - left).signs
-                at.times = int(number(repeat.get("times"), 0, MOST_TIMES) or 2)
+                at.times = int(number(repeat.get("times"), 0, MOST_TIMES, "number of playings") or 2)
                 at.after_jump = repeat.get("after-jump") == "yes"
     if ending and not signs.ending:
         signs.ending = ending

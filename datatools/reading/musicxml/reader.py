@@ -14,8 +14,8 @@ from math import lcm
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from datatools.reading.musicxml_attributes import Attributes, number, tempo_of
-from datatools.reading.musicxml_signs import read_signs, sound_signs
+from datatools.reading.musicxml.attributes import Attributes, number, tempo_of
+from datatools.reading.musicxml.signs import read_signs, sound_signs
 from datatools.reading.repeats import Refused, Signs
 from datatools.reading.written import GRACES, VELOCITY, Bar, Mark, Note, Track, Written
 
@@ -60,7 +60,7 @@ class _Reader:
                 raise Refused(f"it has {len(measures)} measures; expected at most {MOST_BARS}")
             _Part(self, index, self._names(identity)).read(measures)
         if not self.bars:
-            raise Refused("it has no measures")
+            raise Refused("it has no notes: there is no measure in it")
         order = sorted(self.tracks, key=lambda key: key[:2])
         place = {self.tracks[key][0]: new for new, key in enumerate(order)}
         for bar in self.bars:
@@ -223,7 +223,7 @@ class _Part:
         if found is None:
             self.reader.silent[index] += 1
             return None
-        loudness = number(element.get("dynamics"), 0, 1000)
+        loudness = number(element.get("dynamics"), 0, 1000, "dynamics")
         velocity = VELOCITY if loudness is None else max(1, min(127, round(loudness * 0.9)))
         note = Note(start, length, found[0], self.index, _text(inside, "voice"), found[1], velocity)
         if "tie" in inside or "notations" in inside:
