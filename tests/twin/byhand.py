@@ -1,6 +1,6 @@
 """What training, scoring and drawing mean, written out in loops over float64 numbers; nothing here knows the hub.
 
-The toy model: m_t = FADE * m_(t-1) + E[x_t], from nothing where a piece starts; h_t = F tanh(M m_t + c); logits = H h_t.
+The toy model: m_t = FADE * m_(t-1) + E[x_t], from nothing where a piece starts; h_t = F tanh(M m_t + c); logits H h_t.
 E (rows d) and H (rows d) may be one; AdamW decays M and H, but not c, E and F.
 Shapes: d width, v vocabulary, rows those of the vocabulary padded to a multiple of 8.
 """
@@ -8,6 +8,7 @@ Shapes: d width, v vocabulary, rows those of the vocabulary padded to a multiple
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Toy:
     def costs(self, ids: Sequence[int]) -> list[float]:
         """Nats of each of ids but the first, given those before it."""
         memory, found = np.zeros(len(self.weights["backbone.bias"])), []
-        for before, id in zip(ids, ids[1:]):
+        for before, id in pairwise(ids):
             memory = FADE * memory + self.weights["embedding.weight"][before]
             found.append(float(-log_chances(self.logits(self.hidden(memory)))[id]))
         return found
@@ -86,7 +87,7 @@ class Toy:
     def adamw(
         self, gradient: Weights, step: int, rate: float, betas: tuple[float, float], decay: float, clip: float
     ) -> float:
-        """One step of AdamW (Loshchilov and Hutter 2019), counted from 1; returns the gradient's norm before clipping."""
+        """One step of AdamW (Loshchilov and Hutter 2019), counted from 1; gives the gradient's norm before clipping."""
         norm = math.sqrt(sum(float((value**2).sum()) for value in gradient.values()))
         scale = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
         for name, value in self.weights.items():
@@ -106,7 +107,7 @@ def log_chances(logits: np.ndarray) -> np.ndarray:
 
 
 def rate(step: int, highest: float, steps: int, warmup: int, floor: float) -> float:
-    """The learning rate of step 1, 2, ...: `warmup` equal parts up to the highest, half a cosine down to its `floor`."""
+    """The learning rate of step 1, 2, ...: `warmup` equal parts up to the highest, half a cosine to its `floor`."""
     if step <= warmup:
         return highest / warmup * step
     fallen = math.sin(math.pi / 2 * (step - warmup) / (steps - warmup)) ** 2
