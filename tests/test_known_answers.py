@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from core.model import LanguageModel
-from datatools import abc_reader
-from datatools.batches import whole
+from core.model.language_model import LanguageModel
+from datatools.abc import reader as abc_reader
+from datatools.batching.batches import whole
 from datatools.ngram import Ngram, baselines
-from hparams.backbones import MambaHParams, TransformerHParams
-from plugins.metrics.intervals import ratio, summary
-from supervisors.compare_rows import collect
-from supervisors.comparison import Row, interval
-from supervisors.scoring import score_pieces, totals
+from hparams.backbones.mamba import MambaHParams
+from hparams.backbones.transformer import TransformerHParams
+from plugins.metrics.parts.intervals import ratio, summary
+from supervisors.comparison.intervals import Row, interval
+from supervisors.comparison.rows import collect
+from supervisors.evaluation.scoring import score_pieces, totals
 from tests.test_batches import BOS, EOS, PAD, Memory
 from tests.test_foreign import LLAMA, MAMBA, VOCABULARY, started, their_llama, their_mamba
 from tests.twin.hub import Info

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from datatools.batches import whole
-from supervisors.evaluation_kinds import KINDS, token_kinds
-from supervisors.scoring import CHUNK, PieceScore, records, score_pieces, totals
+from datatools.batching.batches import whole
+from supervisors.evaluation.kinds import KINDS, token_kinds
+from supervisors.evaluation.scoring import CHUNK, PieceScore, records, score_pieces, totals
 from tests.twin import hub
 from tests.twin.byhand import Toy
 from tests.twin.hub import BOS, EOS, PAD

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from core.checkpoint import load_weights
-from datatools.batches import Batches
+from datatools.batching.batches import Batches
 from hparams.base import AugmentHParams
 from tests.twin import byhand, hub
 from tests.twin.byhand import Toy

@@ -9,12 +9,12 @@ import pytest
 import symusic
 import torch
 
-from core.generation import generate
-from core.model import LanguageModel
-from core.piece import Piece
-from core.sampling import Sampling
+from core.contracts.piece import Piece
+from core.model.generation import generate
+from core.model.language_model import LanguageModel
+from core.model.sampling import Sampling
 from hparams.base import GenerateHParams, HParams
-from supervisors import writing
+from supervisors.generating import pieces as writing
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
 from tests.twin import hub
 from tests.twin.byhand import Toy, Way, continued, point

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.checkpoint import save_weights
-from core.model import LanguageModel
+from core.model.language_model import LanguageModel
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors import artefact, ranks
-from supervisors.artefact import section_of
-from supervisors.evaluation_kinds import token_kinds
+from supervisors.artefacts import artefact
+from supervisors.artefacts.artefact import section_of
+from supervisors.evaluation.kinds import token_kinds
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.training import ranks
 
 PAD, BOS, EOS, FIRST, VOCABULARY, WIDTH = 0, 1, 2, 3, 21, 6
 FADE = 0.8
