@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.backbone import State
-from core.linear import Linear
+from core.contracts.backbone import State
+from core.model.linear import Linear
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
 from plugins import hookimpl
-from plugins.backbones.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts import gated_delta_rule
+from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import norm_then_gate
 from plugins.backbones.parts.residual import step_bias
+from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.swiglu import FeedForward
-from plugins.backbones.rmsnorm import RMSNorm
 from plugins.backbones.stack import Pieces, Stack
 
 

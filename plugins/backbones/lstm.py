@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hparams.backbones import LstmHParams
+from hparams.backbones.lstm import LstmHParams
 from plugins import hookimpl
 from plugins.backbones.parts.recurrent import Recurrent, begin
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.backbone import State
-from core.linear import Linear
+from core.contracts.backbone import State
+from core.model.linear import Linear
 from hparams.backbones.mamba2 import Mamba2HParams
 from plugins import hookimpl
-from plugins.backbones.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts import state_space_duality
+from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import gate_then_norm
 from plugins.backbones.parts.residual import Residual, step_bias
-from plugins.backbones.rmsnorm import RMSNorm
+from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.stack import Pieces, Stack
 
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from core.backbone import State
-from plugins.backbones.positions import check_room, positions
+from core.contracts.backbone import State
+from plugins.backbones.parts.positions import check_room, positions
 
 T = TypeVar("T")
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from core.backbone import State
-from hparams.backbones import TransformerHParams
+from core.contracts.backbone import State
+from hparams.backbones.transformer import TransformerHParams
 from plugins import hookimpl
-from plugins.backbones.attention import Attention
-from plugins.backbones.native import kernels, transformer_blocks, transformer_step
-from plugins.backbones.rmsnorm import RMSNorm
+from plugins.backbones.native import kernels
+from plugins.backbones.native.transformer import blocks as transformer_blocks
+from plugins.backbones.native.transformer import step as transformer_step
+from plugins.backbones.parts.attention import Attention
+from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.swiglu import FeedForward
 from plugins.backbones.stack import Pieces, Stack
 

@@ -16,11 +16,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.backbone import State
-from core.linear import Linear
-from hparams.backbones import TransformerHParams
-from plugins.backbones import packed_attention
-from plugins.backbones.rotary import Angles, angles, rotate
+from core.contracts.backbone import State
+from core.model.linear import Linear
+from hparams.backbones.transformer import TransformerHParams
+from plugins.backbones.parts import packed_attention
+from plugins.backbones.parts.rotary import Angles, angles, rotate
 from plugins.backbones.stack import Pieces
 
 

@@ -44,9 +44,7 @@ def scan(
     return chunks.join(torch.stack(outputs, 1).transpose(2, 3)), state
 
 
-def step(
-    q: Tensor, k: Tensor, v: Tensor, logs: Tensor, beta: Tensor, before: Tensor
-) -> tuple[Tensor, Tensor]:
+def step(q: Tensor, k: Tensor, v: Tensor, logs: Tensor, beta: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """One step: q, k (b h c), v (b h v), logs, beta (b h), before (b h c v) -> o (b h v), the state after."""
     state = before.to(v.dtype) * logs.exp()[..., None, None]
     new = beta[..., None] * (v - (k[:, :, None] @ state).squeeze(2))

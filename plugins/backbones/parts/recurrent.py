@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from core.backbone import State
-from plugins.backbones.piece_layout import PieceLayout, buckets
+from core.contracts.backbone import State
+from plugins.backbones.parts.piece_layout import PieceLayout, buckets
 from plugins.backbones.stack import Pieces, Stack, parts_of
 
 Memory = tuple[Tensor, ...]  # what one layer keeps, (1 b d) each

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.backbone import State
-from plugins.backbones.rmsnorm import RMSNorm
+from core.contracts.backbone import State
+from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.stack import Pieces
 
 

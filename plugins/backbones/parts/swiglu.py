@@ -6,7 +6,7 @@ Shapes: b batch, l length, d model width. Source: Shazeer, arXiv 2002.05202.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.linear import Linear
+from core.model.linear import Linear
 
 
 class FeedForward(nn.Module):
