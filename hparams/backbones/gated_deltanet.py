@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hparams.backbones.sizes import _check
+from hparams.backbones.sizes import check_sizes
 from hparams.base import require
 
 
@@ -32,7 +32,7 @@ class GatedDeltanetHParams:
     hidden: int = 480
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_sizes(self)
         for key, least in (("head", 0), ("heads", 0), ("hidden", 0), ("expand", 1), ("conv", 1)):
             require(getattr(self, key) >= least, f"backbone.{key}", getattr(self, key), f"at least {least}")
         require(self.head > 0 or self.dim >= 4, "backbone.dim", self.dim, "at least 4, or a width in backbone.head")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hparams.backbones.sizes import _check
+from hparams.backbones.sizes import check_sizes
 
 
 @dataclass(kw_only=True)
@@ -19,4 +19,4 @@ class GruHParams:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_sizes(self)

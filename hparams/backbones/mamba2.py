@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hparams.backbones.sizes import _check
+from hparams.backbones.sizes import check_sizes
 from hparams.base import require
 
 
@@ -30,7 +30,7 @@ class Mamba2HParams:
     expand: int = 2
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_sizes(self)
         for key, least in (("state", 1), ("head", 0), ("groups", 1), ("conv", 1), ("expand", 1)):
             require(getattr(self, key) >= least, f"backbone.{key}", getattr(self, key), f"at least {least}")
         inner, head = self.expand * self.dim, self.head_width

@@ -17,9 +17,9 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
 from plugins import hookimpl
-from plugins.backbones.parts import gated_delta_rule
 from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import norm_then_gate
+from plugins.backbones.parts.recurrences import gated_delta_rule
 from plugins.backbones.parts.residual import step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.swiglu import FeedForward

@@ -29,4 +29,5 @@ def build(hparams: GruHParams) -> Gru:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `gru`."""
-    register("gru", GruHParams, build)
+    # Saturating gates bear, and want, larger steps than residual blocks do.
+    register("gru", GruHParams, build, defaults={"train.lr": 4e-3})

@@ -38,4 +38,5 @@ def build(hparams: LstmHParams) -> Lstm:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `lstm`."""
-    register("lstm", LstmHParams, build)
+    # Saturating gates bear, and want, larger steps than residual blocks do.
+    register("lstm", LstmHParams, build, defaults={"train.lr": 4e-3})

@@ -18,9 +18,9 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mamba2 import Mamba2HParams
 from plugins import hookimpl
-from plugins.backbones.parts import state_space_duality
 from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import gate_then_norm
+from plugins.backbones.parts.recurrences import state_space_duality
 from plugins.backbones.parts.residual import Residual, step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.stack import Pieces, Stack

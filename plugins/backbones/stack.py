@@ -71,7 +71,7 @@ class Stack(nn.Module):
     def forward(
         self, x: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, of block i, each of its own as `key.i`."""
+        """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, of block i, its own as `key.i`."""
         if state is not None and starts is None and x.shape[1] == 1:
             done = self.fast_step(x, state)
             if done is not None:

@@ -15,7 +15,7 @@ from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.native.transformer import blocks as transformer_blocks
 from plugins.backbones.native.transformer import step as transformer_step
-from plugins.backbones.parts.attention import Attention
+from plugins.backbones.parts.attending.attention import Attention
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.swiglu import FeedForward
 from plugins.backbones.stack import Pieces, Stack

@@ -11,7 +11,7 @@ Source: Yang et al., arXiv 2412.06464, sections 3.1 and 3.3.
 import torch
 from torch import Tensor
 
-from plugins.backbones.parts.chunks import Chunks
+from plugins.backbones.parts.recurrences.chunks import Chunks
 
 _CHUNK = 64
 

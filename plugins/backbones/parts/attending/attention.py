@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
-from plugins.backbones.parts import packed_attention
-from plugins.backbones.parts.rotary import Angles, angles, rotate
+from plugins.backbones.parts.attending import packed_attention
+from plugins.backbones.parts.attending.rotary import Angles, angles, rotate
 from plugins.backbones.stack import Pieces
 
 

@@ -11,7 +11,7 @@ Source: Dao & Gu, arXiv 2405.21060, section 6.
 import torch
 from torch import Tensor
 
-from plugins.backbones.parts.chunks import Chunks
+from plugins.backbones.parts.recurrences.chunks import Chunks
 
 _CHUNK = 64
 
@@ -19,7 +19,7 @@ _CHUNK = 64
 def scan(
     x: Tensor, logs: Tensor, B: Tensor, C: Tensor, before: Tensor | None, starts: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """y (b l h p) and the last state (b h p s) from x (b l h p), logs (b l h) <= 0, B, C (b l g s), before (b h p s)."""
+    """y (b l h p) and the last state from x (b l h p), logs (b l h) <= 0, B, C (b l g s) and before (b h p s)."""
     batch, length, heads, width = x.shape
     groups, states = B.shape[2:]
     chunks = Chunks(length, _CHUNK, starts)
