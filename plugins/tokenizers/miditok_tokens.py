@@ -10,8 +10,8 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

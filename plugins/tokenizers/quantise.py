@@ -211,7 +211,10 @@ def raw(score: symusic.Score) -> Raw:
     return Raw(
         int(score.ticks_per_quarter),
         np.repeat(np.array(ranks, dtype=np.int64), [len(notes["time"]) for notes in columns]),
-        *(joined(key) for key in ("time", "duration", "pitch", "velocity")),
+        joined("time"),
+        joined("duration"),
+        joined("pitch"),
+        joined("velocity"),
         [(mark.time, (int(mark.numerator), int(mark.denominator))) for mark in score.time_signatures],
         list(zip(tempos["time"].tolist(), tempos["mspq"].tolist(), strict=True)),
         [(mark.time, (int(mark.key), int(mark.tonality))) for mark in score.key_signatures],

@@ -12,8 +12,19 @@ import symusic
 from plugins.tokenizers.quantise import DRUMS, Array, Meter, Raw
 from plugins.tokenizers.token_effects import Vocabulary
 
-KINDS = ("Pitch", "PitchDrum", "Velocity", "Duration", "TimeSig", "Tempo", "KeySig", "Program", "Bar", "Position")
-KINDS += ("TimeShift",)
+KINDS = (
+    "Pitch",
+    "PitchDrum",
+    "Velocity",
+    "Duration",
+    "TimeSig",
+    "Tempo",
+    "KeySig",
+    "Program",
+    "Bar",
+    "Position",
+    "TimeShift",
+)
 OTHER = len(KINDS)
 
 
@@ -31,7 +42,7 @@ class Decoder(ABC):
         self.units = sorted(vocabulary.ticks)
         self.lengths = np.array([[vocabulary.ticks[u].get(value, 0) for _, _, value in names] for u in self.units])
         self.meters = [(4, 4), *grid_meters(names)]
-        numbers = {name: self.meters.index((*map(int, name.split("/")),), 1) for k, _, name in names if k == "TimeSig"}
+        numbers = {f"{beats}/{unit}": number for number, (beats, unit) in enumerate(self.meters)}
         self.meter = np.array([numbers[value] if kind == "TimeSig" else 0 for kind, _, value in names])  # v
         self.unit = np.array([self.units.index(meter[1]) for meter in self.meters])  # of a meter
         self.bar = np.array([self.grid.bar(meter) for meter in self.meters])
