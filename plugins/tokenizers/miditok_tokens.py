@@ -22,7 +22,7 @@ from core.errors import HubError
 from core.piece import Piece
 from hparams.tokenizers import MidiTokHParams
 from plugins.tokenizers import bar_positions, token_maps
-from plugins.tokenizers.miditok_options import SPECIALS, config, grid_of, without_grammar
+from plugins.tokenizers.miditok_options import SPECIALS, config, grid_of, library, without_grammar
 from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, ShiftDecoder
 from plugins.tokenizers.note_tokens.encoder import BarEncoder, Encoder, ShiftEncoder
 from plugins.tokenizers.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
@@ -45,11 +45,9 @@ class MidiTokTokenizer:
     streams = 1
 
     def __init__(self, kind: str, hparams: MidiTokHParams, folder: Path | None = None) -> None:
-        import miditok
-
         self.hparams = hparams
         self.kind = kind
-        self._tokenizer: Any = getattr(miditok, kind)(config(hparams, kind))
+        self._tokenizer: Any = getattr(library(), kind)(config(hparams, kind))
         if folder is not None:
             self._load(Path(folder))
         self._adopt()
