@@ -115,3 +115,17 @@ class GridHParams:
     """Soprano, alto, tenor and bass on a grid of sixteenths, 47 symbols (Huang et al., arXiv 1809.04281)."""
 
     name: Literal["grid"] = "grid"
+
+
+@dataclass(kw_only=True)
+class Performance240HParams:
+    """Events of performances in seconds, 240 tokens: shifts of time from 15 ms to 1.17 s."""
+
+    name: Literal["performance_240"] = "performance_240"
+
+
+@dataclass(kw_only=True)
+class Performance388HParams:
+    """Events of performances in seconds, 388 tokens (Oore et al., arXiv 1808.03715): shifts of 10 ms to 1 s."""
+
+    name: Literal["performance_388"] = "performance_388"
