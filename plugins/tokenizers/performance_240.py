@@ -8,7 +8,7 @@ rounding do not add up.
 from collections.abc import Callable
 from pathlib import Path
 
-from hparams.tokenizers import Performance240HParams
+from hparams.tokenizers.performances import Performance240HParams
 from plugins import hookimpl
 from plugins.tokenizers.performance_tokens.events import OFF, ON, SHIFT, VELOCITY, Events
 from plugins.tokenizers.performance_tokens.tokenizer import PerformanceTokenizer

@@ -7,7 +7,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hparams.tokenizers import Performance388HParams
+from hparams.tokenizers.performances import Performance388HParams
 from plugins import hookimpl
 from plugins.tokenizers.performance_tokens.events import OFF, ON, SHIFT, VELOCITY, Events
 from plugins.tokenizers.performance_tokens.tokenizer import PerformanceTokenizer
