@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.piece import Piece
-from datatools.scores import read
-from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
-from plugins.tokenizers.quantise import quantise, same
+from core.contracts.piece import Piece
+from datatools.reading.scores import read
+from plugins.tokenizers.note_tokens.quantise import quantise, same
+from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from tests.odd_pieces import KINDS, METERS, built, in_meter, piece
 
 BAND = Path(__file__).parent / "music" / "band.mid"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import symusic
 
-from datatools.scores import piece_from_score
+from datatools.reading.scores import piece_from_score
 from plugins.tokenizers import performance_240, performance_388
 
 ALL = [performance_240, performance_388]

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from datatools.scores import MIDI, read
-from datatools.search import search
+from datatools.fetching.search import search
+from datatools.reading.scores import MIDI, read
 from plugins.manager import load_manager
 
 TURNS = 3

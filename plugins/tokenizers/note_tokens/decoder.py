@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 import symusic
 
-from plugins.tokenizers.quantise import DRUMS, Array, Meter, Raw
-from plugins.tokenizers.token_effects import Vocabulary
+from plugins.tokenizers.note_tokens.effects import Vocabulary
+from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Raw
 
 KINDS = (
     "Pitch",

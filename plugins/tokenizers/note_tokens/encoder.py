@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plugins.tokenizers.quantise import DRUMS, Array, Meter, Music
-from plugins.tokenizers.token_effects import Vocabulary
+from plugins.tokenizers.note_tokens.effects import Vocabulary
+from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Music
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ Shapes: b batch, v vocabulary, e events, p pitches.
 import torch
 from torch import Tensor
 
-from core.grammar import State
+from core.contracts.grammar import State
 from plugins.tokenizers.performance_tokens.events import OFF, ON, SHIFT, VELOCITY, Events
 
 NOTHING = 4  # the kind before any event

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import symusic
 
+from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
-from core.piece import Piece
 from plugins.tokenizers.performance_tokens.events import (
     KINDS,
     OFF,
