@@ -36,7 +36,6 @@ class Mutant:
         """One word for it that stays while its definition does."""
         return hashlib.sha256("\0".join((*self.key, str(self.number), self.within)).encode()).hexdigest()[:16]
 
-
     def text(self, root: Path) -> str | None:
         """The whole file with the fault, or None where that is no Python, or the same program."""
         source = (root / self.path).read_bytes()
