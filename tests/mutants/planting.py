@@ -12,9 +12,8 @@ import resource
 import select
 import signal
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants import tree
@@ -24,9 +23,9 @@ from tests.mutants.source import Mutant
 BUDGET = 60.0  # seconds of tests for one fault, by what they took when they were recorded
 _MEMORY = 6 << 30  # bytes: a fault that fills the machine is noticed as well
 _LIBRARIES = (
-    "torch numpy pytest hypothesis miditok symusic omegaconf pluggy einops safetensors.torch matplotlib.pyplot tqdm "
-    "music21 mido transformers torch.utils.data torch.utils.tensorboard"
-).split()
+    *("torch", "torch.utils.data", "torch.utils.tensorboard", "numpy", "pytest", "hypothesis", "miditok", "symusic"),
+    *("omegaconf", "pluggy", "einops", "safetensors.torch", "matplotlib.pyplot", "tqdm", "music21", "mido"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,6 @@ class Outcome:
     by: str = ""
     tests: int = 0
     whole: bool = True
-
-    def told(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[Test], bool]:
@@ -118,7 +114,7 @@ class Planter:
             os.close(reading)
         if told:
             return json.loads(told)
-        if not ready or os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+        if not ready or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)):
             return None
         return "the process of the tests died"
 
@@ -173,15 +169,11 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
     return f"pytest ended with {int(code)}"
 
 
-def planted(
-    mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET
-) -> Iterator[tuple[Mutant, Outcome, float]]:
-    """The outcome of each fault and the seconds it took, as they come."""
+def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
+    """The outcome of each fault, as they come."""
     planter = Planter(work)
     for mutant in mutants:
-        began = time.monotonic()
         tests, whole = chosen(reach, mutant, budget)
         seconds = sum(test.seconds for test in tests)
         seconds += sum(reach.fixtures.get(name, 0.0) for name in {f for test in tests for f in test.fixtures})
-        outcome = planter.run(mutant, tests, whole, seconds)
-        yield mutant, outcome, time.monotonic() - began
+        yield planter.run(mutant, tests, whole, seconds)
