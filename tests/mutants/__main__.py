@@ -1,7 +1,7 @@
 """Plants small faults in the files of a change and tells which of them no test notices.
 
     python -m tests.mutants core/sampling.py            # all faults of a file
-    python -m tests.mutants --sample 300 --seed 1 core datatools
+    python -m tests.mutants --sample 6 --seed 1 core datatools  # six of each file
 
 Exit code 1 where one survives that `equivalent.toml` does not argue away.
 """
@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.mutants.source import Mutant, mutants
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", help="files or folders, from the root of the tree; none: all")
-    parser.add_argument("--sample", type=int, help="so many faults, drawn by content; without: all")
+    parser.add_argument("--sample", type=int, help="so many faults of each file, drawn by content; without: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; as many as processors")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of tests for one fault")
@@ -41,18 +42,18 @@ def _chosen(paths: list[str], sample: int | None, seed: int) -> list[Mutant]:
     files = [n for n in tree.sources() if not within or any(n == w or n.startswith(f"{w}/") for w in within)]
     if within and not files:
         sys.exit(f"no modules in {' '.join(paths)}; expected files or folders of {tree.ROOT}")
-    found = [mutant for name in files for mutant in mutants(tree.ROOT, name)]
-    drawn = sorted(found, key=lambda m: hashlib.sha256(f"{seed} {m.key} {m.number}".encode()).digest())
     taken: list[Mutant] = []
-    for mutant in drawn:
-        if len(taken) == (sample or len(drawn)):
-            break
-        if mutant.text(tree.ROOT) is not None:
-            taken.append(mutant)
+    for name in files:
+        drawn = sorted(mutants(tree.ROOT, name), key=lambda m: _lot(seed, m))
+        taken += islice((m for m in drawn if m.text(tree.ROOT) is not None), sample)
     return sorted(taken, key=lambda m: (m.path, m.lines.start))
 
 
 _Told = tuple[int, Outcome] | None  # the number of a fault and what came of it; None: a process has ended
+
+
+def _lot(seed: int, mutant: Mutant) -> bytes:
+    return hashlib.sha256(f"{seed} {mutant.key} {mutant.number}".encode()).digest()
 
 
 def _share(todo: list[tuple[int, Mutant]], map_of: reach.Reach, budget: float, queue: "Queue[_Told]") -> None:

@@ -54,6 +54,9 @@ _PAIRS = [
 ]
 _CALLS = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])} | {"mean": "sum", "sorted": "list", "abs": "float"}
 
+_SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm", "hypot", "isclose"}
+_HARMLESS = {None, "encoding", "strict"}  # keywords that say what holds anyway
+
 
 def _with(node: ast.AST, **fields: Any) -> Any:
     changed = copy.copy(node)
@@ -67,6 +70,9 @@ def expressions(node: ast.AST) -> Iterator[ast.expr]:
     match node:
         case ast.BinOp():
             yield from (_with(node, op=op()) for op in _ARITHMETIC.get(type(node.op), []))
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
+            yield ast.Constant(1 - value)  # the last is the first: of a row, of axes
+            yield ast.Constant(-value - 1)
         case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert()):
             yield node.operand
         case ast.Compare(ops=[op]):
@@ -104,10 +110,11 @@ def _calls(node: ast.Call) -> Iterator[ast.expr]:
             yield _with(node, func=ast.Name(_CALLS[name], ast.Load()))
         case ast.Attribute(attr=name) if name in _CALLS:
             yield _with(node, func=_with(node.func, attr=_CALLS[name]))
-    if len(node.args) >= 2 and not any(isinstance(arg, ast.Starred) for arg in node.args[:2]):
+    called = ast.unparse(node.func).split(".")[-1]
+    if len(node.args) >= 2 and called not in _SYMMETRIC and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
         yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
     for i, keyword in enumerate(node.keywords):
-        if keyword.arg is not None:
+        if keyword.arg not in _HARMLESS:
             yield _with(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
 
 

@@ -60,7 +60,7 @@ def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[T
 class Planter:
     """A copy of the tree, and a parent of the processes that test in it."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, files: list[str]) -> None:
         self.tree = tree.copied(work / "tree")
         self.work = work
         for name in _LIBRARIES:
@@ -69,8 +69,7 @@ class Planter:
         import torch
 
         torch.set_num_threads(1)
-        everything = [name for name in tree.listed() if name.startswith(f"{tree.TESTS}/test_")]
-        self._forked(everything, None, 600)  # compiles all that is not planted in
+        self._forked(files, None, 600)  # compiles all that is not planted in
 
     def run(self, mutant: Mutant, tests: list[Test], whole: bool, seconds: float) -> Outcome:
         """Plants, tests and mends."""
@@ -171,7 +170,7 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
 
 def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
     """The outcome of each fault, as they come."""
-    planter = Planter(work)
+    planter = Planter(work, sorted({name.split("::")[0] for name in reach.tests}))
     for mutant in mutants:
         tests, whole = chosen(reach, mutant, budget)
         seconds = sum(test.seconds for test in tests)

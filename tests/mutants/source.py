@@ -87,6 +87,8 @@ class _File:
             for new in operators.expressions(node):
                 yield from self._mutant(node, new, scopes, statement)
         inner = [*scopes, node] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else scopes
+        if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            return  # a negative number is one constant
         for field, child in _children(node):
             own = inner if field in ("body", "args") else scopes
             yield from self._walk(child, own, statement)
