@@ -1,6 +1,6 @@
 """Plants small faults in the files of a change and tells which of them no test notices.
 
-    python -m tests.mutants core/sampling.py            # all faults of a file
+    python -m tests.mutants core/model/sampling.py            # all faults of a file
     python -m tests.mutants --sample 6 --seed 1 core datatools  # six of each file
 
 Exit code 1 where one survives that `equivalent.toml` does not argue away.
