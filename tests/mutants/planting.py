@@ -22,10 +22,6 @@ from tests.mutants.source import Mutant
 
 BUDGET = 60.0  # seconds of tests for one fault, by what they took when they were recorded
 _MEMORY = 6 << 30  # bytes: a fault that fills the machine is noticed as well
-_LIBRARIES = (
-    *("torch", "torch.utils.data", "torch.utils.tensorboard", "numpy", "pytest", "hypothesis", "miditok", "symusic"),
-    *("omegaconf", "pluggy", "einops", "safetensors.torch", "matplotlib.pyplot", "tqdm", "music21", "mido"),
-)
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,10 @@ class Outcome:
 
 
 def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[Test], bool]:
-    """The cheapest tests that reach a fault, within the budget, by files; and whether they are all."""
+    """The cheapest tests that reach a fault, within the budget, and whether they are all.
+
+    They stand by files, and first the file that reaches the fewest modules: it is about this one.
+    """
     taken: list[Test] = []
     paid: set[str] = set()
     spent = 0.0
@@ -51,10 +50,8 @@ def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[T
         spent += cost
         paid.update(test.fixtures)
         taken.append(test)
-    first = {}
-    for test in taken:
-        first.setdefault(test.name.split("::")[0], len(first))
-    return sorted(taken, key=lambda test: first[test.name.split("::")[0]]), len(taken) == len(found)
+    narrow = {test.name: reach.breadth[test.name.split("::")[0]] for test in taken}
+    return sorted(taken, key=lambda test: (narrow[test.name], test.name.split("::")[0])), len(taken) == len(found)
 
 
 class Planter:
@@ -63,13 +60,12 @@ class Planter:
     def __init__(self, work: Path, files: list[str]) -> None:
         self.tree = tree.copied(work / "tree")
         self.work = work
-        for name in _LIBRARIES:
-            with contextlib.suppress(ImportError):
+        # Collecting all tests compiles what is not planted in, and tells which libraries a test needs.
+        for name in (self._forked(files, None, 600) or "").split():
+            with contextlib.suppress(Exception):
                 importlib.import_module(name)
-        import torch
-
-        torch.set_num_threads(1)
-        self._forked(files, None, 600)  # compiles all that is not planted in
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
 
     def run(self, mutant: Mutant, tests: list[Test], whole: bool, seconds: float) -> Outcome:
         """Plants, tests and mends."""
@@ -91,7 +87,7 @@ class Planter:
         return Outcome("killed" if told else "survived", told, len(tests), whole)
 
     def _forked(self, names: list[str], count: int | None, seconds: float) -> str | None:
-        """The first test that failed, "" where none did; None where it took too long. Without `count` only collects."""
+        """The first test that failed, "" where none did; None where it took too long. Without `count` it collects."""
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -100,12 +96,15 @@ class Planter:
                 os.setsid()
                 _limit(seconds)
                 found = _tested(self.tree, self.work, names, count)
-                os.write(writing, json.dumps(found).encode())
+                with open(writing, "wb") as file:
+                    file.write(json.dumps(found).encode() + b"\n")
             os._exit(0)
         os.close(writing)
         try:
             ready, _, _ = select.select([reading], [], [], 8 * seconds)  # others may be using the machine
-            told = os.read(reading, 1 << 16) if ready else b""
+            told = b""
+            while ready and not told.endswith(b"\n") and (part := os.read(reading, 1 << 16)):
+                told += part
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
@@ -162,10 +161,16 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     files = list(dict.fromkeys(name.split("::")[0] for name in names))
     options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={work / 'pytest'}", f"--rootdir={root}"]
-    code = pytest.main([*options, *(["--collect-only"] if count is None else []), *files], plugins=[watcher])
-    if watcher.failed or code in (0, 5):
-        return watcher.failed
-    return f"pytest ended with {int(code)}"
+    if count is None:
+        pytest.main([*options, "--collect-only", *files])
+        return " ".join(name for name in sys.modules if name.split(".")[0] not in {*rooms, "__main__"})
+    for part in (files[:1], files[1:]):  # most faults need no more than the first
+        code = pytest.main([*options, *part], plugins=[watcher]) if part else 0
+        if watcher.failed:
+            return watcher.failed
+        if code not in (0, 5):
+            return f"pytest ended with {int(code)}"
+    return ""
 
 
 def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:

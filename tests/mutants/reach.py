@@ -49,11 +49,13 @@ class Reach:
         self.tests: dict[str, Test] = {}
         self.fixtures: dict[str, float] = {}
         self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self.breadth: dict[str, int] = {}  # of a file of tests: how many modules it reaches
         self.text = {name: (tree.ROOT / name).read_text(encoding="utf-8").splitlines() for name in tree.sources()}
         for record in (json.loads(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.json"))):
             if not (tree.ROOT / record["file"]).exists():
                 continue
             self.fixtures |= record["fixtures"]
+            self.breadth[record["file"]] = len(record["lines"])
             names = list(record["tests"])
             for name, told in record["tests"].items():
                 if told["passed"]:
