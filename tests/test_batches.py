@@ -329,7 +329,9 @@ def test_a_table_of_another_size_is_an_error() -> None:
         def transpose_table(self, semitones: int) -> list[int]:
             return list(range(VOCAB - 1))
 
-    with pytest.raises(ValueError, match=rf"Short.transpose_table\(-?1\) has shape \(99,\); expected one id .* {VOCAB}"):
+    with pytest.raises(
+        ValueError, match=rf"Short.transpose_table\(-?1\) has shape \(99,\); expected one id .* {VOCAB}"
+    ):
         batches(Memory([10, 20]), Short(), augment=AugmentHParams(transpose=1))
 
 
