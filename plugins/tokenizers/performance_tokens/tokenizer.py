@@ -77,9 +77,9 @@ class PerformanceTokenizer:
         if left_out:
             logger.info("%s: %d notes that the vocabulary cannot tell are left out", source, left_out)
         start, end, pitch, velocity = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        steps = [np.rint(each * self.events.steps_per_second).astype(np.int64) for each in (start, end)]
+        start, end = (np.rint(each * self.events.steps_per_second).astype(np.int64) for each in (start, end))
         # errors made good are below half the least shift, so that what lasts one here still lasts one then
-        return apart(*steps, pitch.astype(np.int64), velocity.astype(np.int64), self.events.shifts[0])
+        return apart(start, end, pitch.astype(np.int64), velocity.astype(np.int64), self.events.shifts[0])
 
     def decode(self, ids: Sequence[int]) -> Piece:
         """A Piece from any ids; what is no event is left out."""
