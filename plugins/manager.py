@@ -27,8 +27,8 @@ VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 LAWFUL = ("backbone", "tokenizer", "supervisor")  # the kinds that `check` has laws for
 BUILT_IN = (
     "supervisors.language_model",
-    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm")),
-    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid")),
+    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
+    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid", "performance_240", "performance_388")),
     *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
