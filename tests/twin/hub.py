@@ -20,7 +20,6 @@ from core.model.language_model import LanguageModel
 from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors.artefacts import artefact
-from supervisors.artefacts.artefact import section_of
 from supervisors.evaluation.kinds import token_kinds
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import ranks
@@ -144,10 +143,10 @@ class Supervisor(LanguageModelSupervisor):
             super().build_model()
 
 
-def supervisor(folder: Path, words: list[str], tied: bool = False) -> Supervisor:
+def supervisor(folder: Path, words: list[str], tied: bool = False, kind: type[Any] = Supervisor) -> Any:
     """A supervisor that has not begun; in float32 but for plain torch, since DeepSpeed sums no wider numbers."""
     manager = load_manager()
-    made = Supervisor(load("tiny", words, preset=manager.preset, section=section_of(manager)), manager, folder)
+    made = kind(load("tiny", words, preset=manager.preset, section=manager.section), manager, folder)
     made.tied = tied
     made.number = torch.float64 if made.hparams.train.engine == "torch" else torch.float32
     return made
