@@ -17,6 +17,8 @@ class Tokenizer(Protocol):
     `velocity_table(steps)` and `tempo_table(factor)` give an exact map id -> id, -1 where there is no image, as a list
     of `vocab_size` ints; `bar_starts(ids)` gives the positions at which a bar begins; `features(piece)` gives per-token
     controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not.
+    `time_error`, in quarters at 120 a minute, declares how far the times between notes may be out where time is no grid
+    of beats.
     """
 
     vocab_size: int
