@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import load_weights, save_weights
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.errors import HubError
 from core.files import atomic_folder, checksum, recover_folder, write_json, write_text
 from core.model.language_model import LanguageModel
@@ -148,7 +148,7 @@ def build_model(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> Lan
     """The run's model with fresh weights, drawn from torch's generator."""
     build = manager.backbones[hparams.backbone.name].build
     assert build is not None
-    return LanguageModel(build(hparams.backbone), tokenizer.vocab_size, tie=hparams.model.tie)
+    return LanguageModel(build(hparams.backbone), vocab_sizes(tokenizer), tie=hparams.model.tie)
 
 
 def load_into(model: LanguageModel, weights: dict[str, Tensor], source: Path | str) -> None:
