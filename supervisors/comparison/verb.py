@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from core.errors import HubError
 from core.files import write_json, write_text
@@ -136,16 +137,24 @@ def train(hparams: HParams, folder: Path) -> None:
 
 def _ended(command: Sequence[str], environment: dict[str, str]) -> int:
     """The exit code of a child; it gets the signals that come here and the time to save, a second Ctrl-C ends it."""
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
-        before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        try:
+    told: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if child is not None:
+            child.kill() if told.count(signal.SIGINT) > 1 else child.terminate()
+
+    # Before there is a child, or a signal that comes while it starts would end this process and leave it alone.
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
+            if told:
+                child.terminate()
             return child.wait()
-        except KeyboardInterrupt:
-            child.terminate()
-            return child.wait()
-        finally:
-            child.kill()  # of no effect on one that has ended
-            signal.signal(signal.SIGTERM, before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def concluded(place: Path) -> int:
