@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hparams.supervisors import LanguageModelHParams
+
 
 def require(condition: bool, key: str, found: object, expected: str) -> None:
     """Raises the one-line ValueError of a bad value under its dotted name."""
@@ -192,12 +194,12 @@ class GenerateHParams:
 
 @dataclass(kw_only=True)
 class HParams:
-    """A whole run; `backbone`, `tokenizer` and `dataset` hold the section of the plugin that bears their `name`."""
+    """A whole run; supervisor, backbone, tokenizer and dataset hold the section of the plugin of their `name`."""
 
     # Name of the run and of its folder; empty: the preset's name.
     name: str = ""
-    # Which supervisor owns the run.
-    supervisor: Literal["language_model"] = "language_model"
+    # The own hyper-parameters of the supervisor, which says what is learned and how.
+    supervisor: Any = field(default_factory=LanguageModelHParams)
     # The backbone's own hyper-parameters.
     backbone: Any = None
     # The tokenizer's own hyper-parameters.

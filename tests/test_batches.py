@@ -324,6 +324,17 @@ def test_what_the_tokenizer_cannot_do_is_an_error(key: str, value: float) -> Non
         batches(music(5), augment=AugmentHParams(**{key: value}))  # type: ignore[arg-type]
 
 
+def test_a_table_of_another_size_is_an_error() -> None:
+    class Short(Plain):
+        def transpose_table(self, semitones: int) -> list[int]:
+            return list(range(VOCAB - 1))
+
+    with pytest.raises(
+        ValueError, match=rf"Short.transpose_table\(-?1\) has shape \(99,\); expected one id .* {VOCAB}"
+    ):
+        batches(Memory([10, 20]), Short(), augment=AugmentHParams(transpose=1))
+
+
 def test_only_training_is_augmented() -> None:
     store = Memory([50] * 9)
     some = Batches(

@@ -19,6 +19,8 @@ class Tokenizer(Protocol):
     `velocity_table(steps)` and `tempo_table(factor)` give an exact map id -> id, -1 where there is no image, as a list
     of `vocab_size` ints; `bar_starts(ids)` gives the positions at which a bar begins; `features(piece)` gives per-token
     controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not.
+    `time_error`, in quarters at 120 a minute, declares how far the times between notes may be out where time is no grid
+    of beats.
 
     With `streams = k > 1` a token is a list of k ids, one in each stream, whose vocabularies `vocab_sizes` counts.
     `vocab_size` is the first's, in which pad, bos and eos lie; behind these the hub puts 0 in the other streams, and

@@ -1,7 +1,9 @@
 """From hyper-parameters to MidiTok's configuration, and from MidiTok's tokenizer to the grid of its vocabulary."""
 
 import inspect
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -34,10 +36,22 @@ _NO_GRAMMAR = (
 )
 
 
+def library() -> Any:
+    """The module miditok. It imports PyTorch for loaders of its own, which would cost each worker more than its music;
+    nothing of ours uses them, and whoever imports `miditok.pytorch_data` later still gets it."""
+    loaders = "miditok.pytorch_data"
+    if "miditok" in sys.modules or "torch" in sys.modules:
+        return import_module("miditok")
+    sys.modules[loaders] = None  # type: ignore[assignment]  # an import of it fails, which miditok allows for
+    try:
+        return import_module("miditok")
+    finally:
+        del sys.modules[loaders]
+
+
 def config(hparams: MidiTokHParams, kind: str) -> Any:
     """MidiTok's TokenizerConfig; HubError for an option that it does not know or that cannot work."""
-    from miditok import TokenizerConfig
-
+    TokenizerConfig = library().TokenizerConfig
     typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "options")}
     known = set(inspect.signature(TokenizerConfig.__init__).parameters) - {"self", "kwargs"}
     known |= set(_REMI_OPTIONS) if kind == "REMI" else set()
