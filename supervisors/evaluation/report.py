@@ -131,8 +131,8 @@ def _shared_out(floor: ngram.Ngram, order: int, supervisor: TokenSupervisor, spl
     store, eos = supervisor.store, supervisor.tokenizer.eos_id
     count = store.count(split)
     nats = floor.nats(store.ids(split, number) for number in range(count))[order - 1]
-    ids = np.concatenate([np.append(store.ids(split, number), eos) for number in range(count)]).astype(np.int64)
-    sums = np.bincount(np.asarray(token_kinds(supervisor.tokenizer))[ids], nats, len(KINDS))
+    told = np.concatenate([np.append(floor.symbols(store.ids(split, number)), eos) for number in range(count)])
+    sums = np.bincount(np.concatenate(token_kinds(supervisor.tokenizer))[told], nats, len(KINDS))
     notes = sum(info.notes for info in store.pieces(split))
     return {"kinds": {kind: cost / max(notes, 1) for kind, cost in zip(KINDS, sums.tolist(), strict=True) if cost}}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Tokenizer, token_names
 from core.errors import HubError
 from core.files import write_json, write_text
 from core.model.generation import Generated
@@ -79,7 +79,7 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
         stem.with_suffix(".json"),
         {
             "tokens": piece.ids,
-            "names": [tokenizer.token(id) for id in piece.ids],
+            "names": [" ".join(token_names(tokenizer, token)) for token in piece.ids],
             "prompt_tokens": piece.prompt_length,
             "ended": piece.ended,
             "notes": _notes(tokenizer, piece),
