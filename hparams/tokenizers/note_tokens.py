@@ -101,3 +101,25 @@ class TsdHParams(MidiTokHParams):
     """TSD (Fradet et al., arXiv 2301.11975) of MidiTok: time shifts and notes."""
 
     name: Literal["tsd"] = "tsd"
+
+
+@dataclass(kw_only=True)
+class MidiLikeHParams(MidiTokHParams):
+    """MIDI-like (Oore et al., arXiv 1808.03715) of MidiTok: keys pressed and released, and time shifts."""
+
+    name: Literal["midilike"] = "midilike"
+
+
+@dataclass(kw_only=True)
+class StructuredHParams(MidiTokHParams):
+    """Structured (Hadjeres & Crestel, arXiv 2107.05944) of MidiTok: time shift, pitch and duration of each note."""
+
+    # Structured tells notes only.
+    use_time_signatures: bool = False
+    name: Literal["structured"] = "structured"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        told = ("use_rests", "use_chords", "use_tempos", "use_time_signatures", "use_key_signatures")
+        for key in told:
+            require(not getattr(self, key), f"tokenizer.{key}", True, "false: Structured tells notes and nothing else")

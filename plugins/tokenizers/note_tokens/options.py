@@ -13,6 +13,7 @@ from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens.quantise import Grid
 
 SPECIALS = ("PAD", "BOS", "EOS")
+NO_SHIFT = "0.0.1"  # what Structured says between notes that begin together
 # Options of TokenizerConfig that would break the contract, each with the reason.
 _REFUSED = {
     "special_tokens": "the hub adds PAD, BOS and EOS itself",
@@ -125,4 +126,13 @@ def grid_of(tok: Any) -> Grid:
         untimed=frozenset(range(-1, 128)) - frozenset(options.use_note_duration_programs),
         untimed_beats=float(options.default_note_duration),
         extras=bool(extras),
+        free=bool(tok._note_on_off),
+        shifts=_only_shifts(tok),
     )
+
+
+def _only_shifts(tok: Any) -> Any:
+    """Ticks of the shifts of a vocabulary that tells each time between onsets by one token."""
+    if f"TimeShift_{NO_SHIFT}" not in tok.vocab or "Bar_None" in tok.vocab:
+        return None
+    return np.array(sorted(set(tok._tpb_to_time_array[tok.time_division].tolist())), dtype=np.int64)

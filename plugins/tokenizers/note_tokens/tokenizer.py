@@ -23,20 +23,22 @@ from core.errors import HubError
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens import bars as bar_positions
 from plugins.tokenizers.note_tokens import maps as token_maps
-from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, ShiftDecoder
+from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, OnOffDecoder, ShiftDecoder
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.encoder import BarEncoder, Encoder, ShiftEncoder
-from plugins.tokenizers.note_tokens.options import SPECIALS, config, grid_of, library, without_grammar
+from plugins.tokenizers.note_tokens.encoder import BarEncoder, EachShiftEncoder, Encoder, OnOffEncoder, ShiftEncoder
+from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, grid_of, library, without_grammar
 from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+    from core.contracts.grammar import Grammar
     from plugins.tokenizers.note_tokens.tables import Tables
 
 FILE = "miditok.json"
 FAST: dict[str, tuple[type[Encoder], type[Decoder]]] = {
     "REMI": (BarEncoder, BarDecoder),
     "TSD": (ShiftEncoder, ShiftDecoder),
+    "Structured": (EachShiftEncoder, ShiftDecoder),
+    "MIDILike": (OnOffEncoder, OnOffDecoder),
 }
 
 
@@ -84,14 +86,15 @@ class MidiTokTokenizer:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        per_beat = self._tokenizer._tpb_per_ts
+        per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
         return Vocabulary(
             names=tuple(self.base_tokens),
             grid=self.grid,
             bars="Bar_None" in self.base_tokens,
             velocities=bool(self._tokenizer.config.use_velocities),
             drum_tokens=bool(self._tokenizer.config.use_pitchdrum_tokens),
-            ticks={unit: self._tokenizer._tpb_tokens_to_ticks[per_beat[unit]] for unit in self.grid.durations},
+            ticks={unit: {NO_SHIFT: 0, **ticks[per_beat[unit]]} for unit in self.grid.durations},
+            shift_each=self.grid.shifts is not None,
         )
 
     @cached_property
@@ -319,22 +322,26 @@ class MidiTokTokenizer:
             result[id] = text.startswith("\u2581")
         return result
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "Grammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
         from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+        from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
 
+        on = without_grammar(self._tokenizer.config)
+        if self.grid.free and self._tokenizer.is_trained:
+            on.append("a learnt vocabulary")
+        if on:
+            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
+        if self.grid.free:
+            return OnOffGrammar(self._vocabulary, self.eos_id, bars, length)
         return NoteGrammar(self._grammar_tables, self.eos_id, bars, length)
 
     @cached_property
     def _grammar_tables(self) -> "Tables":
         from plugins.tokenizers.note_tokens.tables import Tables
 
-        options = self._tokenizer.config
-        on = without_grammar(options)
-        if on:
-            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
         return Tables(self._vocabulary, self.bases)
 
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
@@ -346,9 +353,7 @@ class MidiTokTokenizer:
         if "Bar_None" in self.base_tokens:
             starts = bar_positions.told(known, self.base_tokens.index("Bar_None"))
         else:
-            per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
-            shifts = {unit: ticks[per_beat[unit]] for unit in self.grid.durations}
-            starts = bar_positions.counted(known, self.base_tokens, self.grid, shifts)
+            starts = bar_positions.counted(known, self.base_tokens, self.grid, self._vocabulary.ticks)
         # the mark of a word's beginning, a byte pair of nothing, belongs to what follows it
         return [start - 1 if start and ids[start - 1] in self._blanks else start for start in starts]
 
