@@ -43,8 +43,10 @@ class MidiTokHParams:
     use_programs: bool = False
     # Whether drums have pitch tokens of their own, where instruments are told.
     use_pitchdrum_tokens: bool = True
-    # Size of the vocabulary to learn by byte-pair encoding, base tokens included; 0: none is learnt.
+    # Size of the vocabulary to learn from the training pieces, base tokens included; 0: none is learnt.
     bpe: int = 0
+    # How it is learnt: byte pairs, the pieces of a unigram model, or word pieces.
+    vocabulary: Literal["bpe", "unigram", "wordpiece"] = "bpe"
     # Any other option of MidiTok's TokenizerConfig, by its name there.
     options: dict[str, Any] = field(default_factory=dict)
 

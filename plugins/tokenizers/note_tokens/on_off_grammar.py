@@ -64,7 +64,7 @@ class OnOffGrammar:
         self.bar = torch.tensor([grid.bar(meter) for meter in meters])  # m
         units = sorted(vocabulary.ticks)
         self.unit = torch.tensor([units.index(meter[1]) for meter in meters])  # m
-        ticks = [told(self.shifts, lambda value, unit=unit: vocabulary.ticks[unit][value]) for unit in units]
+        ticks = [told(self.shifts, vocabulary.ticks[unit].__getitem__) for unit in units]
         self.ticks = torch.stack(ticks)  # u shifts
         self.ranks = vocabulary.ranks
         self.rank_of = told(self.told_programs, lambda value: self.ranks[int(value)])

@@ -53,7 +53,7 @@ def library() -> Any:
 def config(hparams: MidiTokHParams, kind: str) -> Any:
     """MidiTok's TokenizerConfig; HubError for an option that it does not know or that cannot work."""
     TokenizerConfig = library().TokenizerConfig
-    typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "options")}
+    typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "vocabulary", "options")}
     known = set(inspect.signature(TokenizerConfig.__init__).parameters) - {"self", "kwargs"}
     known |= set(_REMI_OPTIONS) if kind == "REMI" else set()
     for key in hparams.options:
