@@ -16,7 +16,7 @@ from core.errors import HubError, did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
 
-SLOTS = ("backbone", "tokenizer", "dataset")
+SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
 
 
@@ -55,6 +55,8 @@ def from_tree(tree: Any, source: str, section: Section) -> HParams:
     if not isinstance(tree, dict):
         raise HubError(f"{source} holds {type(tree).__name__}; expected a mapping of hyper-parameters")
     base = HParams()
+    if not isinstance(tree.get("supervisor"), dict):  # older files hold its name alone, or nothing of it
+        tree = {**tree, "supervisor": {"name": tree.get("supervisor", base.supervisor.name)}}
     for slot in SLOTS:
         chosen = tree.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):

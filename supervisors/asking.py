@@ -68,13 +68,6 @@ def insist_same(old: HParams, new: HParams, folder: Path) -> None:
         )
 
 
-def only(words: list[str], prefix: str) -> list[str]:
-    for word in words:
-        if not word.startswith(prefix):
-            raise HubError(f'"{word}" cannot be changed here; only {prefix}* can')
-    return words
-
-
 def runs_folder() -> Path:
     """Where runs lie: SWAPTUNES_RUNS, else `runs` in the current folder."""
     return Path(os.environ.get("SWAPTUNES_RUNS", "runs"))

@@ -20,6 +20,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
   evaluate   --run FOLDER [evaluate.count=64 ...]    score the best model, and its music against real music
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
+  convert    IN OUT                                  a file of music in another format, e.g. tune.abc tune.wav
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
   list                                               every plugin, and the broken ones with their error
@@ -32,6 +33,7 @@ VERBS = {
     "prepare": "supervisors.verbs:prepare",
     "evaluate": "supervisors.verbs:evaluate",
     "generate": "supervisors.verbs:generate",
+    "convert": "supervisors.verbs:convert",
     "compare": "supervisors.comparison.verb:compare",
     "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",

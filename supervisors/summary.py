@@ -13,8 +13,8 @@ from supervisors.evaluation.tables import counted, spread
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 
 
-def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest: dict[str, Any], failures: Path) -> str:
-    """Validation and test loss beside the baselines of the same split, and the generated files."""
+def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], failures: Path) -> str:
+    """Validation and test loss beside the baselines of the same split."""
     lines = [f"run          {folder}", f"model        {folder / 'model'} ({result['parameters']:,} parameters)"]
     best = f"best at step {result['best']['step']:.0f}"
     if "tokens_seen" in result:  # an artefact does not tell
@@ -56,7 +56,6 @@ def summary(folder: Path, result: dict[str, Any], samples: list[Path], manifest:
     if bad or out:
         unread, near = counted(bad, "file"), counted(out, "near-duplicate")
         lines.append(f"not used     {unread} that could not be read or told, {near}: see {failures}")
-    lines += [f"samples      {path}" for path in samples]
     if "metrics" not in result:
         lines.append(
             "to do        music against real music, copies, leaks: "

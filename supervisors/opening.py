@@ -1,0 +1,24 @@
+"""A trained model in the hands of the supervisor that it belongs to."""
+
+from pathlib import Path
+from typing import Any
+
+from core.errors import HubError
+from hparams.loading import override
+from plugins.manager import Manager
+from supervisors.artefacts import artefact
+
+
+def opened(folder: Path, words: list[str], manager: Manager, free: tuple[str, ...]) -> Any:
+    """The supervisor of a run or an artefact with its best model; `words` may set what begins like one of `free`.
+
+    No data is loaded. HubError for another word, and for a folder that holds no model or a damaged one.
+    """
+    for word in words:
+        if not word.startswith(free):
+            raise HubError(f'"{word}" cannot be changed here; only {" and ".join(f"{key}*" for key in free)} can')
+    hparams = artefact.settings(folder, manager)
+    hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
+    supervisor = manager.supervise(override(hparams, words, section=manager.section), folder)
+    supervisor.open()
+    return supervisor
