@@ -98,7 +98,13 @@ def test_structured_shortens_long_silence_only() -> None:
         track.notes.append(symusic.Note(beat * 24, 24, 60 + beat % 7, 80))
     score.tracks.append(track)
     found = tokenizer.decode(tokenizer.encode(piece_from_score(score))).score
-    assert [note.time / found.ticks_per_quarter for note in found.tracks[0].notes] == [0, 1, 13, 14, 15]  # 12 beats are the longest shift
+    assert [note.time / found.ticks_per_quarter for note in found.tracks[0].notes] == [
+        0,
+        1,
+        13,
+        14,
+        15,
+    ]  # 12 beats are the longest shift
     with pytest.raises(ValueError, match="Structured tells notes and nothing else"):
         StructuredHParams(use_tempos=True)
 
