@@ -155,7 +155,7 @@ class GenerateHParams:
 
     # Pieces to generate.
     count: int = 4
-    # Folder to write to, without pieces of another call; empty: samples/ of the run, or where one stands for an artefact.
+    # Folder to write to, without pieces of another call; empty: samples/ of the run, for an artefact of where one is.
     out: str = ""
     # A file of music to continue, in any readable format; empty: start from nothing.
     prompt: str = ""

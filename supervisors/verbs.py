@@ -35,6 +35,10 @@ def train(options: argparse.Namespace) -> int:
             again = f"go on with: python -m supervisors.run --run {folder}" if alone else "the same command goes on"
             print(f"\n{where}; {again}", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Interrupted) else 130
+    except Exception:
+        if supervisor.ranks.first:
+            supervisor.folder.forget()  # nothing to go on from: no folder to wonder about
+        raise
     finally:
         supervisor.folder.unlock()
     return 0

@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.length=96", "train.engine=torch"]
 
 
-def command(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, runs below `folder`."""
+def command(*words: str, folder: Path, here: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, called from `here`, runs below `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "supervisors.run", *words],
-        cwd=ROOT,
-        env={**os.environ, "SWAPTUNES_RUNS": str(folder), **environment},
+        cwd=here,
+        env={**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -132,7 +132,7 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
             (tmp_path / "a", [f"generate.out={tmp_path / 'a'}"]),
             (tmp_path / "samples/tiny_001", []),  # where one stands: the folder is for sharing
         ):
-            result = command("generate", "--run", str(artefact), *words, *more, folder=tmp_path)
+            result = command("generate", "--run", str(artefact), *words, *more, folder=tmp_path, here=tmp_path)
             assert result.returncode == 0, result.stderr
             outs.append([json.loads((out / f"{row}.json").read_text())["tokens"] for row in range(2)])
         assert outs[0] == outs[1] and outs[0][0] != outs[0][1]

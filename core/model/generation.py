@@ -24,8 +24,8 @@ AHEAD = 64  # steps whose random numbers are made at once
 class Generated:
     """One piece: `ids` with the prompt and without bos and eos.
 
-    `ended` where the model chose eos: not where `length` or `stop` cut the piece off, nor where the grammar left nothing
-    but eos, as it does when its bars or tokens are used up.
+    `ended` where the model chose eos: not where `length` or `stop` cut the piece off, nor where the grammar left
+    nothing but eos, as it does when its bars or tokens are used up.
     """
 
     ids: Ids
