@@ -12,7 +12,6 @@ from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.report import report
-from supervisors.evaluation.tables import number
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.opening import opened
 from supervisors.summary import measures
