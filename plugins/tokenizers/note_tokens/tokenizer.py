@@ -31,7 +31,8 @@ from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, g
 from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
-    from core.contracts.grammar import Grammar
+    from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+    from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
     from plugins.tokenizers.note_tokens.tables import Tables
 
 FILE = "miditok.json"
@@ -337,7 +338,7 @@ class MidiTokTokenizer:
             result[id] = text.startswith("\u2581")
         return result
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "Grammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar | OnOffGrammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
