@@ -9,6 +9,7 @@ not the same is put in a class and counted; the files of each class are listed.
 import base64
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,14 @@ def by_abc2midi(path: Path) -> Notes | None:
     import symusic
 
     text = book.tunes(book.decode_bytes(path.read_bytes()))[0]  # we read the first tune of a book too
+    # It plays trills out, swings hornpipes and shortens what has graces: none of it is written in notes.
+    text = re.sub(r"^R:.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(?![A-Za-z]:)[^%\n]*",
+        lambda line: re.sub(r"\{[^}]*\}|[~THMP](?=[\^_=]?[A-Ga-g])", "", line[0]),
+        text,
+        flags=re.MULTILINE,
+    )
     with tempfile.TemporaryDirectory() as folder:
         tune, out = Path(folder) / "tune.abc", Path(folder) / "tune.mid"
         tune.write_text(text, encoding="utf-8")
