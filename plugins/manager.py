@@ -25,7 +25,9 @@ from plugins.registration import HOOKS, Registration
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 BUILT_IN = (
-    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
+    *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
+    *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
+    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "hybrid")),
     *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid")),
     *(
         f"plugins.datasets.{name}"

@@ -36,6 +36,18 @@ class Pieces:
         batch = 1 if self.starts is None and self.before is None else self.shape[0]
         return positions(batch, self.shape[1], self.before, self.starts, self.device)
 
+    @property
+    def most(self) -> int:
+        """Tokens of the longest piece so far; reads one number from the device unless all rows are one new piece.
+
+        0 where that is impossible (export, capture of a CUDA graph).
+        """
+        if self.starts is None and self.before is None:
+            return self.shape[1]
+        if torch.compiler.is_compiling() or (self.place.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return 0
+        return int(self.place.max()) + 1
+
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` returns, made at the call's first request under this key."""
         if key not in self._made:

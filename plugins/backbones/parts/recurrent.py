@@ -3,6 +3,7 @@
 Shapes: b batch, l length, d model width, s pieces of a packed batch, t steps of the longest of them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ class Recurrent(Stack):
 
     embedding_std = 0.2  # nothing here normalizes x: from smaller entries the gates hardly move and learning stalls
 
-    def __init__(self, dim: int, layers: list[nn.Module], dropout: float, keys: str) -> None:
+    def __init__(self, dim: int, layers: Sequence[nn.Module], dropout: float, keys: str) -> None:
         super().__init__(dim, layers, nn.Identity())
         self.dropout = nn.Dropout(dropout)
         self.keys = keys  # names of what a layer keeps
