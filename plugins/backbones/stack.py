@@ -71,7 +71,7 @@ class Stack(nn.Module):
         self.add_module(names[1], norm)
 
     @property
-    def blocks(self) -> Any:
+    def in_order(self) -> Any:
         """The blocks in their order."""
         return self._modules[self._names[0]]
 
@@ -108,7 +108,7 @@ class Stack(nn.Module):
         """Hidden (b l d) of the stream (b l d), and what the blocks keep; nothing without a state."""
         parts = parts_of(state)
         after: State = {}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.in_order):
             stream, part = block(stream, None if state is None else parts.get(i, {}), pieces)
             if part is not None:
                 after |= {f"{key}.{i}": value for key, value in part.items()}
@@ -119,7 +119,7 @@ class Stack(nn.Module):
         device = next(self.parameters()).device
         length = torch.zeros(batch, dtype=torch.int64, device=device)
         state = {"length": length, "limit": torch.full_like(length, max_length)}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.in_order):
             state |= {f"{key}.{i}": value for key, value in block.init_state(batch, max_length).items()}
         return state
 

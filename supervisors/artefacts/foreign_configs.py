@@ -127,9 +127,12 @@ def _mamba2(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignCon
     faults += _unlike(config, _MAMBA2)
     if heads * head != expand * dim:
         faults.append(f"num_heads={heads} (expected {expand * dim // head}, expand * hidden_size over head_dim)")
-    low, high = config.get("time_step_limit") or (0.0, math.inf)
-    if low > 0 or high < 1e30:  # what json cannot say is written as a large number, or as Infinity
-        faults.append(f"time_step_limit={[low, high]} (expected none)")
+    # What JSON cannot say is written as {"__float__": "Infinity"}.
+    limit = [
+        float(each["__float__"] if isinstance(each, dict) else each) for each in config.get("time_step_limit") or ()
+    ]
+    if limit not in ([], [0.0, math.inf]):
+        faults.append(f"time_step_limit={limit} (expected none)")
     vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_word_embeddings", False))
     automatic = {"head": max(1, min(64, dim // 4))}
     return ForeignConfig("mamba2", settings, automatic, vocabulary, vocabulary, tie, "backbone.embeddings.weight")

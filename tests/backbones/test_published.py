@@ -31,8 +31,8 @@ def test_folk_rnn_is_the_one_hot_model_with_its_embedding_folded() -> None:
     hparams = folk_rnn()
     build = load_manager().backbones["lstm"].build
     assert build is not None
-    ours = LanguageModel(build(hparams.backbone), TOKENS, tie=hparams.model.tie).eval()
-    theirs = OneHot()
+    ours = LanguageModel(build(hparams.backbone), TOKENS, tie=hparams.model.tie).double().eval()
+    theirs = OneHot().double()
     assert sum(parameter.numel() for parameter in theirs.parameters()) == 5_606_025
     weights = {
         name.replace("_l0", f"_l{i}"): weight
@@ -45,7 +45,7 @@ def test_folk_rnn_is_the_one_hot_model_with_its_embedding_folded() -> None:
         theirs.out.weight.copy_(ours.head.weight[:TOKENS])
         theirs.out.bias.zero_()
         ids = torch.randint(0, TOKENS, (2, 40))
-        torch.testing.assert_close(ours(ids)[0], theirs(ids), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours(ids)[0], theirs(ids), rtol=1e-9, atol=1e-12)
 
 
 def test_forget_gates_begin_as_open_as_the_authors_have_them() -> None:
