@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.seeds import generator
-from plugins.laws.law import Finding, Law
+from plugins.laws.law import Finding, Law, verdict
 from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers import grammars as grammar_laws
 from plugins.laws.tokenizers import tables as table_laws
@@ -22,7 +22,6 @@ from plugins.laws.tokenizers.subject import (
     same_ids,
     same_music,
     same_notes,
-    verdict,
 )
 
 ORDER = [__name__, table_laws.__name__, grammar_laws.__name__]

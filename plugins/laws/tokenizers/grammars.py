@@ -11,9 +11,9 @@ from torch import Tensor
 
 from core.contracts.backbone import select
 from core.seeds import derive
-from plugins.laws.law import Finding, LawBroken
+from plugins.laws.law import Finding, LawBroken, verdict
 from plugins.laws.pieces import Specimen, heard
-from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music, verdict
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music
 
 ROWS, STEPS = 16, 300
 

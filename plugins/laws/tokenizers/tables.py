@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 from core.seeds import generator
-from plugins.laws.law import Finding, Skipped
+from plugins.laws.law import Finding, Skipped, verdict
 from plugins.laws.pieces import Specimen, heard
-from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes, verdict
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes
 
 SEMITONES = (-12, -5, -1, 1, 7)
 
