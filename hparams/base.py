@@ -177,6 +177,8 @@ class GenerateHParams:
     repetition_penalty: float = 1.0
     # Seed of the draws.
     seed: int = 0
+    # Files of each piece beside its .mid and .json: any of png, abc, musicxml, svg (engraved), wav, mirex.
+    formats: list[str] = field(default_factory=lambda: ["png"])
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "generate.count", self.count, "at least 1")

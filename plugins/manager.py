@@ -28,7 +28,10 @@ LAWFUL = ("backbone", "tokenizer", "supervisor")  # the kinds that `check` has l
 BUILT_IN = (
     "supervisors.language_model",
     *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
-    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid", "performance_240", "performance_388")),
+    *(
+        f"plugins.tokenizers.{name}"
+        for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
+    ),
     *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.contracts.dataset import Split
+from core.contracts.tokenizer import vocab_sizes
 from core.files import write_json
 from core.model.language_model import LanguageModel
 from datatools import ngram
@@ -48,9 +49,8 @@ class LanguageModelSupervisor(TokenSupervisor):
     """Trains a model of the next token: any backbone, any tokenizer, one loss."""
 
     def make_model(self, hparams: HParams) -> LanguageModel:
-        return LanguageModel(
-            self.manager.make("backbone", hparams.backbone), self.tokenizer.vocab_size, tie=hparams.model.tie
-        )
+        backbone = self.manager.make("backbone", hparams.backbone)
+        return LanguageModel(backbone, vocab_sizes(self.tokenizer), tie=hparams.model.tie)
 
     def objective(self, model: LanguageModel) -> SummedLoss:
         return SummedLoss(model, self.ranks.device, self.dtype)

@@ -25,6 +25,8 @@ def train(options: argparse.Namespace) -> int:
             print(supervisor.summary(result))
             for path in sorted(supervisor.folder.samples.glob("step_*/*.mid")):
                 print(f"samples      {path}")
+            for path in sorted(supervisor.folder.samples.glob("step_*/index.html")):
+                print(f"listen       {path.resolve().as_uri()}")
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
         if supervisor.ranks.first:
@@ -72,6 +74,22 @@ def generate(options: argparse.Namespace) -> int:
     asked_for = supervisor.hparams.generate.out
     for path in supervisor.generate(Path(asked_for) if asked_for else fresh(folder / "samples", "generated")):
         print(path)
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Writes a file of music in another format, by the ending of its name."""
+    if len(options.words) != 2 or any("=" in word for word in options.words):
+        raise HubError("convert takes a file and the file to write, e.g. convert tune.abc tune.musicxml")
+    from datatools.reading import scores
+    from datatools.writing import formats
+
+    source, target = map(Path, options.words)
+    try:
+        piece = scores.read(source)
+        print(formats.save(piece, target, piece.title))
+    except (ValueError, OSError) as error:
+        raise HubError(f"{source} cannot be written as {target}: {error}") from error
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.contracts.dataset import SPLITS, Dataset, Split
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.files import atomic, write_json
 from datatools.preparing import survey
 from datatools.preparing.encoding import token_type
@@ -68,7 +68,7 @@ def write(
     tokenizer = prepared.tokenizer
     manifest = {
         "format": FORMAT,
-        "dtype": str(token_type(tokenizer.vocab_size)),
+        "dtype": str(token_type(vocab_sizes(tokenizer))),
         "counts": {split: _counts([outcome for outcome in outcomes if outcome.split == split]) for split in SPLITS},
         "failures": len(unread) + len(refused),
         "unread": len(unread),

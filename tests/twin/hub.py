@@ -135,7 +135,7 @@ class Supervisor(LanguageModelSupervisor):
         self.store = Store()  # type: ignore[assignment]
         self.tokenizer = Tokenizer()  # type: ignore[assignment]
 
-    def make_model(self, hparams: HParams) -> Any:
+    def make_model(self, hparams: HParams) -> LanguageModel:
         return model(self.tied).to(self.number)
 
 
