@@ -86,7 +86,7 @@ class Gru(nn.Module):
         self.dropout = nn.Dropout(hparams.dropout)
 
     def init_state(self, batch: int, max_length: int) -> State:
-        return {"h": self.layer.weight_hh_l0.new_zeros(batch, self.dim)}
+        return {"h": next(self.parameters()).new_zeros(batch, self.dim)}
 
     def forward(self, x: Tensor, state: State | None = None, starts: Tensor | None = None) -> tuple[Any, Any]:
         y, h = self.layer(x, None if state is None else state["h"][None])
