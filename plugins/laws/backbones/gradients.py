@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from plugins.laws.backbones.measures import equal, law, verdict
+from plugins.laws.backbones.measures import equal, law
 from plugins.laws.backbones.subject import Size, Subject, apply
-from plugins.laws.law import Finding, Skipped
+from plugins.laws.law import Finding, Skipped, verdict
 
 # Central differences in float64 with this step are right to about ten digits; a wrong gradient is wrong in the first.
 # Where such a step crosses a kink, as of ReLU, a smaller one seldom does.
