@@ -1,7 +1,7 @@
 """Hyper-parameters of the tokenizers that tell notes through MidiTok."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hparams.base import require
 
@@ -9,6 +9,16 @@ from hparams.base import require
 @dataclass(kw_only=True)
 class MidiTokHParams:
     """What the tokenizers of MidiTok share, in MidiTok's own terms (its class TokenizerConfig)."""
+
+    # What keeps each thing that a piece may lose, for people who are told of the loss.
+    remedies: ClassVar[dict[str, str]] = {
+        "drums": "tokenizer.use_programs=true",
+        "programs": "tokenizer.use_programs=true",
+        "velocities": "tokenizer.use_velocities=true",
+        "pitches": "tokenizer.pitch_range=[0,127]",
+        "tempos": "tokenizer.use_tempos=true",
+        "durations": "a longer stretch in tokenizer.beat_res, e.g. {0_4: 12, 4_32: 4}",
+    }
 
     # Lowest and highest pitch, as MIDI note numbers; other notes are left out.
     pitch_range: tuple[int, int] = (21, 109)

@@ -21,6 +21,7 @@ from core.model.optim import learning_rate, parameter_groups
 from core.seeds import derive
 from datatools.batching.batches import Batches
 from datatools.preparing import cache
+from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
 from hparams.base import HParams
 from hparams.loading import plain
@@ -237,6 +238,7 @@ class TokenSupervisor(Supervisor):
         ]
         bad, out = manifest["failures"], manifest["left_out"]
         lines.append(f"{bad} files not used, {out} near-duplicates left out: {failures}")
+        lines += advice(manifest, self.hparams.tokenizer)
         return "\n".join([*lines, f"store  {self.store.folder}"])
 
 
