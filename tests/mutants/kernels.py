@@ -44,9 +44,12 @@ def prepare(root: Path) -> None:
 
 def noticed(root: Path, number: int) -> str:
     """The first test that fails with a fault, "" where none does."""
-    first = {".cpp": "grammar"}.get(Path(FAULTS[number - 1][0]).suffix, "") if number else ""
-    files = sorted((root / tree.TESTS).glob("test_native_*.py"), key=lambda path: (first not in path.name, path.name))
-    files = [path for path in files if first in path.name]
+    files = sorted((root / tree.TESTS).glob("test_native_*.py"))
+    if number:
+        place = next(root.rglob(FAULTS[number - 1][0]))
+        grammar = place.suffix == ".cpp"
+        files = [path for path in files if ("grammar" in path.name) == grammar]
+        files.sort(key=lambda path: place.parent.name not in path.name)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *map(str, files)]
     environment = {**tree.environment(root), "PLANTED": str(number)}
     environment.pop("OMP_NUM_THREADS")
