@@ -46,7 +46,7 @@ class Memory:
 class Plain:
     """A tokenizer without optional methods."""
 
-    vocab_size = VOCAB
+    vocab_size, streams = VOCAB, 1
 
 
 class Musical(Plain):

@@ -14,11 +14,11 @@ from datatools.batching.batches import Batches
 from hparams.base import HParams
 from hparams.loading import dump, override
 from plugins.manager import load_manager
-from supervisors.artefacts import artefact
 from supervisors.comparison import matching
 from supervisors.comparison.verb import train
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.run import main
+from supervisors.training.token_supervisor import parameter_count
 
 
 def _run(
@@ -189,8 +189,8 @@ def test_width_is_found_for_equal_parameters(backbone: str, tmp_path: Path) -> N
     supervisor = _Store(hparams, load_manager(), tmp_path)
     supervisor.load_data()
     target = 400_000
-    count = matching.match_parameters(supervisor, target).parameter_count()
-    built = artefact.build_model(supervisor.manager, supervisor.hparams, supervisor.tokenizer)
+    count = parameter_count(matching.match_parameters(supervisor, target))
+    built = supervisor.make_model(supervisor.hparams)
     assert built.parameter_count() == count
     assert abs(count / target - 1) <= matching.TOLERANCE
 

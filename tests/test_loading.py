@@ -19,7 +19,7 @@ def read(source: str, *words: str) -> HParams:
     return load(source, words, preset=manager.preset, section=manager.section)
 
 
-@pytest.mark.parametrize("name", [*GRID, "mamba_jsb", "transformer_jsb", "lstm_jsb", "tiny"])
+@pytest.mark.parametrize("name", [*GRID, *load_manager().presets])
 def test_every_preset_loads_and_its_dump_says_the_same(name: str, tmp_path: Path) -> None:
     hparams = read(name)
     assert hparams.name == name

@@ -58,7 +58,8 @@ def test_a_track_is_called_by_its_name_and_its_instrument(band):
 
 def test_a_page_fetches_nothing(band, tmp_path):
     text = page.page("Samples", roll.section(band, "p0", "one"))
-    assert text.startswith("<!doctype html>") and text.endswith("</html>\n") and not Elements(text).links
+    assert text.startswith("<!doctype html>") and text.endswith("</html>\n")
+    assert not [link for link in Elements(text).links if not link.startswith("#")]  # engraving refers to its own signs
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
 
 

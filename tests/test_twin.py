@@ -198,10 +198,12 @@ def scripted(folder: Path, leave: int = 0) -> Scripted:
     return made
 
 
-def test_patience_is_counted_on_over_an_interruption(tmp_path: Path) -> None:
+def test_patience_is_counted_on_over_an_interruption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By hand: best at 10 (an equal one is no better), none better at 12, 14 and 16, so the run ends there."""
     whole = scripted(tmp_path / "whole")
     whole.train()
+    told = capsys.readouterr()
+    assert "no better validation in 3 tries: stopping early at step 16" in told.out + told.err
     assert (whole.step, whole.best, whole.stale) == (16, {"valid_loss": 1.9, "step": 10}, 3)
     for leave, stale in ((13, 1), (14, 2)):
         first = scripted(tmp_path / f"cut_{leave}", leave)
