@@ -34,6 +34,7 @@ BUILT_IN = (
         f"plugins.tokenizers.{name}"
         for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
     ),
+    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio")),
     *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
