@@ -20,6 +20,7 @@ from hparams.backbones import MambaHParams
 from plugins import hookimpl
 from plugins.backbones import mamba_kernels
 from plugins.backbones.causal_conv import causal_conv, causal_conv_step
+from plugins.backbones.cuda import kernels as triton_kernels
 from plugins.backbones.native import blocks, kernels, mamba_step
 from plugins.backbones.positions import check_room, positions
 from plugins.backbones.rmsnorm import RMSNorm
@@ -68,7 +69,7 @@ class Mixer(nn.Module):
         u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        y, ssm = scan(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
 
@@ -77,7 +78,7 @@ class Mixer(nn.Module):
         u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
+        y, ssm = selective_step(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
         return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
 
     def _taps(self) -> Tensor:
@@ -87,7 +88,7 @@ class Mixer(nn.Module):
         assert self.conv1d.bias is not None
         return self.conv1d.bias
 
-    def _rates(self) -> Tensor:
+    def rates(self) -> Tensor:
         """A (e n), at least in float32 whatever the weights' precision."""
         return -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
 
@@ -133,6 +134,7 @@ class Mamba(nn.Module):
     def __init__(self, hparams: MambaHParams) -> None:
         super().__init__()
         self.dim = hparams.dim
+        self.states = hparams.state
         self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
         self.norm_f = RMSNorm(hparams.dim)
 
@@ -152,6 +154,11 @@ class Mamba(nn.Module):
         stream = x.to(torch.promote_types(x.dtype, torch.float32))  # sums over layers do not fit in 8 bits of mantissa
         if kernels.usable(stream):
             hidden, parts = blocks.forward(self, stream, state, starts)
+            return hidden, None if state is None else after | parts
+        if triton_kernels.usable(stream, self.states):
+            from plugins.backbones.cuda import blocks as triton_blocks  # imports Triton, which takes a second
+
+            hidden, parts = triton_blocks.forward(self, stream, state, starts)
             return hidden, None if state is None else after | parts
         for i, layer in enumerate(self.layers):
             part = None if state is None else {"conv": state[f"conv.{i}"], "ssm": state[f"ssm.{i}"]}
