@@ -10,7 +10,7 @@ from core.errors import HubError, unknown
 @dataclass(frozen=True)
 class Entry:
     """One registered thing and where it comes from; `build` makes backbones, tokenizers and datasets, `function` is a
-    metric or a preset."""
+    metric or a preset; `defaults` (dotted key -> value) is what a preset composed of it should set."""
 
     name: str
     kind: str
@@ -22,6 +22,7 @@ class Entry:
     hparams: type | None = None
     build: Callable[..., Any] | None = None
     function: Callable[..., Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.dataset import Split
+from core.contracts.dataset import Split
+from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.seeds import generator
-from core.tokenizer import Tokenizer
-from datatools.batches import Store
+from datatools.batching.batches import Store
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -65,16 +65,22 @@ def from_tree(tree: Any, source: str, section: Section) -> HParams:
 
 def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HParams:
     """Applies `key=value` words; `backbone=lstm` swaps a whole section for that plugin's defaults."""
-    swaps: dict[str, Any] = {}
-    tree: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, text, value in _settings(words):
-        if key in SLOTS or key.removesuffix(".name") in SLOTS:
-            slot = key.removesuffix(".name")
-            if not isinstance(value, str) or not value:
-                raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
-            swaps[slot] = section(slot, value)
-        else:
-            _put(tree, key.split("."), _number(value))
+        slot = key.removesuffix(".name")
+        if slot in SLOTS and (not isinstance(value, str) or not value):
+            raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
+        values[slot if slot in SLOTS else key] = _number(value)
+    return apply(hparams, values, section=section)
+
+
+def apply(hparams: HParams, values: Mapping[str, Any], *, section: Section) -> HParams:
+    """`hparams` with the value of each dotted key; a slot's value is a plugin's name, and swaps the whole section."""
+    swaps = {slot: section(slot, values[slot]) for slot in SLOTS if slot in values}
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in swaps:
+            _put(tree, key.split("."), value)
     return _merged(hparams, tree, swaps)
 
 

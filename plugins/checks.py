@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from core.errors import HubError, did_you_mean
-from plugins.backbone_laws import backbone_laws
-from plugins.laws import Law, LawBroken, Skipped, Verdict, parameters, table
+from plugins.laws.backbones.all import backbone_laws
+from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table
+from plugins.laws.tokenizers.all import tokenizer_laws
 from plugins.manager import Manager, find
-from plugins.tokenizer_laws import tokenizer_laws
 
 __all__ = [
     "Law",

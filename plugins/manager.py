@@ -18,6 +18,7 @@ from core.log import logger
 from core.registry import BrokenPlugin, Registry
 from hparams.base import HParams
 from plugins import hookspecs
+from plugins.composing import compose
 from plugins.faults import broken_plugin
 from plugins.registration import HOOKS, Registration
 
@@ -107,11 +108,14 @@ class Manager:
         if not fits:
             self._raise_broken(name, halves)
             raise self.presets.missing(name, self.preset_names())
-        from hparams.presets import compose
+        return compose(name, self.backbones[fits[0][0]], self.tokenizers[fits[0][1]], self.section)
 
-        backbone, tokenizer = self.backbones[fits[0][0]].hparams, self.tokenizers[fits[0][1]].hparams
-        assert backbone is not None and tokenizer is not None
-        return compose(name, backbone(), tokenizer())
+    def section(self, slot: str, name: str) -> Any:
+        """The default hyper-parameters of the plugin `name` in a slot ("backbone", "tokenizer" ...)."""
+        (registry,) = (registry for registry in self.registries if registry.kind == slot)
+        hparams = registry[name].hparams
+        assert hparams is not None
+        return hparams()
 
     def preset_names(self) -> list[str]:
         """Every name that `preset` accepts, sorted."""

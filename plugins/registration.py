@@ -9,8 +9,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import FrameType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from core.errors import HubError
+from core.errors import HubError, did_you_mean
 from core.registry import Entry, Registry, name_taken
+from hparams.base import HParams
 
 HOOKS = ("register_backbones", "register_tokenizers", "register_datasets", "register_metrics", "register_presets")
 KINDS = dict(zip(HOOKS, ("backbone", "tokenizer", "dataset", "metric", "preset"), strict=True))
@@ -44,12 +45,22 @@ class Registration:
         """Makes later calls an error: a plugin that kept `register` would change a hub that is already at work."""
         self._open = False
 
-    def _thing(self, kind: str, name: str, hparams: type, build: Callable[..., Any]) -> None:
+    def _thing(
+        self,
+        kind: str,
+        name: str,
+        hparams: type,
+        build: Callable[..., Any],
+        *,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         self._claim(kind, name)
         if not callable(build):
             raise HubError(f'{kind} "{name}" has build {build!r}; expected a callable that takes the hparams')
         check_hparams(kind, name, hparams)
-        self._add(kind, name, location(build, sys._getframe(1)), hparams=hparams, build=build)
+        check_defaults(kind, name, {} if defaults is None else defaults)
+        things = {"hparams": hparams, "build": build, "defaults": dict(defaults or {})}
+        self._add(kind, name, location(build, sys._getframe(1)), **things)
 
     def _metric(self, name: str, function: Callable[..., Any], *, unit: str, higher_is_better: bool | None) -> None:
         self._claim("metric", name)
@@ -105,6 +116,16 @@ def check_hparams(kind: str, name: str, hparams: type) -> None:
     found = getattr(hparams(), "name", None)
     if found != name:
         raise HubError(f'{place}.name is {found!r} by default; expected "{name}"')
+
+
+def check_defaults(kind: str, name: str, defaults: Any) -> None:
+    """HubError unless `defaults` maps dotted keys of a run's hyper-parameters, such as "train.lr", to values."""
+    if not isinstance(defaults, Mapping) or not all(isinstance(key, str) for key in defaults):
+        raise HubError(f'{kind} "{name}" has defaults {defaults!r}; expected a mapping such as {{"train.lr": 1e-3}}')
+    sections = {field.name for field in fields(HParams)}
+    for key in defaults:
+        if key.partition(".")[0] not in sections:
+            raise HubError(f'{kind} "{name}" has defaults for "{key}".{did_you_mean(key, sections)}')
 
 
 def location(thing: object, caller: FrameType) -> tuple[str, int]:

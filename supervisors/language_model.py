@@ -10,25 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import load_weights
-from core.dataset import Split
+from core.contracts.dataset import Split
 from core.errors import HubError
 from core.files import checksum, write_json
 from core.log import logger
-from core.memory import keep_freed_memory
-from core.model import LanguageModel
-from core.optim import learning_rate, parameter_groups
+from core.model.language_model import LanguageModel
+from core.model.memory import keep_freed_memory
+from core.model.optim import learning_rate, parameter_groups
 from core.seeds import derive
-from datatools import cache, ngram, pianoroll, scores
-from datatools.batches import Batches, whole
+from datatools import ngram
+from datatools.batching.batches import Batches, whole
+from datatools.preparing import cache
+from datatools.reading import scores
+from datatools.writing import pianoroll
 from hparams.loading import plain
-from supervisors import artefact, evaluation, precision
-from supervisors.base import Supervisor
-from supervisors.engine import build_engine
-from supervisors.evaluation_kinds import token_kinds
-from supervisors.logbook import add_picture
-from supervisors.scoring import PieceScore, records, score_pieces, totals
-from supervisors.start import load_start
-from supervisors.writing import write_samples
+from supervisors.artefacts import artefact
+from supervisors.evaluation import results as evaluation
+from supervisors.evaluation.kinds import token_kinds
+from supervisors.evaluation.scoring import PieceScore, records, score_pieces, totals
+from supervisors.generating.pieces import write_samples
+from supervisors.training import precision
+from supervisors.training.base import Supervisor
+from supervisors.training.engine import build_engine
+from supervisors.training.logbook import add_picture
+from supervisors.training.start import load_start
 
 EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the data
 

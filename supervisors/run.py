@@ -32,8 +32,8 @@ VERBS = {
     "prepare": "supervisors.verbs:prepare",
     "evaluate": "supervisors.verbs:evaluate",
     "generate": "supervisors.verbs:generate",
-    "compare": "supervisors.compare:compare",
-    "bench": "supervisors.bench:bench",
+    "compare": "supervisors.comparison.verb:compare",
+    "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",
     "check": "supervisors.verbs:check",
 }
@@ -119,7 +119,7 @@ def _say(text: str) -> None:
 
 
 def _leave() -> None:
-    ranks = sys.modules.get("supervisors.ranks")
+    ranks = sys.modules.get("supervisors.training.ranks")
     if ranks is not None and sys.exc_info()[0] is None:
         ranks.stop()
 

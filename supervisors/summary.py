@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from plugins.metrics.intervals import FEWEST
-from supervisors import evaluation_copies, evaluation_leaks
-from supervisors.evaluation import scored
-from supervisors.evaluation_tables import counted, spread
+from plugins.metrics.parts.intervals import FEWEST
+from supervisors.evaluation import copies as evaluation_copies
+from supervisors.evaluation import leaks as evaluation_leaks
+from supervisors.evaluation.results import scored
+from supervisors.evaluation.tables import counted, spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 

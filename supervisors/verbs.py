@@ -1,28 +1,21 @@
 """What each verb of the command does, from its words to its exit code."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from core.errors import HubError
-from hparams.base import HParams
-from hparams.loading import changed, from_file, load, override
+from hparams.loading import override
 from plugins.manager import describe, load_manager
-from supervisors.artefact import section_of
-
-# How a step is spread over processes and memory, which changes no figure but by rounding (and dropout).
-SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
-# What may change when a run goes on: how long, how often, and what to generate.
-FREE = ("train.steps", "evaluate.every", "checkpoint.", "generate.", *SPREAD)
+from supervisors.asking import asked, existing, fresh, only
 
 
 def train(options: argparse.Namespace) -> int:
     """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
-    hparams, folder = _asked(options)
-    from supervisors.base import Interrupted
+    hparams, folder = asked(options)
     from supervisors.language_model import LanguageModelSupervisor
     from supervisors.summary import summary
+    from supervisors.training.base import Interrupted
 
     supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
     supervisor.lock()
@@ -48,7 +41,7 @@ def train(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> int:
     """Reads and tokenizes, up to the token store."""
-    hparams, folder = _asked(options)
+    hparams, folder = asked(options)
     from supervisors.language_model import LanguageModelSupervisor
 
     supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
@@ -64,8 +57,8 @@ def prepare(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Scores the best model of a run or an artefact again, generates, measures, and writes a page about it."""
-    folder = _existing(options, "evaluate")
-    from supervisors.evaluate import opened, report
+    folder = existing(options, "evaluate")
+    from supervisors.evaluation.report import opened, report
     from supervisors.summary import measures, summary
 
     supervisor = opened(folder, options.words, load_manager())
@@ -83,17 +76,17 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Generates from a run or an artefact alone; needs no training data."""
-    folder = _existing(options, "generate")
+    folder = existing(options, "generate")
     manager = load_manager()
-    from supervisors import artefact
-    from supervisors.writing import write_samples
+    from supervisors.artefacts import artefact
+    from supervisors.generating.pieces import write_samples
 
     found = artefact.read(folder, manager)
     found.hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
-    hparams = override(found.hparams, _only(options.words, "generate."), section=section_of(manager))
+    hparams = override(found.hparams, only(options.words, "generate."), section=manager.section)
     model = artefact.build_model(manager, hparams, found.tokenizer)
     artefact.load_into(model, found.weights, folder)
-    out = Path(hparams.generate.out) if hparams.generate.out else _fresh(folder / "samples", "generated")
+    out = Path(hparams.generate.out) if hparams.generate.out else fresh(folder / "samples", "generated")
     for path in write_samples(model, found.tokenizer, hparams, out):
         print(path)
     return 0
@@ -125,74 +118,3 @@ def check(options: argparse.Namespace) -> int:
     verdicts = checks.run(load_manager(), words[0], **settings)
     print(checks.table(verdicts))
     return 1 if any(verdict.passed is False for verdict in verdicts) else 0
-
-
-def _asked(options: argparse.Namespace) -> tuple[HParams, Path]:
-    manager = load_manager()
-    if options.run:
-        if options.hparams:
-            raise HubError("--run goes on with what the folder says; leave --hparams away, or give --hparams alone")
-        folder = _existing(options, options.verb)
-        hparams = _of_run(folder, options.words)
-    else:
-        if not options.hparams:
-            raise HubError(f"{options.verb} needs --hparams PRESET|FILE or --run FOLDER")
-        hparams = load(options.hparams, options.words, preset=manager.preset, section=section_of(manager))
-        name = hparams.name
-        if not name or Path(name).name != name or not name.isprintable() or name in (".", ".."):
-            raise HubError(f"name is {name!r}; expected a plain folder name")
-        folder = runs_folder() / hparams.name
-        if (folder / "metrics.jsonl").exists():  # else it never got to train, and may be started with other settings
-            insist_same(_of_run(folder, []), hparams, folder)
-    return hparams, folder
-
-
-def _existing(options: argparse.Namespace, verb: str) -> Path:
-    if not options.run:
-        raise HubError(f"{verb} needs --run FOLDER, a run or an artefact")
-    folder = Path(options.run)
-    if not folder.is_dir():
-        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        from core.errors import did_you_mean
-
-        raise HubError(f"{folder} is not a folder.{did_you_mean(folder.name, beside)}")
-    return folder
-
-
-def _of_run(folder: Path, words: list[str]) -> HParams:
-    path = folder / "hparams.yaml"
-    if not path.exists():
-        raise HubError(f"{folder} is not a run: it has no hparams.yaml")
-    section = section_of(load_manager())
-    old = from_file(path, section)
-    new = override(from_file(path, section), words, section=section)
-    insist_same(old, new, folder)
-    return new
-
-
-def insist_same(old: HParams, new: HParams, folder: Path) -> None:
-    """HubError naming the settings in which a run that stands differs from what is asked for."""
-    differ = [key for key in changed(old, new) if not key.startswith(FREE)]
-    if differ:
-        raise HubError(
-            f"{folder} was started with other values of {', '.join(differ)}; give another name= to train anew"
-        )
-
-
-def _only(words: list[str], prefix: str) -> list[str]:
-    for word in words:
-        if not word.startswith(prefix):
-            raise HubError(f'"{word}" cannot be changed here; only {prefix}* can')
-    return words
-
-
-def runs_folder() -> Path:
-    """Where runs lie: SWAPTUNES_RUNS, else `runs` in the current folder."""
-    return Path(os.environ.get("SWAPTUNES_RUNS", "runs"))
-
-
-def _fresh(folder: Path, stem: str) -> Path:
-    number = 1
-    while (folder / f"{stem}_{number:03d}").exists():
-        number += 1
-    return folder / f"{stem}_{number:03d}"

@@ -11,15 +11,14 @@ from typing import Any
 
 import torch
 
-from core.backbone import select
-from core.grammar import Grammar
-from core.tokenizer import Tokenizer
-from datatools.abc_repeats import read_tune
+from core.contracts.backbone import select
+from core.contracts.grammar import Grammar
+from core.contracts.tokenizer import Tokenizer
+from datatools.abc.repeats import read_tune
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors.artefact import section_of
+from supervisors.asking import runs_folder
 from supervisors.language_model import LanguageModelSupervisor
-from supervisors.verbs import runs_folder
 
 ROWS = 64
 
@@ -54,7 +53,7 @@ def main() -> None:
     """Prints the row of one preset."""
     preset, *words = sys.argv[1:]
     manager = load_manager()
-    hparams = load(preset, words, preset=manager.preset, section=section_of(manager))
+    hparams = load(preset, words, preset=manager.preset, section=manager.section)
     supervisor = LanguageModelSupervisor(hparams, manager, runs_folder() / hparams.name)
     supervisor.load_data()
     tokenizer: Any = supervisor.tokenizer

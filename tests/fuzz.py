@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datatools.workers import Failure, map_pieces
+from datatools.workers.pool import Failure, map_pieces
 from tests import fuzz_cases, fuzz_chunks
 from tests.fuzz_chunks import FINDINGS, SECONDS, Tally
 

@@ -16,10 +16,12 @@ from random import Random
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from core.dataset import Item
-from core.piece import Piece
-from datatools import abc_book, notation, scores, survey
-from datatools.worker import reason
+from core.contracts.dataset import Item
+from core.contracts.piece import Piece
+from datatools.abc import book as abc_book
+from datatools.preparing import survey
+from datatools.reading import notation, scores
+from datatools.workers.worker import reason
 from tests import fuzz_abc, fuzz_midi, fuzz_notation, made_scores
 
 MUSIC = Path(__file__).parent / "music"
@@ -189,7 +191,7 @@ def use(path: Path, index: int, write: bool) -> None:
 
 def written(piece: Piece) -> None:
     """Writes a piece as MIDI and, where ABC can tell it, as ABC, and reads both again."""
-    from datatools import midi
+    from datatools.reading import midi
 
     score = piece.score
     again = midi.score(score.dumps_midi())

@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from core.contracts.piece import Piece
+from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
-from core.piece import Piece
-from core.tokenizer import Tokenizer
-from datatools.scores import piece_from_score
+from datatools.reading.scores import piece_from_score
 from plugins.manager import load_manager
 from tests import fuzz_cases, made_scores
 

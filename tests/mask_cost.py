@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.generation import generate
-from core.grammar import Grammar, State
-from core.model import LanguageModel
-from core.sampling import Sampling
-from core.tokenizer import Tokenizer
+from core.contracts.grammar import Grammar, State
+from core.contracts.tokenizer import Tokenizer
+from core.model.generation import generate
+from core.model.language_model import LanguageModel
+from core.model.sampling import Sampling
 from hparams.base import HParams
 from plugins.manager import load_manager
 from tests import validity

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import symusic
 
-from core.piece import Piece
-from datatools.scores import piece_from_score
-from hparams.tokenizers import RemiHParams, TsdHParams
+from core.contracts.piece import Piece
+from datatools.reading.scores import piece_from_score
+from hparams.tokenizers.note_tokens import RemiHParams, TsdHParams
 from plugins.tokenizers import remi, tsd
-from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
+from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 
 KINDS = ("remi", "tsd")
 METERS = ((4, 4), (3, 4), (6, 8), (9, 8), (12, 8), (5, 4), (3, 2), (2, 2), (4, 2), (7, 8), (2, 8), (6, 4))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.backbone import State, fork, select
+from core.contracts.backbone import State, fork, select
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 

@@ -20,11 +20,10 @@ from core.errors import HubError
 from core.files import write_json
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors import ranks
-from supervisors.artefact import section_of
-from supervisors.base import Interrupted
-from supervisors.engine import DeepSpeedEngine
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.training import ranks
+from supervisors.training.base import Interrupted
+from supervisors.training.engine import DeepSpeedEngine
 
 IDS = torch.arange(48).view(2, 24) % 40 + 4  # (b l), any ids will do
 
@@ -80,7 +79,7 @@ def work(job: dict[str, Any]) -> None:
     """Trains one job to its end or its stop, and writes down what was seen."""
     manager = load_manager()
     run = Path(job["run"])
-    hparams = load("tiny", job["words"], preset=manager.preset, section=section_of(manager))
+    hparams = load("tiny", job["words"], preset=manager.preset, section=manager.section)
     supervisor = Watched(hparams, manager, run)
     supervisor.stop = job["stop"]
     written.clear()

@@ -23,7 +23,7 @@ import json, sys, time
 began = time.perf_counter()
 from functools import partial
 from core.log import logger
-from datatools.cache import prepare
+from datatools.preparing.cache import prepare
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
 from plugins.manager import load_manager
@@ -32,7 +32,7 @@ data = DataHParams(workers=int(sys.argv[3]))
 imported = time.perf_counter()
 store = prepare(Folder(sys.argv[1]), partial(entry.build, entry.hparams()), sys.argv[2], data, progress=False)
 prepared = time.perf_counter()
-from datatools.store import TokenStore
+from datatools.preparing.store import TokenStore
 opening = time.perf_counter()
 again = TokenStore(store.folder)
 again.ids("train", again.count("train") - 1).sum(), again.lengths("train").sum()

@@ -13,10 +13,10 @@ import symusic
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from core.dataset import Dataset
-from core.piece import Piece
+from core.contracts.dataset import Dataset
+from core.contracts.piece import Piece
 from core.seeds import generator
-from datatools.scores import piece_from_score, read
+from datatools.reading.scores import piece_from_score, read
 
 QUARTERS = 8  # of a window
 TICKS = 480  # to a quarter

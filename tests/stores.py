@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from core.dataset import SPLITS
-from datatools.cache import TokenStore, prepare
+from core.contracts.dataset import SPLITS
+from datatools.preparing.cache import TokenStore, prepare
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
 from tests.toy_tokenizer import build

@@ -7,11 +7,11 @@ import pytest
 import symusic
 import torch
 
-from core.backbone import select
+from core.contracts.backbone import select
 from core.errors import HubError
 from core.seeds import derive
-from datatools import abc_repeats
-from datatools.scores import piece_from_abc
+from datatools.abc import repeats as abc_repeats
+from datatools.reading.scores import piece_from_abc
 from tests.test_abc_tokens import TOKENIZER, ids, notes, pieces, words
 
 

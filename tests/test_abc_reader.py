@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import symusic
 
-from datatools import abc_book, abc_reader, abc_repeats
+from datatools.abc import book as abc_book
+from datatools.abc import reader as abc_reader
+from datatools.abc import repeats as abc_repeats
 
 MUSIC = Path(__file__).parent / "music"
 HEAD = "X:1\nM:4/4\nL:1/8\nK:C\n"

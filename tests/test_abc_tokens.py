@@ -7,13 +7,13 @@ import music21
 import pytest
 import symusic
 
-from core.piece import Piece
+from core.contracts.piece import Piece
 from core.seeds import generator
-from datatools import abc_book
-from datatools.scores import piece_from_abc
-from hparams.tokenizers import AbcHParams
+from datatools.abc import book as abc_book
+from datatools.reading.scores import piece_from_abc
+from hparams.tokenizers.abc import AbcHParams
 from plugins.tokenizers.abc import build
-from plugins.tokenizers.abc_vocabulary import parse_length, parse_pitch, parse_tuplet
+from plugins.tokenizers.abc_tokens.vocabulary import parse_length, parse_pitch, parse_tuplet
 from tests.test_abc_reader import oracle
 
 MUSIC = Path(__file__).parent / "music"
@@ -126,7 +126,7 @@ def test_scores_become_tokens() -> None:
     for time, pitch in ((0, 60), (0, 64), (480, 62), (1920, 60)):
         track.notes.append(symusic.Note(time, 480, pitch, 64))
     score.tracks.append(track)
-    from datatools.scores import piece_from_score
+    from datatools.reading.scores import piece_from_score
 
     said = TOKENIZER.encode(piece_from_score(score, source="x.mid"))
     assert " ".join(words(said)) == "M:4/4 L:1/4 K:Cmaj [ C E ] D z 2 | C z 3 |"

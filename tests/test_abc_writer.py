@@ -6,7 +6,9 @@ import pytest
 import symusic
 
 from core.seeds import generator
-from datatools import abc_reader, abc_repeats, abc_writer
+from datatools.abc import reader as abc_reader
+from datatools.abc import repeats as abc_repeats
+from datatools.abc import writer as abc_writer
 from tests.test_abc_reader import oracle
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HubError
-from datatools import archives
+from datatools.fetching import archives
 
 FILES = {"set/a.mid": b"one", "set/deep/b.mid": bytes(3000), "set/empty.csv": b""}
 MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import HubError
-from datatools.batches import Batches, whole
-from datatools.packing import best_fit, cuts
+from datatools.batching.batches import Batches, whole
+from datatools.batching.packing import best_fit, cuts
 from hparams.base import AugmentHParams
 
 PAD, BOS, EOS, BAR, FIRST, VOCAB = 0, 1, 2, 3, 4, 100

@@ -12,18 +12,18 @@ import torch
 from core.errors import HubError
 from hparams.bench import BenchHParams
 from plugins.manager import load_manager
-from supervisors import bench as verb
-from supervisors import bench_training
-from supervisors.bench_cells import Cell, rounds
-from supervisors.bench_decoding import Decoding
-from supervisors.bench_models import choose
-from supervisors.bench_peers import PEERS, build, installed
-from supervisors.bench_rows import rows
-from supervisors.bench_session import Session
-from supervisors.bench_sizes import TOLERANCE, at, fit
-from supervisors.bench_subjects import Ours, Spec
-from supervisors.bench_training import Training
-from supervisors.bench_worker import Lost, Worker
+from supervisors.bench import training as bench_training
+from supervisors.bench import verb
+from supervisors.bench.cells import Cell, rounds
+from supervisors.bench.decoding import Decoding
+from supervisors.bench.models import choose
+from supervisors.bench.page.rows import rows
+from supervisors.bench.peers import PEERS, build, installed
+from supervisors.bench.session import Session
+from supervisors.bench.subjects import Ours, Spec
+from supervisors.bench.training import Training
+from supervisors.bench.worker import Lost, Worker
+from supervisors.sizes import TOLERANCE, at, fit
 
 VOCABULARY = 64
 
@@ -140,8 +140,8 @@ def test_a_step_is_measured_as_asked_where_time_allows():
 def test_peak_memory_sees_what_was_freed():
     script = """
 import torch
-from core.memory import keep_freed_memory
-from supervisors.bench_memory import PeakMemory
+from core.model.memory import keep_freed_memory
+from supervisors.bench.memory import PeakMemory
 keep_freed_memory()  # as a measured model does, in a process of its own
 gauge = PeakMemory("cpu")
 block = torch.ones(16 << 20)  # 64 MiB

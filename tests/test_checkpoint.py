@@ -14,7 +14,7 @@ from core import files
 from core.checkpoint import load_metadata, load_weights, save_weights
 from core.errors import HubError
 from core.files import atomic, checksum, publish_folder, recover_folder, write_json, write_text
-from core.model import LanguageModel
+from core.model.language_model import LanguageModel
 from tests.test_model import Memory
 
 METADATA = {"z": [1, 2.5, None], "a": {"ü": "♯", "b": True}}

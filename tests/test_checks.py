@@ -11,7 +11,7 @@ import torch
 
 from core.errors import HubError
 from plugins.checks import LawBroken, Skipped, backbone_checks, backbone_laws, run, table
-from plugins.laws import Finding, Law
+from plugins.laws.law import Finding, Law
 from plugins.manager import Manager, load_manager
 from tests.planted_faults_backbones import FAULTS
 from tests.reference_backbone import Reference, ReferenceHParams, build

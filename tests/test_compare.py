@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
-from datatools.batches import Batches
+from datatools.batching.batches import Batches
 from hparams.base import HParams
 from hparams.loading import dump, override
 from plugins.manager import load_manager
-from supervisors import artefact, matching
-from supervisors.artefact import section_of
-from supervisors.compare import train
+from supervisors.artefacts import artefact
+from supervisors.comparison import matching
+from supervisors.comparison.verb import train
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.run import main
 
@@ -27,7 +27,7 @@ def _run(
 ) -> str:
     """A finished run as `train` leaves it, with given nats of its test pieces, or of another split's."""
     manager = load_manager()
-    hparams = override(manager.preset(preset), [f"seed={seed}", *words], section=section_of(manager))
+    hparams = override(manager.preset(preset), [f"seed={seed}", *words], section=manager.section)
     place = folder / f"{preset}-{seed}"
     (place / "evaluation").mkdir(parents=True)
     (place / "hparams.yaml").write_text(dump(hparams))
@@ -267,7 +267,8 @@ def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path) -> 
         "time.sleep(30)"
     )
     parent = (
-        "import sys\nfrom supervisors.compare import _ended\nsys.exit(_ended([sys.executable, '-c', sys.argv[1]], {}))"
+        "import sys\nfrom supervisors.comparison.verb import _ended\n"
+        "sys.exit(_ended([sys.executable, '-c', sys.argv[1]], {}))"
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         with subprocess.Popen([sys.executable, "-c", parent, child], cwd=Path(__file__).parents[1]) as process:

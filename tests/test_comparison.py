@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from supervisors.comparison import Row, differences, interval, student
+from supervisors.comparison.intervals import Row, differences, interval, student
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from core.dataset import Dataset, Item
+from core.contracts.dataset import Dataset, Item
 from core.errors import HubError
-from datatools import corpus, search
+from datatools.fetching import corpus, search
 from hparams.datasets import BachChoralesHParams, FolderHParams, FolkTunesHParams
 from plugins.datasets import bach_chorales, folder, folk_tunes
 from tests.tunes import write

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.dataset import Dataset
+from core.contracts.dataset import Dataset
 from core.errors import HubError
-from datatools import cache
-from datatools.four_voices import score_of, steps_of
-from datatools.scores import read
+from datatools.preparing import cache
+from datatools.reading.four_voices import score_of, steps_of
+from datatools.reading.scores import read
 from hparams.base import DataHParams
 from hparams.datasets import JsbChoralesHParams, MaestroHParams, Pop909HParams
-from hparams.tokenizers import GridHParams
+from hparams.tokenizers.grid import GridHParams
 from plugins.datasets import jsb_chorales, maestro, pop909
 from plugins.tokenizers import grid
 from tests.test_grid import random_steps

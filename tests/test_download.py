@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
-from datatools import download
-from datatools.download import Remote
+from datatools.fetching import download
+from datatools.fetching.download import Remote
 
 DATA = np.random.default_rng(0).bytes(700_000)
 Behavior = Callable[["Handler", int], None]  # of a request that asks for the bytes from there on

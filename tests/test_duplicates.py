@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import symusic
 
-from datatools.duplicates import HASHES, NEAR, NearIndex, exact_key, minhash, shingles, similarity, sketch
+from datatools.preparing.duplicates import HASHES, NEAR, NearIndex, exact_key, minhash, shingles, similarity, sketch
 from tests.tunes import tune
 
 GOLDEN_KEY = "7f86031b03b83090d28ee93d285598fc03377d4c8ea6893cf8ab0b8b25ee3873"

@@ -10,13 +10,12 @@ import pytest
 from core.errors import HubError
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors import evaluation
-from supervisors.artefact import section_of
-from supervisors.evaluate import opened, report
-from supervisors.evaluation_tables import number
+from supervisors.evaluation import results as evaluation
+from supervisors.evaluation.report import opened, report
+from supervisors.evaluation.tables import number
 from supervisors.language_model import LanguageModelSupervisor
-from supervisors.runfolder import RunFolder
 from supervisors.summary import measures
+from supervisors.training.runfolder import RunFolder
 
 SETTINGS = ["evaluate.count=6", "evaluate.beats=16", "evaluate.prompt_beats=8", "generate.seed=3"]
 
@@ -33,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, music_folder: Path) -> Path:
         "train.engine=torch",
     ]
     words += ["generate.count=2", "generate.length=96"]
-    hparams = load("tiny", words, preset=manager.preset, section=section_of(manager))
+    hparams = load("tiny", words, preset=manager.preset, section=manager.section)
     supervisor = LanguageModelSupervisor(hparams, manager, folder)
     supervisor.train()
     supervisor.conclude()

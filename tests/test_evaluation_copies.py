@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from core.dataset import Item
-from core.generation import generate
-from core.model import LanguageModel
-from core.sampling import Sampling
-from datatools.cache import TokenStore, prepare
-from hparams.backbones import LstmHParams
+from core.contracts.dataset import Item
+from core.model.generation import generate
+from core.model.language_model import LanguageModel
+from core.model.sampling import Sampling
+from datatools.preparing.cache import TokenStore, prepare
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import DataHParams
-from hparams.tokenizers import TsdHParams
+from hparams.tokenizers.note_tokens import TsdHParams
 from plugins.manager import load_manager
-from supervisors.evaluation_copies import copies
-from supervisors.evaluation_melodies import lines
+from supervisors.evaluation.copies import copies
+from supervisors.evaluation.melodies import lines
 from tests.made_scores import tunes
 
 HUMANS = 60

@@ -9,23 +9,24 @@ import numpy as np
 import pytest
 
 from core.registry import Entry
-from datatools.store import PieceInfo
-from hparams.tokenizers import AbcHParams, RemiHParams
+from datatools.preparing.store import PieceInfo
+from hparams.tokenizers.abc import AbcHParams
+from hparams.tokenizers.note_tokens import RemiHParams
 from plugins.manager import load_manager
-from plugins.metrics.intervals import ratio, share
-from plugins.metrics.notes import excerpt, notes_of, split_at
-from supervisors.evaluation_canvas import draw
-from supervisors.evaluation_copies import chance, in_short, tail
-from supervisors.evaluation_kinds import KINDS, by_name, token_kinds
-from supervisors.evaluation_leaks import in_short as twins_in_short
-from supervisors.evaluation_leaks import leaks
-from supervisors.evaluation_melodies import works
-from supervisors.evaluation_metrics import measure
-from supervisors.evaluation_page_copies import originality
-from supervisors.evaluation_plot_measures import curves
-from supervisors.evaluation_round_trip import round_trip
-from supervisors.evaluation_sets import Setting, tokens_for
-from supervisors.evaluation_tables import counted, number, spread, table
+from plugins.metrics.parts.intervals import ratio, share
+from plugins.metrics.parts.notes import excerpt, notes_of, split_at
+from supervisors.evaluation.copies import chance, in_short, tail
+from supervisors.evaluation.kinds import KINDS, by_name, token_kinds
+from supervisors.evaluation.leaks import in_short as twins_in_short
+from supervisors.evaluation.leaks import leaks
+from supervisors.evaluation.melodies import works
+from supervisors.evaluation.metrics import measure
+from supervisors.evaluation.page.canvas import draw
+from supervisors.evaluation.page.copies import originality
+from supervisors.evaluation.page.plot_measures import curves
+from supervisors.evaluation.round_trip import round_trip
+from supervisors.evaluation.sets import Setting, tokens_for
+from supervisors.evaluation.tables import counted, number, spread, table
 from tests.made_scores import line, score, tunes
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from core.errors import HubError
-from datatools import executors
-from datatools.cache import prepare
-from datatools.executors import Machines, chosen, spread
-from datatools.workers import Failure
+from datatools.preparing.cache import prepare
+from datatools.workers import executors
+from datatools.workers.executors import Machines, chosen, spread
+from datatools.workers.pool import Failure
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
 from tests.test_workers import gone

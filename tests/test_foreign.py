@@ -12,14 +12,15 @@ from torch import Tensor
 
 from core.checkpoint import load_weights
 from core.errors import HubError
-from core.model import LanguageModel
-from hparams.backbones import MambaHParams, TransformerHParams
+from core.model.language_model import LanguageModel
+from hparams.backbones.mamba import MambaHParams
+from hparams.backbones.transformer import TransformerHParams
 from hparams.base import HParams, ModelHParams
 from hparams.loading import load
 from plugins.backbones import mamba, transformer
 from plugins.manager import load_manager
-from supervisors import foreign
-from supervisors.artefact import read, section_of
+from supervisors.artefacts import foreign
+from supervisors.artefacts.artefact import read
 from supervisors.language_model import LanguageModelSupervisor
 
 VOCABULARY = 11
@@ -229,7 +230,7 @@ def test_all_that_does_not_fit_is_named_in_the_words_to_give(tmp_path: Path) -> 
         "transformer_remi",
         ["backbone.dim=24", "model.tie=false", *given],
         preset=manager.preset,
-        section=section_of(manager),
+        section=manager.section,
     )
     started(tmp_path, hparams.backbone, tie=False)
 
@@ -308,7 +309,7 @@ def supervisor(folder: Path, music: Path, *words: str) -> LanguageModelSuperviso
     """A run of the preset `tiny` on made-up music, its data loaded."""
     manager = load_manager()
     given = ["dataset=folder", f"dataset.path={music}", "data.workers=1", "train.engine=torch", "generate.length=64"]
-    hparams = load("tiny", [*given, *words], preset=manager.preset, section=section_of(manager))
+    hparams = load("tiny", [*given, *words], preset=manager.preset, section=manager.section)
     run = LanguageModelSupervisor(hparams, manager, folder)
     run.load_data()
     return run

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.backbone import State
-from core.generation import Generated, generate
-from core.model import LanguageModel
-from core.sampling import Sampling, draw
+from core.contracts.backbone import State
+from core.model.generation import Generated, generate
+from core.model.language_model import LanguageModel
+from core.model.sampling import Sampling, draw
 
 PAD, BOS, EOS, VOCAB = 0, 1, 2, 13
 SAMPLING = Sampling(temperature=1.1, top_k=8, top_p=0.95, seed=4, repetition_penalty=1.1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.grammar import Grammar
-from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
+from core.contracts.grammar import Grammar
+from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from tests.odd_pieces import KINDS, METERS, built, chromatic, in_meter, notes, piece
 
 CASES: dict[str, dict[str, Any]] = {

@@ -12,14 +12,14 @@ import symusic
 import torch
 from numpy.typing import NDArray
 
+from core.contracts.grammar import Grammar
+from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
-from core.grammar import Grammar
-from core.tokenizer import Tokenizer
-from datatools.four_voices import SILENCE, VOICES, score_of, steps_of
-from datatools.scores import piece_from_score
-from hparams.tokenizers import GridHParams
+from datatools.reading.four_voices import SILENCE, VOICES, score_of, steps_of
+from datatools.reading.scores import piece_from_score
+from hparams.tokenizers.grid import GridHParams
 from plugins.checks import tokenizer_laws
-from plugins.laws import Law, parameters
+from plugins.laws.law import Law, parameters
 from plugins.tokenizers import grid
 
 DATA = Path(os.environ.get("SWAPTUNES_DATA", "/nonexistent")) / "jsb-chorales" / "jsb-chorales.tar.gz"

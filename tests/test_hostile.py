@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from core.dataset import Item
-from datatools import scores, survey
-from datatools.workers import Failure, map_pieces
+from core.contracts.dataset import Item
+from datatools.preparing import survey
+from datatools.reading import scores
+from datatools.workers.pool import Failure, map_pieces
 
 MUSIC = Path(__file__).parent / "music"
 XML = (MUSIC / "repeats.musicxml").read_text()

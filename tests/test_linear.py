@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from core.linear import linear, outer
+from core.model.linear import linear, outer
 
 
 def test_product_and_linear_equal_pytorch() -> None:

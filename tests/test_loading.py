@@ -8,7 +8,6 @@ from core.errors import HubError
 from hparams.base import HParams
 from hparams.loading import changed, dump, load
 from plugins.manager import load_manager
-from supervisors.artefact import section_of
 
 GRID = [
     f"{backbone}_{tokenizer}" for backbone in ("mamba", "transformer", "lstm") for tokenizer in ("remi", "tsd", "abc")
@@ -17,7 +16,7 @@ GRID = [
 
 def read(source: str, *words: str) -> HParams:
     manager = load_manager()
-    return load(source, words, preset=manager.preset, section=section_of(manager))
+    return load(source, words, preset=manager.preset, section=manager.section)
 
 
 @pytest.mark.parametrize("name", [*GRID, "mamba_jsb", "transformer_jsb", "lstm_jsb", "tiny"])

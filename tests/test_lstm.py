@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from hparams.backbones import LstmHParams
+from hparams.backbones.lstm import LstmHParams
 from plugins.backbones.lstm import Lstm, build
-from plugins.backbones.piece_layout import buckets
+from plugins.backbones.parts.piece_layout import buckets
 from tests import packing
 
 DTYPES = [torch.float64, torch.float32]

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from torch import Tensor
 from torch.nn import functional as F
 
-from hparams.backbones import MambaHParams
-from plugins.backbones import channel_threads, mamba_kernels, selective_scan
-from plugins.backbones.causal_conv import causal_conv, causal_conv_step
+from hparams.backbones.mamba import MambaHParams
 from plugins.backbones.mamba import Mamba, build
-from plugins.backbones.mamba_kernels import Kernels
+from plugins.backbones.parts import channel_threads, mamba_kernels, selective_scan
+from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
+from plugins.backbones.parts.mamba_kernels import Kernels
 from tests import packing
 
 DTYPES = [torch.float64, torch.float32]

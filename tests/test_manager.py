@@ -66,9 +66,9 @@ def test_every_built_in_plugin_loads():
 
 
 def test_every_module_with_a_hook_is_loaded():
-    files = [*ROOT.glob("plugins/*/*.py"), *ROOT.glob("hparams/*.py")]
+    files = [file for package in ("plugins", "hparams", "supervisors") for file in (ROOT / package).rglob("*.py")]
     marked = {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in files
         if re.search(r"^@hookimpl", file.read_text(), re.M)
     }

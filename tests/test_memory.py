@@ -8,7 +8,7 @@ import pytest
 
 _SCRIPT = """
 import resource
-from core.memory import keep_freed_memory
+from core.model.memory import keep_freed_memory
 assert keep_freed_memory() and keep_freed_memory()
 import torch
 def step():

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import symusic
 
-from datatools.canonical import canonical
-from datatools.duplicates import exact_key, sketch
-from datatools.ledger import Ledger
-from datatools.splits import Candidate, assign
-from plugins.metrics.notes import Notes, notes_of
+from datatools.preparing.duplicates import exact_key, sketch
+from datatools.preparing.ledger import Ledger
+from datatools.preparing.splits import Candidate, assign
+from datatools.reading.canonical import canonical
 from plugins.metrics.originality import originality
 from plugins.metrics.overlap_area import FEATURES, agreement, distances, features, overlap_area, within
+from plugins.metrics.parts.notes import Notes, notes_of
 from plugins.metrics.pitch import pitch_class_entropy, pitch_classes_used, pitch_range, pitches_used, scale_consistency
 from plugins.metrics.polyphony import polyphony, polyphony_rate
 from plugins.metrics.rhythm import empty_beat_rate, groove_consistency

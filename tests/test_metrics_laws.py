@@ -13,7 +13,7 @@ import pytest
 import symusic
 
 from core.errors import HubError
-from plugins.metrics.notes import split_at
+from plugins.metrics.parts.notes import split_at
 from tests.made_scores import score, tunes
 
 MODULES = (

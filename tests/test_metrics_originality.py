@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.metrics.longest_match import NOWHERE, Matches
-from plugins.metrics.originality import copied, originality, percentile, works
+from plugins.metrics.originality import originality
+from plugins.metrics.parts.copies import copied, percentile, works
+from plugins.metrics.parts.longest_match import NOWHERE, Matches
 from tests.made_scores import score, tune, tunes
 
 TRAINING = tunes(30)

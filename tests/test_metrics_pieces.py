@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.metrics.decodability import decodability, empty_share
-from plugins.metrics.embedding import embed
-from plugins.metrics.intervals import by_halves, split_half, summary
-from plugins.metrics.notes import Notes, measure_of, notes_of, split_at
+from plugins.metrics.parts.embedding import embed
+from plugins.metrics.parts.intervals import by_halves, split_half, summary
+from plugins.metrics.parts.notes import Notes, measure_of, notes_of, split_at
 from plugins.metrics.pitch import (
     pitch_class_entropy,
     pitch_classes_used,

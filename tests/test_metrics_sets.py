@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
-from plugins.metrics import word_vectors
-from plugins.metrics.density import Density, divergence, overlap, pair
-from plugins.metrics.distance_histograms import divergence as histogram_divergence
-from plugins.metrics.distance_histograms import until, wasserstein
-from plugins.metrics.embedding import embed
 from plugins.metrics.frechet import distance, frechet, frechet_metric, individual
 from plugins.metrics.harmonic_distance import harmonic_distance, one_minus_cosine
-from plugins.metrics.harmony import chord, key_of, reduction, sounding_times
 from plugins.metrics.note_duration_distance import durations, note_duration_distance
-from plugins.metrics.notes import notes_of, split_at
 from plugins.metrics.overlap_area import agreement, distances, kl_divergence, overlap_area, within
+from plugins.metrics.parts import word_vectors
+from plugins.metrics.parts.density import Density, divergence, overlap, pair
+from plugins.metrics.parts.distance_histograms import divergence as histogram_divergence
+from plugins.metrics.parts.distance_histograms import until, wasserstein
+from plugins.metrics.parts.embedding import embed
+from plugins.metrics.parts.harmony import chord, key_of, reduction, sounding_times
+from plugins.metrics.parts.notes import notes_of, split_at
 from plugins.metrics.pitch_class_distance import pitch_class_distance, pitch_classes, relative_entropy
 from tests.made_scores import line, score, tunes
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.backbone import State
-from core.model import LanguageModel
+from core.contracts.backbone import State
+from core.model.language_model import LanguageModel
 
 
 class Memory(nn.Module):

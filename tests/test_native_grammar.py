@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from core.backbone import select
+from core.contracts.backbone import select
 from core.seeds import derive
-from plugins.tokenizers.native import build as native
+from plugins.tokenizers import compiled as native
 from tests.odd_pieces import built, piece
 from tests.test_abc_tokens import TOKENIZER as ABC
 from tests.test_grammar import CASES as NOTE_CASES

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.backbone import fork
-from hparams.backbones import MambaHParams
-from plugins.backbones.causal_conv import causal_conv
+from core.contracts.backbone import fork
+from hparams.backbones.mamba import MambaHParams
 from plugins.backbones.mamba import Mamba, build
 from plugins.backbones.native import kernels
-from plugins.backbones.native.functions import add_norm, inner
-from plugins.backbones.selective_scan import selective_scan
+from plugins.backbones.native.functions import add_norm
+from plugins.backbones.native.mamba.functions import inner
+from plugins.backbones.parts.causal_conv import causal_conv
+from plugins.backbones.parts.selective_scan import selective_scan
 from tests.threads import same_bits_on_any_number
 
 # A string is evaluated when a test is set up, not when tests are collected: the first may have to compile.
@@ -259,7 +260,7 @@ def test_not_a_number_is_not_hidden(place: int) -> None:
 
 def test_without_a_compiler_the_plain_path_runs_and_says_so(tmp_path: Path) -> None:
     code = (
-        "import torch; from hparams.backbones import MambaHParams; from plugins.backbones.mamba import build;"
+        "import torch; from hparams.backbones.mamba import MambaHParams; from plugins.backbones.mamba import build;"
         "print(tuple(build(MambaHParams(dim=16, layers=1))(torch.ones(1, 3, 16))[0].shape))"
     )
     environment = {**os.environ, "CXX": "/no/such/compiler", "SWAPTUNES_CACHE": str(tmp_path), kernels.SWITCH: "1"}

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hparams.backbones import TransformerHParams
+from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
-from plugins.backbones.native.transformer_blocks import attention, gated
-from plugins.backbones.positions import positions
-from plugins.backbones.rotary import angles
+from plugins.backbones.native.transformer.blocks import attention, gated
+from plugins.backbones.parts.positions import positions
+from plugins.backbones.parts.rotary import angles
 from plugins.backbones.transformer import Transformer, build
 from tests.threads import same_bits_on_any_number
 

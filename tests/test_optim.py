@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.model import LanguageModel
-from core.optim import learning_rate, parameter_groups
+from core.model.language_model import LanguageModel
+from core.model.optim import learning_rate, parameter_groups
 from tests.test_model import Memory
 
 

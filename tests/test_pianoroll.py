@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import symusic
 
-from datatools import pianoroll
+from datatools.writing import pianoroll
 
 pytest.importorskip("matplotlib")
 

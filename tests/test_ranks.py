@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from core.checkpoint import load_weights
-from core.optim import learning_rate
+from core.model.optim import learning_rate
 from plugins.manager import load_manager
-from supervisors import artefact
+from supervisors.artefacts import artefact
 from tests.rank_worker import IDS
 from tests.test_run import ROOT
 

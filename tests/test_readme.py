@@ -9,7 +9,6 @@ import pytest
 from hparams.base import HParams
 from hparams.loading import load, override
 from plugins.manager import load_manager
-from supervisors.artefact import section_of
 from supervisors.run import USAGE, build_parser, parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,9 +23,9 @@ def test_every_command_is_understood(line: str) -> None:
     words = [word for word in options.words if "=" in word]
     source = options.hparams
     if options.verb in ("train", "generate") and (not source or source.endswith(".yaml")):
-        override(manager.preset("mamba_remi"), words, section=section_of(manager))
+        override(manager.preset("mamba_remi"), words, section=manager.section)
     elif source:
-        found = load(source, words, preset=manager.preset, section=section_of(manager))
+        found = load(source, words, preset=manager.preset, section=manager.section)
         assert isinstance(found, HParams) and found.name
     assert f"  {options.verb} " in USAGE
 

@@ -11,10 +11,10 @@ import pytest
 import symusic
 from omegaconf import OmegaConf
 
+from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
-from core.tokenizer import Tokenizer
-from datatools.scores import piece_from_score, read
-from hparams.tokenizers import MidiTokHParams, RemiHParams, TsdHParams
+from datatools.reading.scores import piece_from_score, read
+from hparams.tokenizers.note_tokens import MidiTokHParams, RemiHParams, TsdHParams
 from tests.odd_pieces import KINDS, METERS, built, chromatic, in_meter, notes, piece
 
 MUSIC = Path(__file__).parent / "music"

@@ -262,7 +262,7 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(runs: Path, tmp_path: Path
 )
 def test_a_configuration_that_says_nonsense_is_one_line(change: dict[str, Any], tmp_path: Path) -> None:
     from plugins.manager import load_manager
-    from supervisors import artefact
+    from supervisors.artefacts import artefact
 
     config = {"format": 1, "hparams": {}, "tokenizer_fingerprint": 5, "plugins": {}, "sha256": checksum(__file__)}
     shutil.copy(__file__, tmp_path / "model.safetensors")

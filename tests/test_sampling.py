@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sampling import Sampling, _mix, _signed, draw, filtered, uniform
+from core.model.sampling import Sampling, _mix, _signed, draw, filtered, uniform
 
 
 def literal(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import symusic
 
-from datatools import notation, scores
-from datatools.canonical import canonical
+from datatools.reading import notation, scores
+from datatools.reading.canonical import canonical
 
 MUSIC = Path(__file__).parent / "music"
 
@@ -190,8 +190,8 @@ def test_unusable_scores(score: Any, reason: str) -> None:
 
 
 def test_book_of_tunes(tmp_path: Path) -> None:
-    pytest.importorskip("datatools.abc_reader")
-    pytest.importorskip("datatools.abc_book")
+    pytest.importorskip("datatools.abc.reader")
+    pytest.importorskip("datatools.abc.book")
     tune = (MUSIC / "small.abc").read_text()
     path = tmp_path / "book.abc"
     path.write_text("\n".join(tune.replace("X:1", f"X:{i}").replace("Small", f"Small {i}") for i in range(3)))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from core.dataset import SPLITS
+from core.contracts.dataset import SPLITS
 from core.errors import HubError
 from core.seeds import generator
-from datatools import ledger
-from datatools.duplicates import exact_key, sketch
-from datatools.ledger import Ledger
-from datatools.splits import FEW, NAMED, Candidate, assign, by_hash
+from datatools.preparing import ledger
+from datatools.preparing.duplicates import exact_key, sketch
+from datatools.preparing.ledger import Ledger
+from datatools.preparing.splits import FEW, NAMED, Candidate, assign, by_hash
 from tests.tunes import tune
 
 NONE = Ledger()

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from core.errors import HubError
 from core.files import atomic_folder
-from core.model import LanguageModel
-from core.optim import parameter_groups
+from core.model.language_model import LanguageModel
+from core.model.optim import parameter_groups
 from hparams.base import HParams, TrainHParams
 from plugins.manager import load_manager
-from supervisors import base, environment
-from supervisors.base import Supervisor
-from supervisors.engine import build_engine
-from supervisors.runfolder import RunFolder
+from supervisors.training import base, environment
+from supervisors.training.base import Supervisor
+from supervisors.training.engine import build_engine
+from supervisors.training.runfolder import RunFolder
 from tests.test_model import Memory
 from tests.test_run import ROOT
 
@@ -333,7 +333,7 @@ def test_a_place_where_nothing_may_be_written_is_one_line() -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from supervisors.runfolder import RunFolder
+from supervisors.training.runfolder import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 folder.lock()
 print("held", flush=True)

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.dataset import SPLITS, Item
+from core.contracts.dataset import SPLITS, Item
+from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
-from core.piece import Piece
-from datatools import encoding, survey
-from datatools.cache import TokenStore, cache_folder, prepare
-from datatools.encoding import token_type
-from datatools.scores import read
+from datatools.preparing import encoding, survey
+from datatools.preparing.cache import TokenStore, cache_folder, prepare
+from datatools.preparing.encoding import token_type
+from datatools.reading.scores import read
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
 from tests.stores import DATA, prepared, sides
@@ -117,7 +117,7 @@ def test_a_second_preparation_reads_nothing(store: TokenStore, music: Path, monk
 
     monkeypatch.setattr(survey, "spread", refuse)
     monkeypatch.setattr(encoding, "spread", refuse)
-    monkeypatch.setattr("datatools.search.checksum", refuse)
+    monkeypatch.setattr("datatools.fetching.search.checksum", refuse)
     assert prepared(music).folder == store.folder
 
 
@@ -314,7 +314,7 @@ def test_two_processes_prepare_at_once(tmp_path: Path) -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from datatools.cache import prepare
+from datatools.preparing.cache import prepare
 from hparams.base import DataHParams
 from plugins.datasets.folder import Folder
 from tests.toy_tokenizer import build

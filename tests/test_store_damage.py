@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
-from datatools import encoding, intact, survey
-from datatools.cache import TokenStore
+from datatools.preparing import encoding, intact, survey
+from datatools.preparing.cache import TokenStore
 from plugins.datasets.folder import Folder
 from tests.stores import DATA, prepared, sides
 from tests.tunes import write

@@ -3,7 +3,7 @@
 import pytest
 
 from plugins.checks import run, tokenizer_checks, tokenizer_laws
-from plugins.law_pieces import heard, specimens
+from plugins.laws.pieces import heard, specimens
 from plugins.manager import load_manager
 from tests.planted_faults_tokenizers import FAULTS
 from tests.reference_tokenizer import ReferenceTokenizer, ReferenceTokenizerHParams, build

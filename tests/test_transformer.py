@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from hparams.backbones import TransformerHParams
+from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.transformer import Transformer, build
 from tests import packing
 

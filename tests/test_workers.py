@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.errors import HubError
-from datatools.workers import AHEAD, Failure, map_pieces
+from datatools.workers.pool import AHEAD, Failure, map_pieces
 from tests.toy_tasks import act, warm_badly, warm_wrongly
 
 ROOT = Path(__file__).parent.parent
@@ -140,7 +140,7 @@ def test_interrupt_ends_cleanly() -> None:
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 sys.path.insert(0, {str(ROOT)!r})
-from datatools.workers import map_pieces
+from datatools.workers.pool import map_pieces
 from tests.toy_tasks import act
 try:
     for task, result in map_pieces(act, ["pid 1", *["hang"] * 9], workers=2, seconds=600, megabytes=1024, progress="x"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import symusic
 
-from core.piece import Piece
+from core.contracts.piece import Piece
 
 PAD, BOS, EOS, STEP, PITCH = 0, 1, 2, 3, 4
 

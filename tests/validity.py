@@ -20,10 +20,10 @@ from typing import Any
 import symusic
 import torch
 
-from core.grammar import Grammar
-from core.sampling import Sampling, draw
+from core.contracts.grammar import Grammar
+from core.contracts.tokenizer import Tokenizer
+from core.model.sampling import Sampling, draw
 from core.seeds import derive
-from core.tokenizer import Tokenizer
 from plugins.manager import load_manager
 
 LENGTH = 128  # tokens at most
@@ -36,7 +36,7 @@ def built(name: str, bpe: int) -> Any:
     assert entry.build is not None and entry.hparams is not None
     tokenizer = entry.build(entry.hparams(bpe=bpe) if bpe else entry.hparams())
     if bpe:
-        from datatools import scores
+        from datatools.reading import scores
         from hparams.datasets import BachChoralesHParams
         from plugins.datasets.bach_chorales import build
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from core.backbone import State
-from hparams.backbones import LstmHParams
+from core.contracts.backbone import State
+from hparams.backbones.lstm import LstmHParams
 from plugins import hookimpl
-from plugins.backbones.piece_layout import PieceLayout, buckets
-from plugins.backbones.positions import check_room, positions
+from plugins.backbones.parts.piece_layout import PieceLayout, buckets
+from plugins.backbones.parts.positions import check_room, positions
 
 Pair = tuple[Tensor, Tensor]  # hidden and cell state of one layer, (1 b d) each, as nn.LSTM takes them
 
@@ -119,4 +119,5 @@ def build(hparams: LstmHParams) -> Lstm:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `lstm`."""
-    register("lstm", LstmHParams, build)
+    # Saturating gates bear, and want, larger steps than residual blocks do.
+    register("lstm", LstmHParams, build, defaults={"train.lr": 4e-3})

@@ -14,17 +14,19 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from core.backbone import State
-from core.linear import Linear, linear
-from hparams.backbones import MambaHParams
+from core.contracts.backbone import State
+from core.model.linear import Linear, linear
+from hparams.backbones.mamba import MambaHParams
 from plugins import hookimpl
-from plugins.backbones import mamba_kernels
-from plugins.backbones.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.cuda import kernels as triton_kernels
-from plugins.backbones.native import blocks, kernels, mamba_step
-from plugins.backbones.positions import check_room, positions
-from plugins.backbones.rmsnorm import RMSNorm
-from plugins.backbones.selective_scan import selective_scan, selective_step
+from plugins.backbones.native import kernels
+from plugins.backbones.native.mamba import blocks
+from plugins.backbones.native.mamba import step as mamba_step
+from plugins.backbones.parts import mamba_kernels
+from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
+from plugins.backbones.parts.positions import check_room, positions
+from plugins.backbones.parts.rmsnorm import RMSNorm
+from plugins.backbones.parts.selective_scan import selective_scan, selective_step
 
 
 class Mixer(nn.Module):

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.backbone import State
-from core.linear import Linear
-from hparams.backbones import TransformerHParams
+from core.contracts.backbone import State
+from core.model.linear import Linear
+from hparams.backbones.transformer import TransformerHParams
 from plugins import hookimpl
-from plugins.backbones.attention import Attention, Plan, plan_cached, plan_training
-from plugins.backbones.native import kernels, transformer_blocks, transformer_step
-from plugins.backbones.rmsnorm import RMSNorm
+from plugins.backbones.native import kernels
+from plugins.backbones.native.transformer import blocks as transformer_blocks
+from plugins.backbones.native.transformer import step as transformer_step
+from plugins.backbones.parts.attention import Attention, Plan, plan_cached, plan_training
+from plugins.backbones.parts.rmsnorm import RMSNorm
 
 
 class FeedForward(nn.Module):

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
-from core.dataset import Item
-from datatools import corpus
+from core.contracts.dataset import Item
+from datatools.fetching import corpus
 from hparams.datasets import BachChoralesHParams
 from plugins import hookimpl
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
-from core.dataset import Item
+from core.contracts.dataset import Item
 from core.errors import HubError
 from core.log import logger
-from datatools import search
+from datatools.fetching import search
 from hparams.datasets import FolderHParams
 from plugins import hookimpl
 
@@ -27,7 +27,7 @@ class Folder:
 
     @cached_property
     def found(self) -> search.Found:
-        from datatools.scores import EXTENSIONS
+        from datatools.reading.scores import EXTENSIONS
 
         if not self.root.exists():
             raise HubError(f"dataset.path is {self.root}, which does not exist; expected a folder of music")
@@ -56,7 +56,7 @@ class Folder:
         return search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
 
     def items(self) -> Iterable[Item]:
-        from datatools.scores import count
+        from datatools.reading.scores import count
 
         for path in self.found.files:
             try:

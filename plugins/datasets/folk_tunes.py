@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
-from core.dataset import Item
-from datatools import corpus
+from core.contracts.dataset import Item
+from datatools.fetching import corpus
 from hparams.datasets import FolkTunesHParams
 from plugins import hookimpl
 
@@ -35,7 +35,7 @@ class FolkTunes:
         return corpus.fingerprint(RULE, self.root, self.files)
 
     def items(self) -> Iterable[Item]:
-        from datatools.scores import count
+        from datatools.reading.scores import count
 
         for path in self.files:
             for index in range(count(path)):

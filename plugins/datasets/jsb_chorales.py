@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.dataset import SPLITS, Item, Split
+from core.contracts.dataset import SPLITS, Item, Split
 from core.errors import HubError
 from core.log import logger
-from datatools import sources
-from datatools.download import Remote
-from datatools.four_voices import SILENCE, VOICES, score_of
+from datatools.fetching import sources
+from datatools.fetching.download import Remote
+from datatools.reading.four_voices import SILENCE, VOICES, score_of
 from hparams.datasets import JsbChoralesHParams
 from plugins import hookimpl
 

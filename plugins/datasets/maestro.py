@@ -8,12 +8,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from core.dataset import Item, Split
+from core.contracts.dataset import Item, Split
 from core.errors import HubError
 from core.log import logger
-from datatools import search, sources
-from datatools.download import Remote
-from datatools.survey import short
+from datatools.fetching import search, sources
+from datatools.fetching.download import Remote
+from datatools.preparing.survey import short
 from hparams.datasets import MaestroHParams
 from plugins import hookimpl
 

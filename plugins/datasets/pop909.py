@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from core.dataset import Item
+from core.contracts.dataset import Item
 from core.errors import HubError
-from datatools import search, sources
-from datatools.scores import MIDI
-from datatools.survey import short
+from datatools.fetching import search, sources
+from datatools.preparing.survey import short
+from datatools.reading.scores import MIDI
 from hparams.datasets import Pop909HParams
 from plugins import hookimpl
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import symusic
 
 from plugins import hookimpl
-from plugins.metrics.intervals import Result, compared
-from plugins.metrics.notes import Scores
+from plugins.metrics.parts.intervals import Result, compared
+from plugins.metrics.parts.notes import Scores
 
 
 def usable(score: "symusic.Score | None") -> float:
     """1 when the output decoded to a score that the hub would read again, with notes or without; else 0."""
-    from datatools.canonical import canonical
+    from datatools.reading.canonical import canonical
 
     if score is None:
         return 0.0

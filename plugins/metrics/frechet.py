@@ -12,9 +12,9 @@ import numpy as np
 
 from core.seeds import generator
 from plugins import hookimpl
-from plugins.metrics.embedding import Embed, embed
-from plugins.metrics.intervals import Result, by_halves, split_half
-from plugins.metrics.notes import Floats, Integers, Scores, in_order, notes_of
+from plugins.metrics.parts.embedding import Embed, embed
+from plugins.metrics.parts.intervals import Result, by_halves, split_half
+from plugins.metrics.parts.notes import Floats, Integers, Scores, in_order, notes_of
 
 SIZES = 25  # of subsets, for the line against 1 / n
 FEWEST = 8  # pieces at the left end of that line

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics import word_vectors
-from plugins.metrics.distance_histograms import Distance, compare
-from plugins.metrics.harmony import reduction
-from plugins.metrics.intervals import Result
-from plugins.metrics.notes import Floats, Notes, Scores, in_order, measure_of, notes_of
+from plugins.metrics.parts import word_vectors
+from plugins.metrics.parts.distance_histograms import Distance, compare
+from plugins.metrics.parts.harmony import reduction
+from plugins.metrics.parts.intervals import Result
+from plugins.metrics.parts.notes import Floats, Notes, Scores, in_order, measure_of, notes_of
 
 
 def one_minus_cosine(one: Floats, other: Floats) -> float:

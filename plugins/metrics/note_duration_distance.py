@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics.distance_histograms import Distance, compare
-from plugins.metrics.intervals import Result
-from plugins.metrics.notes import Floats, Notes, Scores, histogram
+from plugins.metrics.parts.distance_histograms import Distance, compare
+from plugins.metrics.parts.intervals import Result
+from plugins.metrics.parts.notes import Floats, Notes, Scores, histogram
 from plugins.metrics.pitch_class_distance import relative_entropy, without
 
 LONGEST = 64  # quarters; longer notes count as this

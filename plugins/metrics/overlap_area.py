@@ -14,9 +14,9 @@ from functools import partial
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics.density import Density, divergence, overlap, pair
-from plugins.metrics.intervals import Result, by_halves, split_half
-from plugins.metrics.notes import Floats, Integers, Notes, Scores, in_order, notes_of
+from plugins.metrics.parts.density import Density, divergence, overlap, pair
+from plugins.metrics.parts.intervals import Result, by_halves, split_half
+from plugins.metrics.parts.notes import Floats, Integers, Notes, Scores, in_order, notes_of
 
 SIXTEENTHS = 4  # steps a quarter
 LARGEST = 500  # pieces of a set that count: their pairs grow with the square

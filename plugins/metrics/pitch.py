@@ -9,8 +9,8 @@ import numpy as np
 import symusic
 
 from plugins import hookimpl
-from plugins.metrics.intervals import Result, compared
-from plugins.metrics.notes import Floats, Notes, Scores, histogram, notes_of
+from plugins.metrics.parts.intervals import Result, compared
+from plugins.metrics.parts.notes import Floats, Notes, Scores, histogram, notes_of
 
 _MAJOR = np.array([1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1], dtype=np.float64)  # C D E F G A B
 _SCALES = np.stack([np.roll(_MAJOR, root) for root in range(12)])  # (root, pitch class)

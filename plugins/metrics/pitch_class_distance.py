@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics.distance_histograms import Distance, compare
-from plugins.metrics.intervals import Result
-from plugins.metrics.notes import Floats, Notes, Scores, histogram
+from plugins.metrics.parts.distance_histograms import Distance, compare
+from plugins.metrics.parts.intervals import Result
+from plugins.metrics.parts.notes import Floats, Notes, Scores, histogram
 
 SMALL = 1e-6
 

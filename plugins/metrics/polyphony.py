@@ -8,19 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics.notes import Integers, Notes
+from plugins.metrics.parts.notes import Notes, sounding
 from plugins.metrics.pitch import metric
 
 THRESHOLD = 2
-
-
-def sounding(notes: Notes) -> Integers:
-    """How many different pitches sound at each step: (t,)."""
-    length = notes.length
-    change: Integers = np.zeros((128, length + 1), dtype=np.int64)
-    np.add.at(change, (notes.pitch, notes.onset), 1)
-    np.add.at(change, (notes.pitch, notes.end), -1)
-    return (np.cumsum(change, axis=1)[:, :length] > 0).sum(axis=0)
 
 
 def polyphony(notes: Notes) -> float | None:

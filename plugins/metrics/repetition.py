@@ -10,9 +10,9 @@ import numpy as np
 import symusic
 
 from plugins import hookimpl
-from plugins.metrics.embedding import melody
-from plugins.metrics.intervals import Result, by_halves, compared, split_half
-from plugins.metrics.notes import Floats, Integers, Notes, Scores, in_order, notes_of
+from plugins.metrics.parts.embedding import melody
+from plugins.metrics.parts.intervals import Result, by_halves, compared, split_half
+from plugins.metrics.parts.notes import Floats, Integers, Notes, Scores, in_order, notes_of
 
 RUN = 8  # steps (interval, time to the next note) that must come back together
 LAGS = 64  # beats

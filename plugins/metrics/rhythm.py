@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from plugins import hookimpl
-from plugins.metrics.notes import COMMON_TIME, Integers, Notes
+from plugins.metrics.parts.notes import COMMON_TIME, Integers, Notes
 from plugins.metrics.pitch import metric
 
 

@@ -12,8 +12,8 @@ import symusic
 from numpy.typing import NDArray
 
 from plugins import hookimpl
-from plugins.metrics.intervals import Result, summary
-from plugins.metrics.notes import Floats, Integers, Scores, notes_of
+from plugins.metrics.parts.intervals import Result, summary
+from plugins.metrics.parts.notes import Floats, Integers, Scores, notes_of
 
 KEYS = 88
 LOWEST = 21

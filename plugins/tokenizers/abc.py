@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core.contracts.piece import Piece
 from core.files import write_json
-from core.piece import Piece
-from datatools.abc_reader import score_of
-from datatools.abc_repeats import read_tune
-from datatools.abc_text import text_of, words
-from hparams.tokenizers import AbcHParams
+from datatools.abc.reader import score_of
+from datatools.abc.repeats import read_tune
+from datatools.abc.text import text_of, words
+from hparams.tokenizers.abc import AbcHParams
 from plugins import hookimpl
-from plugins.tokenizers.abc_repair import MOST_WORDS, repaired
-from plugins.tokenizers.abc_vocabulary import SPECIALS, fits_tuplet, parse_length, parse_pitch, vocabulary
+from plugins.tokenizers.abc_tokens.repair import MOST_WORDS, repaired
+from plugins.tokenizers.abc_tokens.vocabulary import SPECIALS, fits_tuplet, parse_length, parse_pitch, vocabulary
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.abc_grammar import AbcGrammar
+    from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
 
 FORMAT = 1  # raised whenever the same text would give other words
 FILE = "abc.json"
 
 
 class AbcTokenizer:
-    """The contract of core/tokenizer.py over a closed vocabulary; nothing is learnt."""
+    """The contract of core/contracts/tokenizer.py over a closed vocabulary; nothing is learnt."""
 
     streams = 1
     pad_id, bos_id, eos_id = 0, 1, 2
@@ -107,8 +107,8 @@ class AbcTokenizer:
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not; HubError below 24 tokens, in which no clean end can be promised.
         """
-        from plugins.tokenizers.abc_grammar import AbcGrammar
-        from plugins.tokenizers.abc_tables import Tables
+        from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
+        from plugins.tokenizers.abc_tokens.tables import Tables
 
         return AbcGrammar(Tables(), self.eos_id, bars, length)
 
@@ -141,4 +141,4 @@ def build(hparams: AbcHParams, folder: Path | None = None) -> AbcTokenizer:
 
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
-    register("abc", AbcHParams, build)
+    register("abc", AbcHParams, build, defaults={"dataset": "folk_tunes"})

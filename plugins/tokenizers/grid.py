@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import symusic
 
+from core.contracts.piece import Piece
 from core.errors import HubError
-from core.piece import Piece
-from datatools.four_voices import SILENCE, STEPS, VOICES, score_of, steps_of
-from hparams.tokenizers import GridHParams
+from datatools.reading.four_voices import SILENCE, STEPS, VOICES, score_of, steps_of
+from hparams.tokenizers.grid import GridHParams
 from plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -92,11 +92,11 @@ class GridTokenizer:
         """
         from plugins.tokenizers.grid_grammar import GridGrammar
 
-        return GridGrammar(self, bars * BAR, length)
+        return GridGrammar(self.vocab_size, (self.pad_id, self.bos_id, self.eos_id), bars * BAR, length)
 
 
 def _abc(score: symusic.Score) -> str:
-    from datatools import abc_writer
+    from datatools.abc import writer as abc_writer
 
     if not len(score.tracks):
         raise ValueError("the tokens tell no notes")
@@ -119,4 +119,4 @@ def build(hparams: GridHParams, folder: Path | None = None) -> GridTokenizer:
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
     """Offers `grid`."""
-    register("grid", GridHParams, build)
+    register("grid", GridHParams, build, defaults={"dataset": "jsb_chorales", "data.augment.transpose": 5})

@@ -3,31 +3,28 @@
 Shapes: b batch, v vocabulary.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from core.grammar import State
-from datatools.four_voices import VOICES
-
-if TYPE_CHECKING:
-    from plugins.tokenizers.grid import GridTokenizer
+from core.contracts.grammar import State
+from datatools.reading.four_voices import VOICES
 
 
 class GridGrammar:
-    """`exact` > 0: pieces of exactly so many tokens; `length` > 0: of at most so many."""
+    """`specials` are the ids of pad, bos and eos. `exact` > 0: pieces of exactly so many tokens; `length` > 0: of at
+    most so many."""
 
-    def __init__(self, tokenizer: "GridTokenizer", exact: int, length: int) -> None:
+    def __init__(self, vocab_size: int, specials: Sequence[int], exact: int, length: int) -> None:
         if exact < 0 or length < 0:
             raise ValueError(f"bars of {exact} and length of {length} tokens; expected 0 (open) or more")
         if 0 < length < len(VOICES):
             raise ValueError(f"length is {length} tokens; one step alone takes {len(VOICES)}")
-        self.eos_id, self.exact = tokenizer.eos_id, exact
+        self.eos_id, self.exact = specials[2], exact
         limits = [limit for limit in (exact, length - length % len(VOICES)) if limit]
         self.most = min(limits) if limits else None
-        specials = torch.tensor([tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id])
-        self.symbols = torch.ones(tokenizer.vocab_size, dtype=torch.bool).index_fill(0, specials, False)
+        self.symbols = torch.ones(vocab_size, dtype=torch.bool).index_fill(0, torch.tensor(specials), False)
 
     def begin(self, batch: int) -> State:
         """`tokens` (b,) so far, and whether a note `sounds` (b,) among them."""

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hparams.tokenizers import RemiHParams
+from hparams.tokenizers.note_tokens import RemiHParams
 from plugins import hookimpl
-from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
+from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 
 
 def build(hparams: RemiHParams, folder: Path | None = None) -> MidiTokTokenizer:
@@ -15,4 +15,4 @@ def build(hparams: RemiHParams, folder: Path | None = None) -> MidiTokTokenizer:
 
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
-    register("remi", RemiHParams, build)
+    register("remi", RemiHParams, build, defaults={"data.augment.transpose": 5})

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hparams.tokenizers import TsdHParams
+from hparams.tokenizers.note_tokens import TsdHParams
 from plugins import hookimpl
-from plugins.tokenizers.miditok_tokens import MidiTokTokenizer
+from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 
 
 def build(hparams: TsdHParams, folder: Path | None = None) -> MidiTokTokenizer:
@@ -15,4 +15,4 @@ def build(hparams: TsdHParams, folder: Path | None = None) -> MidiTokTokenizer:
 
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
-    register("tsd", TsdHParams, build)
+    register("tsd", TsdHParams, build, defaults={"data.augment.transpose": 5})

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from core import linear
 from core.log import logger
+from core.model import linear
 from datatools.storage import cache_folder
 
 _HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ _FLAGS = ["-O3", "-march=native", *_WIDTH, *_THREADS, *_MATH, "-std=c++20", "-Wn
 
 def sources() -> list[Path]:
     """The C++ files and their headers, in one order."""
-    return sorted(path for path in _HERE.iterdir() if path.suffix in (".cpp", ".h"))
+    return sorted(path for path in _HERE.rglob("*") if path.suffix in (".cpp", ".h"))
 
 
 def _cpu() -> str:
@@ -77,6 +77,7 @@ def _compile(target: Path) -> None:
             _NAME,
             [str(path) for path in sources() if path.suffix == ".cpp"],
             extra_cflags=_FLAGS,
+            extra_include_paths=[str(_HERE)],
             build_directory=work,
             is_python_module=False,
             is_standalone=False,

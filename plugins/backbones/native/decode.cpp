@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
-#include "mamba_step.h"
-#include "transformer_step.h"
+#include "mamba/mamba_step.h"
+#include "transformer/transformer_step.h"
 
 namespace native {
 namespace {

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from core.log import warn_once
 from plugins.backbones.native import build
-from plugins.backbones.native.functions import inner
+from plugins.backbones.native.mamba.functions import inner
 
 SWITCH = "SWAPTUNES_NATIVE"  # 0: never
 

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "scan.h"
+#include "simd.h"
 
 namespace native {
 

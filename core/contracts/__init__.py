@@ -1,0 +1,1 @@
+"""What plugins promise and what the hub may call on them, one contract a module."""

@@ -1,0 +1,1 @@
+"""The language model around any backbone: loss, optimisation, sampling and generation."""

@@ -1,0 +1,1 @@
+"""ABC text: read into scores, written from scores, and cut into tunes."""

@@ -1,0 +1,384 @@
+"""From a tune's symbols to items voice by voice: pitches resolved, lengths exact, repeats still as written.
+
+An item is an Event or a Mark (bar line, repeat, ending number, part label). Accidentals last to the end of the bar for
+the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard 2.1, section 4.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+
+from datatools.abc.keys import (
+    ACCIDENTALS,
+    LETTERS,
+    Key,
+    Meter,
+    default_unit,
+    parse_key,
+    parse_meter,
+    parse_tempo,
+    parse_unit,
+)
+from datatools.abc.lexer import Source, Symbol
+from datatools.abc.tune import Event, Pitch, Tuplet, spelled
+
+LONGEST_NOTE = 64  # whole notes
+LONGEST_FIELD = 1_000  # characters; the patterns that read fields take the square of their length
+_DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
+_BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
+
+
+@dataclass(slots=True)
+class Mark:
+    """A bar line or part label: `again` further playings end here, `left` opens a repeat, `double` ends a section."""
+
+    again: int = 0
+    left: bool = False
+    double: bool = False
+    endings: tuple[int, ...] = ()
+    part: str = ""
+    line: int = 0
+
+
+Item = Event | Mark
+
+
+@dataclass
+class _State:
+    """What a voice remembers from one symbol to the next."""
+
+    key: Key
+    meter: Meter
+    unit: Fraction
+    octave: int = 0
+    items: list[Item] = field(default_factory=list)
+    accidentals: dict[int, int] = field(default_factory=dict)
+    graces: list[Pitch] = field(default_factory=list)
+    tempo: float | None = None
+    last: Event | None = None  # what a tie or a broken rhythm refers back to
+    broken: tuple[Fraction, Fraction] | None = None  # factors of the last and of the next note
+    tuplet: Tuplet | None = None
+    tuplet_left: int = 0
+
+
+@dataclass
+class Parsed:
+    """The header's values and each voice's items."""
+
+    title: str
+    meter: Meter
+    unit: Fraction
+    key: Key
+    tempo: float | None
+    order: str  # of the parts, from a P: field in the header
+    voices: dict[str, list[Item]]
+    names: dict[str, str]
+    left_out: int  # grace notes that lead to no note
+
+
+def parse(source: Source) -> Parsed:
+    """Resolves every symbol; ValueError "line N: ..." for what cannot be told."""
+    return _Parser(source).run()
+
+
+class _Parser:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.voices: dict[str, _State] = {}
+        self.names: dict[str, str] = {}
+        self.serial = 0
+
+    def run(self) -> Parsed:
+        title, order, tempo_text = "", "", ""
+        meter: Meter = (4, 4)
+        unit: Fraction | None = None
+        key = parse_key("C")
+        declared: list[str] = []
+        for letter, value, line in self.source.header:
+            try:
+                _check_field(letter, value)
+                if letter == "T":
+                    title = title or value[:LONGEST_FIELD]
+                elif letter == "M":
+                    meter = parse_meter(value)
+                elif letter == "L":
+                    unit = parse_unit(value)
+                elif letter == "K":
+                    key = parse_key(value) or key
+                elif letter == "Q":
+                    tempo_text = value
+                elif letter == "P":
+                    order = value
+                elif letter == "V" and value:
+                    declared.append(value)
+            except ValueError as error:
+                raise ValueError(f"line {line}: {error}") from None
+        assert key is not None
+        unit = unit or default_unit(meter)
+        tempo = parse_tempo(tempo_text, unit) if tempo_text else None
+        self.first = _State(key, meter, unit)
+        for value in declared:
+            self._enter(value)
+        self.state = next(iter(self.voices.values())) if self.voices else self._enter("1")
+        self._symbols()
+        voices = {name: state.items for name, state in self.voices.items() if state.last is not None}
+        left_out = sum(len(state.graces) for state in self.voices.values())
+        return Parsed(title, meter, unit, key, tempo, order, voices, self.names, left_out)
+
+    def _enter(self, value: str) -> _State:
+        """The state of the voice that a V: field names, made when new."""
+        name = (value.split() or ["1"])[0]
+        if name not in self.voices:
+            if len(self.voices) >= 64:
+                raise ValueError("more than 64 voices")
+            self.voices[name] = replace(self.first, items=[], accidentals={}, graces=[])
+        self.state = self.voices[name]
+        octave = re.search(r"octave=\s*([+-]?\d)", value)
+        if octave:
+            self.state.octave = int(octave[1])
+        transpose = re.search(r"transpose=\s*([+-]?\d{1,3})", value)
+        if transpose:
+            octaves, rest = divmod(int(transpose[1]), 12)
+            if rest:
+                raise ValueError(f"V:{value}: a voice transposed by no octave cannot be told; write the sounding notes")
+            self.state.octave += octaves
+        label = re.search(r'(?:name|nm)=\s*"([^"]*)"', value)
+        self.names[name] = label[1] if label else self.names.get(name, "")
+        return self.state
+
+    def _symbols(self) -> None:
+        stream = iter(self.source.symbols)
+        for symbol in stream:
+            try:
+                self._symbol(symbol, stream)
+            except ValueError as error:
+                text = str(error)
+                raise ValueError(text if text.startswith("line ") else f"line {symbol.line}: {text}") from None
+
+    def _symbol(self, symbol: Symbol, stream: Iterator[Symbol]) -> None:
+        state, kind, parts = self.state, symbol.kind, symbol.parts
+        if kind == "note":
+            self._place((self._pitch(parts),), _length(parts[3]), (False,))
+        elif kind == "bar":
+            state.items.append(_bar(parts[0], symbol.line))
+            state.accidentals.clear()
+        elif kind == "rest":
+            self._rest(parts)
+        elif kind == "tie":
+            if state.last is not None and state.last.pitches:
+                state.last.ties = (True,) * len(state.last.pitches)
+        elif kind == "broken":
+            self._broken(parts[0])
+        elif kind == "tuplet":
+            self._tuplet(parts)
+        elif kind == "grace":
+            state.graces += self._graces(stream)
+        elif kind == "open":
+            self._chord(stream, "close")
+        elif kind == "plus":
+            self._chord(stream, "plus")
+        elif kind == "ending":
+            state.items.append(Mark(endings=_numbers(parts[0]), line=symbol.line))
+        elif kind == "field":
+            self._field(parts[0], parts[1].strip())
+        elif kind == "close":
+            pass  # the bracket of `:|]` and of chords around a whole bar line; it carries nothing
+        else:
+            raise ValueError("a } that closes no grace notes")
+
+    def _pitch(self, parts: tuple[str, ...]) -> Pitch:
+        sign, letter, marks = parts[:3]
+        index = LETTERS.index(letter.upper())
+        octave = 4 + letter.islower() + marks.count("'") - marks.count(",") + self.state.octave
+        step = octave * 7 + index
+        if sign:
+            self.state.accidentals[step] = ACCIDENTALS[sign]
+        alter = self.state.accidentals.get(step, self.state.key.alters[index])
+        pitch = spelled(step, alter)
+        if not 0 <= pitch.midi <= 127:
+            raise ValueError(f"the note {sign}{letter}{marks[:8]} lies outside MIDI's range")
+        return pitch
+
+    def _place(self, pitches: tuple[Pitch, ...], ratio: Fraction, ties: tuple[bool, ...]) -> None:
+        """Adds an event of `ratio` unit lengths."""
+        state = self.state
+        length = ratio * state.unit
+        if length > LONGEST_NOTE or length <= 0 or length.denominator > 1 << 16:
+            raise ValueError(
+                f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
+            )
+        # Grace notes wait for the next note, over rests and bar lines.
+        graces = tuple(state.graces) if pitches else ()
+        event = Event(pitches, length, state.key, state.meter, ties, graces, None, state.tempo)
+        state.graces, state.tempo = ([] if pitches else state.graces), None
+        if state.tuplet_left:
+            event.tuplet = state.tuplet
+            state.tuplet_left -= 1
+        state.items.append(event)
+        if state.broken is not None and state.last is not None:
+            # Between notes of unequal length the standard leaves it undefined; the bar keeps its length unchanged.
+            if state.last.duration == event.duration:
+                state.last.length *= state.broken[0]
+                event.length *= state.broken[1]
+            state.broken = None
+        state.last = event
+
+    def _rest(self, parts: tuple[str, ...]) -> None:
+        state = self.state
+        if parts[0] in "zx":
+            self._place((), _length(parts[1]), ())
+            return
+        bars = _length(parts[1])
+        if bars.denominator != 1 or not 1 <= bars <= 1000:
+            raise ValueError(f"{parts[0]}{parts[1][:12]}: expected a rest of 1 to 1000 bars")
+        whole = Fraction(*state.meter) if state.meter else Fraction(1)
+        for bar in range(int(bars)):
+            if bar:
+                state.items.append(Mark())
+            self._place((), whole / state.unit, ())
+
+    def _broken(self, signs: str) -> None:
+        factor = _BROKEN.get(len(signs))
+        if factor is None or self.state.last is None:
+            raise ValueError(f"broken rhythm {signs[:8]} with no note before it or of more than three signs")
+        self.state.broken = (factor, 2 - factor) if signs[0] == ">" else (2 - factor, factor)
+
+    def _tuplet(self, parts: tuple[str, ...]) -> None:
+        p = int(parts[0])
+        if p == 1:
+            return  # `(1` is a slur before a fingering in old collections
+        meter = self.state.meter
+        compound = meter is not None and meter[0] % 3 == 0 and meter[0] > 3
+        q = int(parts[1][:3] or 0) or _DEFAULT_Q.get(p, 3 if compound else 2)
+        r = int(parts[2][:3] or 0) or p
+        if not (2 <= p <= 9 and 1 <= q <= 16 and 1 <= r <= 32):
+            raise ValueError(f"the tuplet ({':'.join(parts)[:16]} is none; expected (p:q:r with p from 2 to 9")
+        if p == q:
+            return  # it changes no length
+        self.serial += 1
+        self.state.tuplet, self.state.tuplet_left = Tuplet(p, q, self.serial), r
+
+    def _graces(self, stream: Iterator[Symbol]) -> list[Pitch]:
+        graces: list[Pitch] = []
+        for symbol in stream:
+            if symbol.kind == "ungrace":
+                return graces
+            if symbol.kind == "note":
+                graces.append(self._pitch(symbol.parts))
+            elif symbol.kind in ("bar", "field", "grace"):
+                break
+        raise ValueError("grace notes without their closing }")
+
+    def _chord(self, stream: Iterator[Symbol], end: str) -> None:
+        """The notes up to the bracket; each keeps its own length, the chord lasts as long as its first note."""
+        notes: dict[Pitch, tuple[Fraction, bool]] = {}
+        first: Fraction | None = None
+        last: Pitch | None = None
+        for symbol in stream:
+            if symbol.kind == end:
+                outer = _length(symbol.parts[0])
+                break
+            if symbol.kind == "note":
+                last, length = self._pitch(symbol.parts), _length(symbol.parts[3])
+                first = first or length
+                notes.setdefault(last, (length, False))
+            elif symbol.kind == "tie" and last is not None:
+                notes[last] = (notes[last][0], True)
+            elif symbol.kind in ("bar", "field", "open"):
+                raise ValueError("a chord without its closing bracket")
+        else:
+            raise ValueError("a chord without its closing bracket")
+        if first is None:
+            return
+        if any(length != first for length, _ in notes.values()):
+            raise ValueError("a chord of notes of different lengths cannot be told in one voice")
+        pitches = sorted(notes, key=lambda pitch: (pitch.midi, pitch.step))
+        by_midi = {pitch.midi: pitch for pitch in reversed(pitches)}
+        kept = tuple(by_midi[midi] for midi in sorted(by_midi))
+        self._place(kept, first * outer, tuple(notes[pitch][1] for pitch in kept))
+
+    def _field(self, letter: str, value: str) -> None:
+        state = self.state
+        _check_field(letter, value)
+        if letter == "K":
+            key = parse_key(value)
+            if key is not None:
+                self._change(key=key)
+                state.accidentals.clear()
+        elif letter == "M":
+            self._change(meter=parse_meter(value))
+        elif letter == "L":
+            self._change(unit=parse_unit(value))
+        elif letter == "Q":
+            state.tempo = parse_tempo(value, state.unit)
+        elif letter == "V":
+            self._enter(value)
+        elif letter == "P":
+            state.items.append(Mark(part=value, double=True))
+
+    def _concerned(self) -> list[_State]:
+        """The current voice; all voices while no note has been written yet."""
+        begun = any(state.last is not None for state in self.voices.values())
+        return [self.state] if begun else [self.first, *self.voices.values()]
+
+    def _change(self, **values: Key | Meter | Fraction) -> None:
+        for voice in self._concerned():
+            for name, value in values.items():
+                setattr(voice, name, value)
+
+
+def _check_field(letter: str, value: str) -> None:
+    if letter in "KLMPQV" and len(value) > LONGEST_FIELD:
+        raise ValueError(
+            f"the field {letter}:{value[:12]}... has {len(value)} characters; expected at most {LONGEST_FIELD}"
+        )
+
+
+@lru_cache(maxsize=1024)
+def _length(text: str) -> Fraction:
+    """`3/2`, `2`, `/`, `//`, `/4` as a multiple of the unit length."""
+    if not text:
+        return Fraction(1)
+    if len(text) > 12:
+        raise ValueError(f"the length {text[:12]}... is none")
+    number, _, rest = text.partition("/")
+    slashes = len(text) - len(text.replace("/", ""))
+    below = rest.strip("/")
+    divisor = int(below) * 2 ** (slashes - 1) if below else 2**slashes
+    if divisor == 0 or divisor > 1 << 16 or int(number or 1) == 0:
+        raise ValueError(f"the length {text} is none")
+    return Fraction(int(number or 1), divisor)
+
+
+def _bar(text: str, line: int) -> Mark:
+    """The mark of a bar line such as `|:`, `:|`, `::`, `||`, `|]`."""
+    if text == ":":
+        raise ValueError("a lone : is no bar line")
+    bare = text.replace("[", "").replace("]", "")
+    left = len(bare) - len(bare.rstrip(":"))
+    right = len(bare) - len(bare.lstrip(":"))
+    if not bare.strip(":"):
+        right, left = max(1, len(bare) - 1), 1
+    double = "||" in text or "[" in text or "]" in text
+    if right > 9:
+        raise ValueError(f"the bar line {text[:12]} asks for {right + 1} playings; expected at most 10")
+    return Mark(again=right, left=left > 0, double=double, line=line)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`1`, `1,3`, `1-3`, `1.` as ending numbers."""
+    numbers: list[int] = []
+    for part in re.split(r"[,.]", text):
+        ends = [int(end) for end in part.split("-") if end and len(end) <= 2]
+        if ends:
+            numbers += range(ends[0], ends[-1] + 1)
+    if not numbers or not all(1 <= number <= 20 for number in numbers):
+        raise ValueError(f"the ending {text[:12]} is none; expected numbers from 1 to 20")
+    return tuple(numbers)
+
+
+def _short(length: Fraction) -> str:
+    text = str(length)
+    return text if len(text) <= 16 else f"about {float(length):.3g}"

@@ -1,0 +1,100 @@
+"""ABC text to a symusic score.
+
+Ticks: 480 a quarter note. Onsets and ends are rounded from exact sums, so nothing drifts; a note lasts at least one
+tick.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import symusic
+
+from datatools.abc.repeats import read_tune
+from datatools.abc.tune import Bar, Event, Tune
+
+TICKS_PER_QUARTER = 480
+VELOCITY = 80
+GRACE_TICKS = 40  # a twelfth of a quarter, or less where the main note is short
+LONGEST_SCORE = 100_000  # whole notes: beyond it ticks would leave what a MIDI file can hold
+
+
+def score(text: str) -> symusic.Score:
+    """The score of one tune, one track a voice; ValueError "line N: ..." when the text cannot be told."""
+    return score_of(read_tune(text))
+
+
+def score_of(tune: Tune) -> symusic.Score:
+    """Notes sorted by (time, pitch, duration), program 0, velocity 80; meter, key and tempo as the tune says."""
+    result = symusic.Score(TICKS_PER_QUARTER)
+    for index, voice in enumerate(tune.voices):
+        name = tune.names[index] if index < len(tune.names) else ""
+        track = symusic.Track(name or (tune.title if index == 0 else ""), 0, False)
+        rows = np.array(sorted(_notes(voice)), dtype=np.int32).reshape(-1, 3)
+        if not len(rows):
+            continue  # a voice of rests only
+        track.notes = symusic.Note.from_numpy(
+            time=rows[:, 0].copy(),
+            duration=rows[:, 2].copy(),
+            pitch=rows[:, 1].astype(np.int8),
+            velocity=np.full(len(rows), VELOCITY, dtype=np.int8),
+        )
+        result.tracks.append(track)
+    _signatures(result, tune)
+    return result
+
+
+def _ticks(time: Fraction) -> int:
+    return round(time * (4 * TICKS_PER_QUARTER))
+
+
+def _notes(voice: list[Bar]) -> list[tuple[int, int, int]]:
+    """(time, pitch, duration) in ticks; tied notes are one."""
+    notes: list[tuple[int, int, int]] = []
+    held: dict[int, int] = {}  # pitch -> onset of the note that a tie keeps sounding
+    time = Fraction(0)
+    for bar in voice:
+        for event in bar.events:
+            start, end = _ticks(time), _ticks(time + event.duration)
+            if event.graces:
+                start = _grace(event, start, end, notes)
+            still: dict[int, int] = {}
+            ties = event.ties or (False,) * len(event.pitches)
+            for pitch, tie in zip(event.pitches, ties, strict=True):
+                onset = held.get(pitch.midi, start)
+                if tie:
+                    still[pitch.midi] = onset
+                else:
+                    notes.append((onset, pitch.midi, max(end - onset, 1)))
+            held = still
+            time += event.duration
+            if time > LONGEST_SCORE:
+                raise ValueError(f"it lasts more than {LONGEST_SCORE} whole notes")
+    return notes
+
+
+def _grace(event: Event, start: int, end: int, notes: list[tuple[int, int, int]]) -> int:
+    """Adds the grace notes at the main note's start and returns when the main note begins."""
+    each = max(1, min(GRACE_TICKS, (end - start) // 2 // len(event.graces)))
+    for pitch in event.graces:
+        notes.append((start, pitch.midi, each))
+        start += each
+    return start
+
+
+def _signatures(result: symusic.Score, tune: Tune) -> None:
+    if tune.tempo:
+        result.tempos.append(symusic.Tempo(0, qpm=tune.tempo))
+    time = Fraction(0)
+    meter, key, tempo = (0, 0), "", tune.tempo
+    for bar in tune.voices[0] if tune.voices else []:
+        if (bar.meter or (4, 4)) != meter:
+            meter = bar.meter or (4, 4)
+            result.time_signatures.append(symusic.TimeSignature(_ticks(time), *meter))
+        for event in bar.events:
+            if event.key.name != key:
+                key = event.key.name
+                result.key_signatures.append(symusic.KeySignature(_ticks(time), event.key.fifths, int(event.key.minor)))
+            if event.tempo and event.tempo != tempo:
+                tempo = event.tempo
+                result.tempos.append(symusic.Tempo(_ticks(time), qpm=tempo))
+            time += event.duration

@@ -1,0 +1,201 @@
+"""Repeats, variant endings and part orders written out: ABC text to a Tune, and to canonical text.
+
+A repeat without its opening goes back to the start of its section: the last `|:`, `:|`, `||` or the tune's beginning.
+Where sections meet in the middle of a bar (a tune with a pick-up), the two halves become one bar again. Da capo and dal
+segno are words in ABC, not repeats; they stay unplayed.
+"""
+
+import re
+from collections.abc import Iterable
+from copy import copy
+from fractions import Fraction
+
+from core.log import logger
+from datatools.abc.lexer import lex
+from datatools.abc.parse import Item, Mark, Parsed, parse
+from datatools.abc.text import text_of
+from datatools.abc.tune import Bar, Event, Tune
+
+MOST_PARTS = 500  # that a header's P: field may ask for
+LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
+
+
+def unrolled(text: str, source: str = "") -> str:
+    """Canonical ABC of one tune, repeats and endings written out; ValueError "line N: ..." when it cannot be told."""
+    return text_of(read_tune(text, source=source))
+
+
+def read_tune(text: str, silent: bool = False, source: str = "") -> Tune:
+    """The tune of one ABC text; ValueError "line N: ..." for what cannot be told, and for no note unless `silent`."""
+    parsed = parse(lex(text))
+    if parsed.left_out and not silent:
+        logger.warning("%s: left out %d grace notes that lead to no note", source or "a tune", parsed.left_out)
+    tune = Tune(parsed.title, parsed.meter, parsed.unit, parsed.key, parsed.tempo)
+    budget = LONGEST_TUNE
+    for name, items in parsed.voices.items():
+        played = _played(items, parsed, budget)
+        budget -= sum(isinstance(item, Event) for item in played)
+        tune.voices.append(_bars(played))
+        tune.names.append(parsed.names.get(name, ""))
+    if tune.voices:  # fields between the header and the first note belong to the header
+        tune.meter, tune.key = tune.voices[0][0].meter, tune.voices[0][0].events[0].key
+    if not silent and not any(event.pitches for voice in tune.voices for bar in voice for event in bar.events):
+        raise ValueError("there is no note in it")
+    return tune
+
+
+def _played(items: list[Item], parsed: Parsed, budget: int) -> list[Item]:
+    """The items in the order of playing: parts in the order that the header's P: field gives, each with its repeats."""
+    order = re.sub(r"[^A-Za-z0-9()]", "", re.split("%", parsed.order)[0])
+    parts: dict[str, list[Item]] = {"": []}
+    current = parts[""]
+    for item in items:
+        if isinstance(item, Mark) and item.part:
+            current = parts.setdefault(item.part.strip(" .")[:1], [])
+        current.append(item)
+    letters = _ordered(order)
+    if len(parts) < 2 or len(letters) < 2 or not all(letter in parts for letter in letters):
+        return _expand(items, budget)
+    played = _expand(parts[""], budget)
+    for letter in letters:
+        played += _expand(parts[letter], budget - len(played))
+    return played
+
+
+def _ordered(order: str) -> str:
+    """`A2(BC)2` as `AABCBC`; words instead of an order give the empty string."""
+    while "(" in order:
+        inner = re.search(r"\(([^()]*)\)(\d{0,2})", order)
+        if inner is None:
+            return ""
+        order = order.replace(inner[0], _ordered(inner[1]) * int(inner[2] or 1), 1)
+        _check_order(order)
+    if not re.fullmatch(r"(?:[A-Za-z]\d{0,2})*", order):
+        return ""
+    letters = "".join(letter * int(times or 1) for letter, times in re.findall(r"([A-Za-z])(\d*)", order))
+    _check_order(letters)
+    return letters
+
+
+def _check_order(order: str) -> None:
+    if len(order) > MOST_PARTS:
+        raise ValueError(f"its P: field asks for more than {MOST_PARTS} parts")
+
+
+class _Section:
+    """What is played until the next repeat closes: a common beginning, then endings by number."""
+
+    def __init__(self, explicit: bool = False) -> None:
+        self.explicit = explicit  # opened by |: rather than by a double bar
+        self.common: list[Item] = []
+        self.endings: list[tuple[tuple[int, ...], list[Item]]] = []
+
+    @property
+    def target(self) -> list[Item]:
+        return self.endings[-1][1] if self.endings else self.common
+
+    def playings(self, times: int) -> Iterable[list[Item]]:
+        if not self.endings:
+            for _ in range(times):
+                yield self.common
+            return
+        for turn in range(1, max(max(numbers) for numbers, _ in self.endings) + 1):
+            chosen = [items for numbers, items in self.endings if turn in numbers]
+            if chosen:
+                yield self.common
+                yield from chosen
+
+
+def _expand(items: list[Item], budget: int) -> list[Item]:
+    out: list[Item] = []
+    size = 0
+    section = _Section()
+
+    def close(times: int, explicit: bool = False) -> None:
+        nonlocal section, size
+        for played in section.playings(times):
+            out.extend(played)
+            size += len(played)
+            if size > 2 * budget:
+                raise ValueError(f"with its repeats written out it has more than {LONGEST_TUNE} notes")
+        section = _Section(explicit)
+
+    items = _coalesced(items)
+    for index, item in enumerate(items):
+        if not isinstance(item, Mark):
+            section.target.append(item)
+            continue
+        if item.endings:
+            if not section.endings and min(item.endings) > 1:
+                raise ValueError(f"line {item.line}: ending {min(item.endings)} without an ending 1 before it")
+            section.endings.append((item.endings, []))
+            continue
+        section.target.append(item)
+        follower = items[index + 1] if index + 1 < len(items) else None
+        if isinstance(follower, Mark) and follower.endings and (section.endings or not item.left):
+            if section.endings and min(follower.endings) == 1:
+                close(1)  # a new first ending: the section before it is over
+            continue
+        if item.again:
+            close(item.again + 1, item.left)
+        elif item.left:
+            close(1, True)
+        elif item.double and (section.endings or not section.explicit):
+            close(1)
+    close(1)
+    return out
+
+
+def _coalesced(items: list[Item]) -> list[Item]:
+    """Bar lines with nothing between them, as at the end of one line and the start of the next, made one."""
+    out: list[Item] = []
+    for item in items:
+        last = out[-1] if out else None
+        if isinstance(item, Mark) and isinstance(last, Mark) and not (item.endings or last.endings):
+            out[-1] = Mark(
+                max(item.again, last.again), item.left or last.left, item.double or last.double, line=item.line
+            )
+        else:
+            out.append(item)
+    return out
+
+
+def _bars(items: list[Item]) -> list[Bar]:
+    """Events between bar lines; halves of a bar on both sides of a section's seam are joined; ties are settled."""
+    bars: list[Bar] = []
+    events: list[Event] = []
+    seam = False  # whether a repeat or double bar stands before `events`
+    for item in [*items, Mark()]:
+        if isinstance(item, Event):
+            events.append(copy(item))
+        else:
+            if events:
+                bar = Bar(events, events[0].meter)
+                if seam and bars and _halves(bars[-1], bar):
+                    bars[-1].events += events
+                else:
+                    bars.append(bar)
+                events, seam = [], False
+            seam = seam or bool(item.again or item.left or item.double or item.endings)
+    _settle(bars)
+    return bars
+
+
+def _halves(first: Bar, second: Bar) -> bool:
+    return (
+        first.meter is not None
+        and first.meter == second.meter
+        and (first.duration + second.duration == Fraction(*first.meter))
+    )
+
+
+def _settle(bars: list[Bar]) -> None:
+    """Drops ties that reach no equal pitch."""
+    events = [event for bar in bars for event in bar.events]
+    for index, event in enumerate(events):
+        following = events[index + 1] if index + 1 < len(events) else None
+        if any(event.ties):
+            reached = () if following is None or following.graces else {pitch.midi for pitch in following.pitches}
+            event.ties = tuple(
+                tie and pitch.midi in reached for tie, pitch in zip(event.ties, event.pitches, strict=True)
+            )

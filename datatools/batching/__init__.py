@@ -1,0 +1,1 @@
+"""From the token store to the batches of a step: packing, augmentation, order."""

@@ -1,0 +1,1 @@
+"""Where files come from: downloads, archives, folders, and the corpora of the install."""

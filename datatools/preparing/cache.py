@@ -1,0 +1,208 @@
+"""From a dataset and a tokenizer to a token store, once: survey, split, vocabulary, tokens.
+
+Everything lies below the cache folder: datasets/ (downloads), fingerprints/, ledgers/, locks/, readings/, stores/ and
+surveys/.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.contracts.dataset import SPLITS, Dataset, Item, Split
+from core.contracts.piece import Piece
+from core.contracts.tokenizer import Tokenizer
+from core.errors import HubError
+from core.log import logger
+from datatools.preparing import ledger, splits, survey
+from datatools.preparing.encoding import Build, encode_all
+from datatools.preparing.intact import Damaged
+from datatools.preparing.manifest import Outcome, Prepared, failure_list, write
+from datatools.preparing.store import FORMAT, TokenStore
+from datatools.reading import kept as readings
+from datatools.reading.libraries import versions
+from datatools.storage import cache_folder, locked, storage
+from datatools.workers import executors
+from hparams.base import DataHParams
+
+__all__ = ["TokenStore", "cache_folder", "prepare"]
+
+REMEDY = "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files"
+
+
+def prepare(
+    dataset: Dataset,
+    build_tokenizer: Build,
+    tokenizer_key: str,
+    data: DataHParams,
+    progress: bool = True,
+    executor: Executor | None = None,
+) -> TokenStore:
+    """The token store of a dataset under a tokenizer; made when it is not there yet, else opened at once.
+
+    A store that is damaged is named in a warning and made again: sizes are verified always, checksums where its files
+    are 64 MB or less in all. `build_tokenizer(folder)` must be picklable; `tokenizer_key` changes whenever its
+    hyper-parameters do. `executor` reads and tokenizes instead of workers on this machine; without one,
+    SWAPTUNES_EXECUTOR may name one. HubError when nothing can be read or split, or the disk refuses.
+    """
+    home = cache_folder()
+    with storage(home):
+        name = identity(dataset)
+        slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
+        dataset.prepare(home / "datasets" / slug)
+        fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+        folder = home / "stores" / f"{slug}-{_digest(fingerprint, tokenizer_key, FORMAT, versions())}"
+        root = Path(getattr(dataset, "root", None) or ".")
+        store = _standing(folder, root, data)
+        if store is None:
+            with locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"):
+                store = _standing(folder, root, data, warn=True)
+                if store is None:
+                    with nullcontext(executor) if executor is not None else executors.chosen() as engine:
+                        machines = executors.Machines(engine).seeing(root) if engine is not None else None
+                        job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home, machines)
+                        job.run(folder, tokenizer_key)
+                    store = TokenStore(folder, root)
+        return store
+
+
+def _limits(data: DataHParams) -> dict[str, float]:
+    return {"seconds": data.seconds_per_file, "megabytes": data.megabytes_per_worker}
+
+
+def _standing(folder: Path, root: Path, data: DataHParams, warn: bool = False) -> TokenStore | None:
+    """The store if it is there, whole, and larger limits of time and memory could not bring more into it."""
+    if not folder.exists():
+        return None
+    try:
+        store = TokenStore(folder, root)
+    except Damaged as damaged:
+        if warn:  # under the lock: no other process is replacing it just now
+            logger.warning("%s; the token store is made again", damaged.fault)
+        return None
+    limited, limits = store.manifest["limited"], store.manifest["limits"]
+    return store if not limited or all(limits[key] >= limit for key, limit in _limits(data).items()) else None
+
+
+def identity(dataset: Dataset) -> str:
+    """What a dataset is called, whatever is in it today; its ledger is kept under this name."""
+    return str(getattr(dataset, "identity", None) or f"{type(dataset).__name__} {dataset.url}".strip())
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class TrainingPieces:
+    """The training pieces, read again each time they are walked through, one in memory at a time."""
+
+    def __init__(self, read: Callable[[Item], Piece], items: Sequence[Item]) -> None:
+        self._read, self._items = read, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Piece]:
+        return map(self._read, self._items)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One preparation, under the dataset's lock."""
+
+    dataset: Dataset
+    name: str
+    slug: str
+    fingerprint: str
+    build: Build
+    data: DataHParams
+    progress: bool
+    home: Path
+    machines: executors.Machines | None
+
+    def run(self, folder: Path, tokenizer_key: str) -> None:
+        """Makes the store beside `folder` and renames it when it is whole."""
+        path = self.home / "surveys" / f"{self.fingerprint}.jsonl"
+        rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress, self.machines)
+        failures = [(row.source, row.failure) for row in rows if row.failure] + survey.skipped(self.dataset)
+        good = [row for row in rows if not row.failure]
+        if not good:
+            raise self._nothing(f"none of {len(rows)} pieces of {self.name} can be read", failures)
+        verdicts = self._split(good)
+        chosen: list[tuple[survey.Row, Split]] = [
+            (row, split)
+            for split in SPLITS
+            for row, verdict in zip(good, verdicts, strict=True)
+            if verdict.side == split
+        ]
+        part = folder.with_name(f"{folder.name}.part")
+        tokenizer = self._tokenizer(part, [row.item for row, split in chosen if split == "train"])
+        reader = survey.reader(self.dataset)
+        told = [row for row, _ in chosen]
+        encoded = encode_all(
+            part, self.build, tokenizer.vocab_size, reader, told, self.data, self.progress, self.machines
+        )
+        refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
+        for wanted in ("train", "valid"):
+            wants = [piece for piece, (_, split) in zip(encoded, chosen, strict=True) if split == wanted]
+            if not wants:
+                sides = Counter(split for _, split in chosen)
+                found = ", ".join(f"{sides[split]} for {split}" for split in SPLITS)
+                raise HubError(f"{self.name} gives no piece for {wanted}, which training needs; found {found}")
+            if all(piece.failure for piece in wants):
+                first = {piece.source: piece.failure for piece in wants}
+                reasons = list((first | dict(refused)).items())
+                raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", reasons)
+        outcomes = [
+            Outcome(row, split, piece.tokens, piece.told, piece.remarks)
+            for (row, split), piece in zip(chosen, encoded, strict=True)
+            if not piece.failure
+        ]
+        pairs = list(zip(good, verdicts, strict=True))
+        described = Prepared(
+            self.dataset, self.name, self.fingerprint, tokenizer, tokenizer_key, versions(), _limits(self.data)
+        )
+        limited = sum(row.limited for row in rows) + sum(piece.limited for piece in encoded)
+        write(part, described, outcomes, pairs, failures, refused, limited)
+        shutil.rmtree(folder, ignore_errors=True)  # one that larger limits replace
+        os.replace(part, folder)
+
+    def _nothing(self, what: str, failures: list[tuple[str, str]]) -> HubError:
+        path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
+        failure_list(path, failures)
+        first = "; ".join(f"{survey.printable(name)}: {reason}" for name, reason in failures[:3])
+        off_grid = failures and any(sign in failures[0][1] for sign in ("off the grid", "quantise"))
+        remedy = f"; {REMEDY}" if off_grid else ""
+        return HubError(f"{what}: {first}{remedy}; all reasons are in {path}")
+
+    def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
+        """A side for each piece; the ledger remembers them before anything is made of them."""
+        path = self.home / "ledgers" / f"{self.slug}.npz"
+        old = ledger.load(path)
+        verdicts, new = splits.assign(
+            [splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split) for row in good], old
+        )
+        if new.entries != old.entries:
+            new.save(path)
+        return verdicts
+
+    def _tokenizer(self, part: Path, training: Sequence[Item]) -> Tokenizer:
+        """The tokenizer as the store will hold it: trained on training pieces only, saved, and built from there."""
+        folder = part / "tokenizer"
+        if not folder.exists():
+            shutil.rmtree(part, ignore_errors=True)
+            draft = part / "tokenizer.part"
+            draft.mkdir(parents=True)
+            tokenizer = self.build(None)
+            train = getattr(tokenizer, "train", None)
+            if train is not None:
+                train(TrainingPieces(survey.reader(self.dataset), training))
+            tokenizer.save(draft)
+            os.replace(draft, folder)
+        return self.build(folder)

@@ -1,0 +1,183 @@
+"""Pieces to tokens in workers, appended to a file that an interrupted preparation can go on with."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.contracts.dataset import Item
+from core.contracts.piece import Piece
+from core.contracts.tokenizer import Tokenizer
+from core.log import logger
+from datatools.preparing import survey
+from datatools.workers.executors import Machines, spread
+from datatools.workers.pool import Failure
+from datatools.workers.worker import reason
+from hparams.base import DataHParams
+
+MOST_REMARKS = 1000  # characters about one piece
+Build = Callable[[Path | None], Tokenizer]
+Read = Callable[[Item], Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """How one item went: its tokens, or the reason why it has none; a line of progress.jsonl is the list of its fields.
+
+    `told` counts the notes that the tokens decode to, `remarks` is what the tokenizer had to say.
+    """
+
+    source: str
+    tokens: int
+    told: int = 0
+    remarks: str = ""
+    failure: str = ""
+    limited: bool = False
+
+
+def token_type(vocab_size: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds every id."""
+    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+
+
+def encode_all(
+    folder: Path,
+    build: Build,
+    vocab_size: int,
+    read: Read,
+    rows: Sequence[survey.Row],
+    data: DataHParams,
+    progress: bool,
+    machines: Machines | None = None,
+) -> list[Encoded]:
+    """Appends the tokens of all rows to tokens.bin in `folder`, whose tokenizer/ workers build from.
+
+    progress.jsonl says what is in tokens.bin already.
+    """
+    dtype = token_type(vocab_size)
+    done = _resume(folder, dtype, [row.source for row in rows])
+    names = {row.item: row.source for row in rows[len(done) :]}
+    with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
+        for item, result in spread(
+            partial(encode, build, folder / "tokenizer", read),
+            list(names),
+            machines=machines and machines.seeing(folder / "tokenizer"),
+            workers=data.workers,
+            seconds=data.seconds_per_file,
+            megabytes=data.megabytes_per_worker,
+            progress="tokenizing" if progress else "",
+            warm=partial(tokenizer_of, build, folder / "tokenizer"),
+        ):
+            if isinstance(result, Failure):
+                why = result.reason.removeprefix(f"{item.path}#{item.index}: ").removeprefix(f"{item.path}: ")
+                done.append(Encoded(names[item], 0, failure=why, limited=result.limited))
+            else:
+                tokens.write(result.ids.astype(dtype).tobytes())
+                tokens.flush()  # before the line that vouches for it
+                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks))
+            log.write(json.dumps(astuple(done[-1])) + "\n")
+            log.flush()
+        os.fsync(tokens.fileno())
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker sends back about a piece: ids (n,), the notes they decode to, and the tokenizer's remarks."""
+
+    ids: NDArray[np.uint32]
+    told: int
+    remarks: str
+
+
+_built: dict[Path, Tokenizer] = {}
+
+
+def tokenizer_of(build: Build, folder: Path) -> Tokenizer:
+    """The tokenizer that `folder` holds, built once in a process."""
+    survey.warm()
+    if folder not in _built:
+        _built[folder] = build(folder)
+    return _built[folder]
+
+
+def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
+    """One item as ids; ValueError when the tokenizer cannot tell it, tells what it must not, or cannot decode it."""
+    tokenizer = tokenizer_of(build, folder)
+    piece = read(item)
+    with _listening() as remarks:
+        ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
+    if ids.ndim != 1:
+        raise ValueError(f"the tokenizer gives ids of shape {ids.shape}; expected one stream")
+    if not len(ids):
+        raise ValueError("the tokenizer gives no token")
+    if ids.min() < 0 or ids.max() >= tokenizer.vocab_size:
+        raise ValueError(
+            f"the tokenizer gives ids {ids.min()} to {ids.max()}; expected 0 to {tokenizer.vocab_size - 1}"
+        )
+    if np.isin(ids, (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
+        raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
+    said = dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in remarks)
+    return Told(ids.astype(np.uint32), _notes(tokenizer, ids.tolist()), "; ".join(said)[:MOST_REMARKS])
+
+
+def _notes(tokenizer: Tokenizer, ids: list[int]) -> int:
+    """Notes that the ids decode to, which shows how many of the piece's are lost on the way."""
+    try:
+        return sum(len(track.notes) for track in tokenizer.decode(ids).score.tracks)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"the tokenizer cannot decode the ids that it gives: {reason(error)}") from error
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collects what is logged for people to know; a worker has nobody else who listens."""
+    heard: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _resume(folder: Path, dtype: np.dtype[Any], sources: Sequence[str]) -> list[Encoded]:
+    """What is safely in tokens.bin, which is cut behind the last piece of it."""
+    log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
+    size = tokens.stat().st_size if tokens.exists() else 0
+    lines = log.read_text(encoding="ascii", errors="replace").splitlines(keepends=True) if log.exists() else []
+    done: list[Encoded] = []
+    total = 0
+    for line, source in zip(lines, sources, strict=False):
+        if not line.endswith("\n"):  # cut short by a kill
+            break
+        try:
+            piece = Encoded(*json.loads(line))
+            end = total + piece.tokens * dtype.itemsize
+        except (ValueError, TypeError):
+            logger.warning("%s is damaged in line %d; the pieces from there on are tokenized again", log, len(done) + 1)
+            break
+        if piece.source != source or end > size:
+            break
+        total = end
+        done.append(piece)
+    log.write_text("".join(lines[: len(done)]))
+    with tokens.open("ab") as file:
+        file.truncate(total)
+    if done:
+        logger.info("going on behind %d pieces that are tokenized already", len(done))
+    return done

@@ -1,0 +1,165 @@
+"""Any readable file of music to a Piece."""
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import symusic
+
+from core.contracts.piece import Piece
+from datatools.reading.canonical import canonical
+
+T = TypeVar("T")
+
+MIDI = frozenset({".mid", ".midi", ".kar"})
+XML = frozenset({".xml", ".musicxml", ".mxl"})
+EXTENSIONS = MIDI | XML | frozenset({".krn", ".abc"})
+# A larger file is no single work; reading it would only fill the memory.
+MOST_BYTES = 64 * 2**20
+LONGEST_TITLE = 500  # characters; it stands in tables
+
+
+def read(path: str | Path, index: int = 0) -> Piece:
+    """The work in a file, or tune `index` of a book; ValueError with a one-line reason when it cannot be read.
+
+    The score is made at once, so that a file that reads is a file that plays. `sha256` is of the file's bytes, or of
+    the tune's text in a book of several.
+    """
+    try:
+        return _read(Path(path), index)
+    except ValueError as error:
+        why = str(error)
+        if why.isprintable():
+            raise
+        # A reason may quote the file, which is not to write on the terminal what a terminal obeys.
+        raise ValueError("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in why)) from error
+
+
+def _read(path: Path, index: int) -> Piece:
+    extension = path.suffix.lower()
+    if extension not in EXTENSIONS:
+        raise ValueError(f'its extension is "{path.suffix}"; expected one of {" ".join(sorted(EXTENSIONS))}')
+    if extension == ".abc":
+        return _tune(path, index)
+    if index:
+        raise ValueError(f"tune {index} was asked for; only books of ABC hold more than one")
+    data = _bytes(path)
+    title, score = _convert(data, extension, str(path))
+    title = title[:LONGEST_TITLE] or path.stem
+    return piece_from_score(score, source=str(path), title=title, sha256=hashlib.sha256(data).hexdigest())
+
+
+def count(path: str | Path) -> int:
+    """Tunes in the file: 1, or as many as a book of ABC holds."""
+    path = Path(path)
+    return len(_book(str(path), path.stat().st_mtime_ns)) if path.suffix.lower() == ".abc" else 1
+
+
+def piece_from_score(score: symusic.Score, *, source: str = "", title: str = "", sha256: str = "") -> Piece:
+    """A Piece around a score in ticks; ValueError when the score holds no usable music."""
+    ready = canonical(score, source)
+
+    def make_abc() -> str:
+        from datatools.abc import writer as abc_writer
+
+        return abc_writer.write(ready, title=title, source=source)
+
+    return Piece(source, title, sha256, lambda: ready, make_abc)
+
+
+def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha256: str = "") -> Piece:
+    """A Piece around one tune of ABC; reading errors come when `score` or `abc` is asked for.
+
+    Both the score and the text have the repeats written out. `title` is the first T: field unless given.
+    """
+    if title is None:
+        fields = (line.strip() for line in text.splitlines())
+        title = next((line[2:].strip()[:LONGEST_TITLE] for line in fields if line.startswith("T:")), "")
+
+    def make_abc() -> str:
+        from datatools.abc import repeats as abc_repeats
+
+        return _named(lambda: abc_repeats.unrolled(text, source), source)
+
+    def make_score() -> symusic.Score:
+        from datatools.abc import reader as abc_reader
+
+        return _named(lambda: canonical(abc_reader.score(piece.abc), source), source)
+
+    piece = Piece(source, title, sha256, make_score, make_abc)
+    return piece
+
+
+def _named(make: Callable[[], T], source: str) -> T:
+    try:
+        return make()
+    except ValueError as error:
+        if not source or source in str(error):
+            raise
+        raise ValueError(f"{source}: {error}") from error
+
+
+def _bytes(path: Path) -> bytes:
+    """The file's content, once it is neither empty nor what a careless download leaves behind."""
+    if not path.is_file():
+        raise ValueError("there is no such file" if not path.exists() else "it is no file")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size / 2**20:.0f} MB; expected at most {MOST_BYTES // 2**20}")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror or error}") from error
+    start = data[:512].lstrip().lower()
+    if not start:
+        raise ValueError("it is empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError('it is a git-LFS pointer, not the file itself; fetch it with "git lfs pull"')
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        raise ValueError("it is a web page, not music; fetch the file itself")
+    if start.startswith((b"404", b"not found")):
+        raise ValueError("it holds the text of a failed download; fetch it again")
+    return data
+
+
+def _convert(data: bytes, extension: str, source: str) -> tuple[str, symusic.Score]:
+    if extension in MIDI:
+        from datatools.reading import midi
+
+        return "", midi.score(data)
+    from datatools.reading import notation
+
+    return notation.score(data, extension, source)
+
+
+def _tune(path: Path, index: int) -> Piece:
+    if not path.is_file():
+        raise ValueError("there is no such file" if not path.exists() else "it is no file")
+    book = _book(str(path), path.stat().st_mtime_ns)
+    if not 0 <= index < len(book):
+        raise ValueError(f"tune {index} was asked for; the book holds {len(book)}")
+    source = str(path) if len(book) == 1 else f"{path}#{index}"
+    piece = piece_from_abc(
+        book[index], source=source, sha256=hashlib.sha256(book[index].encode("utf-8", "surrogatepass")).hexdigest()
+    )
+    if len(book) == 1:
+        piece.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        assert piece.score is not None
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{source}: ")) from error
+    return piece
+
+
+@lru_cache(maxsize=8)
+def _book(path: str, modified: int) -> tuple[str, ...]:
+    """The tunes of a book, split once while the file stays as it is: tune i of n is not read n times."""
+    data = _bytes(Path(path))
+    from datatools.abc import book as abc_book
+
+    text = abc_book.decode_bytes(data)
+    if not abc_book.holds_tunes(text):
+        raise ValueError("it holds no tune: there is neither an X: nor a K: line")
+    return tuple(abc_book.tunes(text))

@@ -1,0 +1,1 @@
+"""Processes that read music, with limits, beside the one that trains."""

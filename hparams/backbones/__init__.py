@@ -1,0 +1,1 @@
+"""Hyper-parameters of the built-in backbones, one module each."""

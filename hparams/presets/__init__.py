@@ -1,0 +1,17 @@
+"""Ready-made runs. A preset's name is its function's name; `<backbone>_<tokenizer>` composes any two plugins."""
+
+from collections.abc import Callable
+
+import pluggy
+
+from hparams.presets.jsb import lstm_jsb, mamba_jsb, transformer_jsb
+from hparams.presets.tiny import tiny
+
+hookimpl = pluggy.HookimplMarker("swaptunes")
+
+
+@hookimpl
+def register_presets(register: Callable[..., None]) -> None:
+    """Registers every preset of this folder."""
+    for preset in (mamba_jsb, transformer_jsb, lstm_jsb, tiny):
+        register(preset)

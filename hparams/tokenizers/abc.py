@@ -1,0 +1,11 @@
+"""Hyper-parameters of the tokenizer abc."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class AbcHParams:
+    """Folk-RNN-style tokens over ABC text (arXiv 1604.08723)."""
+
+    name: Literal["abc"] = "abc"

@@ -1,0 +1,1 @@
+"""The fused block and the fused step of Mamba."""

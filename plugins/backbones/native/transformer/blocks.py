@@ -1,0 +1,83 @@
+"""The stack of transformer blocks on the fused operators, without a state.
+
+Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from plugins.backbones.native.functions import add_norm
+from plugins.backbones.parts.positions import positions
+from plugins.backbones.parts.rotary import angles
+
+
+def _ops() -> Any:
+    return torch.ops.swaptunes_native
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, first: Tensor | None
+    ) -> Tensor:
+        y, logs = _ops().attention_forward(q, k, v, cos, sin, first)
+        ctx.save_for_backward(q, k, v, cos, sin, first, y, logs)
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        q, k, v, cos, sin, first, y, logs = ctx.saved_tensors
+        grads = _ops().attention_backward(grad.to(q.dtype).contiguous(), q, k, v, cos, sin, first, y, logs)
+        return *grads, None, None, None
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, first: Tensor | None) -> Tensor:
+    """Causal attention (b l h c) of q (b l h c) to k, v (b l k c), all of one type, q and k before their rotation.
+
+    cos, sin (1 or b, l, c/2) in float32, or float64 if q is; `first` (b l) int64: each token's first key, never before
+    that of the token before it (none: 0).
+    """
+    return _Attention.apply(q, k, v, cos, sin, first)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(gate, up)
+        return _ops().gate_forward(gate, up)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        gate, up = ctx.saved_tensors
+        return _ops().gate_backward(grad.to(gate.dtype).contiguous(), gate, up)  # type: ignore[no-any-return]
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up for two dense tensors alike."""
+    return _Gate.apply(gate.contiguous(), up.contiguous())  # type: ignore[no-any-return,no-untyped-call]
+
+
+def forward(model: nn.Module, stream: Tensor, starts: Tensor | None) -> Tensor:
+    """Blocks and last norm of `plugins.backbones.transformer.Transformer` over stream (b l d) -> hidden (b l d)."""
+    norm: Any = model.norm
+    layers: Any = model.layers
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else norm.weight.dtype
+    batch, length, _ = stream.shape
+    width: int = layers[0].self_attn.width
+    place = positions(1 if starts is None else batch, length, None, starts, stream.device)
+    cos, sin = (each.squeeze(2).contiguous() for each in angles(place, width, model.base, stream.dtype))  # type: ignore[arg-type]
+    first = None if starts is None else torch.arange(length) - place
+    branch: Tensor | None = None
+    for layer in layers:
+        stream, x = add_norm(stream, branch, layer.input_layernorm.weight, layer.input_layernorm.eps, dtype)
+        mixer, feed, second = layer.self_attn, layer.mlp, layer.post_attention_layernorm
+        q, k, v = (project(x).unflatten(-1, (-1, width)) for project in (mixer.q_proj, mixer.k_proj, mixer.v_proj))
+        branch = layer.dropout(mixer.o_proj(attention(q, k, v, cos, sin, first).flatten(2)))
+        stream, x = add_norm(stream, branch, second.weight, second.eps, dtype)
+        branch = layer.dropout(feed.down_proj(gated(feed.gate_proj(x), feed.up_proj(x))))
+    return add_norm(stream, branch, norm.weight, norm.eps, dtype)[1]

@@ -1,0 +1,1 @@
+"""What every plugin must obey, as `check NAME` runs it."""

@@ -1,0 +1,1 @@
+"""The laws of backbones; `all.py` lists them."""

@@ -1,0 +1,1 @@
+"""The laws of tokenizers and grammars; `all.py` lists them."""

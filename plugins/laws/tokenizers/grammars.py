@@ -1,0 +1,119 @@
+"""Laws of a tokenizer's optional grammar: it never forbids real music, and never lets nonsense through.
+
+Shapes: b batch, v vocabulary.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from core.contracts.backbone import select
+from core.seeds import derive
+from plugins.laws.law import Finding, LawBroken
+from plugins.laws.pieces import Specimen, heard
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music, verdict
+
+ROWS, STEPS = 16, 300
+
+
+class Sample(NamedTuple):
+    """A row that was drawn, after how many ids it last might end (-1: never), and what was wrong with its masks.
+
+    A row that does not end by itself may be ended wherever the grammar allows it, as a limit of length does.
+    """
+
+    ids: list[int]
+    end: int
+    wrong: list[str]
+
+
+def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int) -> Tensor:
+    """The mask (b v) of what may come next; LawBroken when it is no such mask, or leaves nothing."""
+    allowed = grammar.allowed(state)
+    shape = (batch, subject.tokenizer.vocab_size)
+    if not isinstance(allowed, Tensor) or allowed.dtype != torch.bool or tuple(allowed.shape) != shape:
+        raise LawBroken(f"allowed gave {getattr(allowed, 'shape', type(allowed).__name__)}; expected bool {shape}")
+    return allowed
+
+
+@law("grammar allows real music")
+def allows_real_music(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    grammar, ids = subject.offered("grammar")(), subject.ids(specimen)
+    state = grammar.begin(1)
+    for at, id in enumerate([*ids, subject.tokenizer.eos_id]):
+        name = subject.tokenizer.token(id)
+        yield verdict(f"id {at} ({name}) is masked", bool(_allowed(subject, grammar, state, 1)[0, id]))
+        if at < len(ids):
+            state = grammar.advance(state, torch.tensor([id]))
+
+
+@law("grammar keeps rows apart", once=True)
+def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    grammar = subject.offered("grammar")()
+    rows = [subject.ids(one) for one in subject.taken()]
+    length = min(min(map(len, rows)), 40)
+    together, alone = grammar.begin(len(rows)), [grammar.begin(1) for _ in rows]
+    for at in range(length):
+        mask = _allowed(subject, grammar, together, len(rows))
+        for row, ids in enumerate(rows):
+            same = bool((mask[row] == _allowed(subject, grammar, alone[row], 1)[0]).all())
+            yield verdict(f"row {row} of {len(rows)}, id {at}: another mask than alone", same)
+            alone[row] = grammar.advance(alone[row], torch.tensor([ids[at]]))
+        together = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
+
+
+def _samples(subject: TokenizerSubject) -> list[Sample]:
+    """The samples of this tokenizer, drawn once."""
+    if "samples" not in subject.kept:
+        subject.kept["samples"] = list(_sample(subject, subject.offered("grammar")()))
+    found: list[Sample] = subject.kept["samples"]
+    return found
+
+
+def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
+    """Draws rows from random logits under the mask."""
+    tokenizer = subject.tokenizer
+    drawn = torch.Generator().manual_seed(derive("grammar laws"))
+    ids: list[list[int]] = [[] for _ in range(ROWS)]
+    wrong: list[list[str]] = [[] for _ in range(ROWS)]
+    rows, state, ends = list(range(ROWS)), grammar.begin(ROWS), [-1] * ROWS
+    for step in range(STEPS):
+        mask = _allowed(subject, grammar, state, len(rows))
+        logits = torch.randn(mask.shape, generator=drawn).masked_fill(~mask, -torch.inf)  # b v
+        for at, row in enumerate(rows):
+            if mask[at, tokenizer.eos_id]:
+                ends[row] = len(ids[row])
+            if not mask[at].any():
+                wrong[row].append(f"step {step}: nothing is allowed")
+            if mask[at, [tokenizer.pad_id, tokenizer.bos_id]].any():
+                wrong[row].append(f"step {step}: pad or bos is allowed")
+        alive = mask.any(1)
+        chosen = torch.where(alive, logits.nan_to_num(neginf=-1e9).argmax(1), tokenizer.eos_id)  # b
+        going = [at for at in range(len(rows)) if alive[at] and int(chosen[at]) != tokenizer.eos_id]
+        if not going:
+            break
+        state = grammar.advance(select(state, going), chosen[going])
+        rows = [rows[at] for at in going]
+        for row, id in zip(rows, chosen[going].tolist(), strict=True):
+            ids[row].append(id)
+    for row in range(ROWS):
+        yield Sample(ids[row], ends[row], wrong[row])
+
+
+@law("grammar always leaves a token", once=True)
+def always_leaves_a_token(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    for ids, _, wrong in _samples(subject):
+        yield verdict(f"after {len(ids)} random tokens, {wrong[0] if wrong else 'all is well'}", not wrong)
+
+
+@law("grammar samples are music that survives", once=True)
+def samples_survive(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    tokenizer = subject.tokenizer
+    for number, (ids, end, _) in enumerate(_samples(subject)):
+        yield verdict(f"sample {number} may not end within {len(ids)} tokens", end >= 0)
+        piece = tokenizer.decode(ids[:end])
+        yield verdict(f"sample {number}, ended after {end} tokens, has no notes", len(heard(piece)) > 0)
+        what = f"sample {number}, ended after {end} tokens, encoded and decoded"
+        yield same_music(what, tokenizer.decode(tokenizer.encode(piece)), piece)

@@ -1,0 +1,94 @@
+"""Laws of a tokenizer's optional maps: transposition, velocity, tempo, and the places where bars begin."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from core.seeds import generator
+from plugins.laws.law import Finding, Skipped
+from plugins.laws.pieces import Specimen, heard
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes, verdict
+
+SEMITONES = (-12, -5, -1, 1, 7)
+
+
+def _table(subject: TokenizerSubject, method: str, amount: float) -> list[int]:
+    try:
+        table = list(subject.offered(method)(amount))
+    except ValueError as error:  # these hyper-parameters leave nothing to map, and say so
+        raise Skipped(f"{method}: {error}") from error
+    size = subject.tokenizer.vocab_size
+    if len(table) != size or not all(-1 <= image < size for image in table):
+        raise AssertionError(f"{method}({amount}) has {len(table)} entries; expected {size}, each -1 or an id")
+    return table
+
+
+def _images(table: list[int], ids: list[int]) -> list[int] | None:
+    """The ids under the map; None when one of them has no image."""
+    images = [table[id] for id in ids]
+    return None if -1 in images else images
+
+
+@law("transposition commutes")
+def transposition_commutes(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    ids, tokenizer = subject.ids(specimen), subject.tokenizer
+    nought = _images(_table(subject, "transpose_table", 0), ids)
+    yield verdict("transposition by 0 changes ids", nought == ids)
+    plain = heard(tokenizer.decode(ids))
+    for semitones in SEMITONES:
+        images = _images(_table(subject, "transpose_table", semitones), ids)
+        if images is None:
+            yield verdict(f"a plain melody has no image {semitones} semitones away", not specimen.plain)
+            continue
+        expected = sorted(note._replace(pitch=note.pitch + semitones * (not note.drum)) for note in plain)
+        yield same_notes(f"{semitones} semitones", heard(tokenizer.decode(images)), expected)
+
+
+@law("transposition can be undone", once=True)
+def transposition_undone(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    for semitones in SEMITONES:
+        there, back = (_table(subject, "transpose_table", sign * semitones) for sign in (1, -1))
+        for id, image in enumerate(there):
+            if image != -1:
+                name = subject.tokenizer.token(id)
+                yield verdict(f"{name}: {semitones} semitones and back gives id {back[image]}", back[image] == id)
+
+
+@law("velocity and tempo maps keep the notes")
+def other_maps(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    ids, tokenizer = subject.ids(specimen), subject.tokenizer
+    plain = [note._replace(velocity=0) for note in heard(tokenizer.decode(ids))]
+    reasons = []
+    for method, nothing, amounts in (("velocity_table", 0, (-2, 1)), ("tempo_table", 1.0, (0.9, 1.1))):
+        try:
+            nought = _table(subject, method, nothing)
+        except Skipped as reason:
+            reasons.append(str(reason))
+            continue
+        yield verdict(f"{method}({nothing}) changes ids", _images(nought, ids) == ids)
+        for amount in amounts:
+            images = _images(_table(subject, method, amount), ids)
+            if images is not None:
+                found = [note._replace(velocity=0) for note in heard(tokenizer.decode(images))]
+                yield same_notes(f"{method}({amount})", sorted(found), sorted(plain))
+    if len(reasons) == 2:
+        raise Skipped("; ".join(reasons))
+
+
+@law("bar starts in order")
+def bar_starts_in_order(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
+    bar_starts, ids = subject.offered("bar_starts"), subject.ids(specimen)
+    yield _in_order("the piece", ids, bar_starts(ids))
+    yield verdict("no bar in a whole piece", len(bar_starts(ids)) > 0)
+    size = subject.tokenizer.vocab_size
+    for number in range(5):
+        drawn = generator("bars", specimen.name, number).integers(0, size, 40).tolist()
+        yield _in_order(f"random ids {number}", drawn, bar_starts(drawn))
+    yield _in_order("the empty list", [], bar_starts([]))
+
+
+def _in_order(what: str, ids: list[int], starts: Any) -> Finding:
+    starts = [int(start) for start in starts]
+    rising = all(a < b for a, b in pairwise(starts))
+    inside = all(0 <= start < len(ids) for start in starts)
+    return verdict(f"{what}: bars at {starts[:8]} of {len(ids)} ids; expected rising positions", rising and inside)

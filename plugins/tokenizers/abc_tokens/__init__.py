@@ -1,0 +1,1 @@
+"""The vocabulary and the grammar of ABC tokens."""

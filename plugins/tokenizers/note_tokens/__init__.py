@@ -1,0 +1,1 @@
+"""Tokens that tell notes through MidiTok, their grammar and their tables."""

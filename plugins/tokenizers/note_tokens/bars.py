@@ -1,0 +1,38 @@
+"""Where bars begin in a sequence of tokens, each given as the base tokens it stands for."""
+
+from collections.abc import Mapping, Sequence
+
+from plugins.tokenizers.note_tokens.quantise import Grid
+
+
+def told(tokens: Sequence[Sequence[int]], bar: int) -> list[int]:
+    """Positions of the tokens that begin with the base token `bar`."""
+    return [position for position, parts in enumerate(tokens) if parts[:1] == [bar]]
+
+
+def counted(
+    tokens: Sequence[Sequence[int]], names: Sequence[str], grid: Grid, shifts: Mapping[int, Mapping[str, int]]
+) -> list[int]:
+    """Positions of the first token in each bar that has an event, by counting time.
+
+    `shifts` gives the ticks of time shifts by the unit of the meter. A token that begins within a note starts nothing.
+    """
+    meter, now, anchor, bars = (4, 4), 0, 0, 0  # `bars` before `anchor`, where the meter was told
+    seen, before = -1, ""
+    result: list[int] = []
+    for position, parts in enumerate(tokens):
+        for index, base in enumerate(parts):
+            kind, _, value = names[base].partition("_")
+            bar = bars + (now - anchor) // grid.bar(meter)
+            opens = kind not in ("TimeShift", "Velocity", "Duration") and before in ("", "TimeShift", "Duration")
+            if index == 0 and opens and bar > seen:
+                result.append(position)
+                seen = bar
+            if kind == "TimeShift":
+                now += shifts[meter[1]][value]
+            elif kind == "TimeSig":
+                bars, anchor = bar, now
+                beats, unit = value.split("/")
+                meter = (int(beats), int(unit))
+            before = kind
+    return result

@@ -1,0 +1,1 @@
+"""The folder that people share: written, read, and read from others' formats."""

@@ -1,0 +1,1 @@
+"""How fast each backbone trains and plays on this machine."""

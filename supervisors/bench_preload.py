@@ -1,8 +1,0 @@
-"""What the processes of `bench` have in common, imported once in the server that they are forked from.
-
-Nothing here starts a thread or touches a tensor: each process does that for itself.
-"""
-
-import supervisors.bench_decoding
-import supervisors.bench_subjects
-import supervisors.bench_training  # noqa: F401

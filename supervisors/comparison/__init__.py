@@ -1,0 +1,1 @@
+"""Runs beside each other: equal sizes, intervals, a page."""

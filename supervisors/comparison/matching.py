@@ -1,0 +1,128 @@
+"""Makes presets comparable: equal parameters by width, equal tokens or equal time by steps."""
+
+import json
+import math
+import statistics
+import tempfile
+from collections.abc import Callable
+from copy import copy, deepcopy
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.errors import HubError
+from core.files import write_json
+from core.log import logger
+from core.model.language_model import LanguageModel
+from datatools.batching.batches import Batches
+from hparams.base import HParams
+from hparams.loading import plain
+from supervisors.artefacts import artefact
+from supervisors.language_model import LanguageModelSupervisor
+
+TOLERANCE = 0.02
+REACH = 32  # widths to either side that are tried
+WARM, TIMED = 4, 8  # steps of a timed trial
+
+
+def match_parameters(supervisor: LanguageModelSupervisor, target: int) -> LanguageModel:
+    """Sets the backbone's width so that the model has `target` parameters within 2 % (0: as it is).
+
+    Returns the model without its numbers, on the meta device.
+
+    Where no width comes that near, a layer more or less is tried as well. HubError when none of these does.
+    """
+    hparams = supervisor.hparams
+    own, layers = hparams.backbone, hparams.backbone.layers
+    model = _built(supervisor, own)
+    if not target or abs(model.parameter_count() / target - 1) <= TOLERANCE:
+        return model
+    tried = []
+    for depth in (layers, layers + 1, layers - 1, layers + 2):
+        found = _nearest_width(supervisor, depth, target) if depth else None
+        if found and abs(found[1] / target - 1) <= TOLERANCE:
+            hparams.backbone = found[0]
+            return _built(supervisor, found[0])
+        tried += [found[1]] if found else []
+    nearest = f"{min(tried, key=lambda count: abs(count - target)):,}" if tried else "none"
+    raise HubError(
+        f"no width gives {hparams.name} {target:,} parameters within {TOLERANCE:.0%} (nearest: {nearest}); change its "
+        "backbone.*, or compare.parameters"
+    )
+
+
+def _nearest_width(supervisor: LanguageModelSupervisor, layers: int, target: int) -> tuple[Any, int] | None:
+    """The backbone of so many layers that comes nearest to `target` parameters, and its count."""
+    own = supervisor.hparams.backbone
+
+    @cache
+    def at(dim: int) -> tuple[Any, int] | None:
+        try:
+            backbone = replace(own, dim=dim, layers=layers)
+            return backbone, _built(supervisor, backbone).parameter_count()
+        except Exception:  # a width that it refuses, say no multiple of its heads; with what error is the plugin's
+            return None
+
+    width = own.dim
+    for _ in range(8):  # most parameters lie in matrices of width x width
+        found = next((item for dim in range(width, width + REACH) if (item := at(dim))), None)
+        if found is None:
+            return None
+        width = max(1, round(found[0].dim * math.sqrt(target / found[1])))
+    near = [item for dim in range(max(1, width - REACH), width + REACH + 1) if (item := at(dim))]
+
+    # Of the widths that are near enough, one that vector units like.
+    def fit(item: tuple[Any, int]) -> tuple[bool, int, float]:
+        off = abs(item[1] / target - 1)
+        return off > TOLERANCE, -math.gcd(item[0].dim, 16) if off <= TOLERANCE else 0, off
+
+    return min(near, key=fit, default=None)
+
+
+def _built(supervisor: LanguageModelSupervisor, backbone: Any) -> LanguageModel:
+    """The run's model with this backbone, shapes alone."""
+    hparams = copy(supervisor.hparams)
+    hparams.backbone = backbone
+    with torch.device("meta"):
+        return artefact.build_model(supervisor.manager, hparams, supervisor.tokenizer)
+
+
+def steps_for(tokens: int, batches: Batches) -> int:
+    """Optimizer steps after which at least `tokens` targets were counted."""
+    seen = steps = 0
+    while seen < tokens:
+        seen += batches.counted(steps)
+        steps += 1
+    return steps
+
+
+def tokens_of(steps: int, batches: Batches) -> int:
+    """Targets that are counted in so many steps."""
+    return sum(batches.counted(step) for step in range(steps))
+
+
+def tokens_per_minute(train: Callable[[HParams, Path], None], hparams: HParams, memory: Path) -> float:
+    """The rate of a short trial, which `train` runs in a folder of its own that is then dropped.
+
+    `memory` is a file that keeps it: whoever goes on with a comparison goes on with the same steps.
+    """
+    asked = plain(hparams)
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["hparams"] == json.loads(json.dumps(asked)):
+            return float(known["tokens_per_minute"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    trial = deepcopy(hparams)
+    trial.name, trial.train.steps = "trial", WARM + TIMED
+    with tempfile.TemporaryDirectory() as folder:
+        train(trial, Path(folder))
+        lines = [json.loads(line) for line in (Path(folder) / "trial" / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["tokens_per_second"] for line in lines if "tokens_per_second" in line][WARM:]
+    rate = statistics.median(rates) * 60
+    logger.info("%s: %.0f tokens a minute in a trial of %d steps", hparams.name, rate, TIMED)
+    write_json(memory, {"tokens_per_minute": rate, "hparams": asked})
+    return rate

@@ -1,0 +1,190 @@
+"""`compare`: trains what is missing at equal parameters and tokens, in several seeds, and sets it side by side."""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+from core.errors import HubError
+from core.files import write_json, write_text
+from core.log import logger
+from hparams.base import HParams
+from hparams.compare import CompareHParams
+from hparams.loading import dump, from_file, load, plain, section_of_words
+from plugins.manager import Manager, load_manager
+from supervisors.asking import insist_same, runs_folder
+
+# What tells runs of one model in other seeds apart, or does not touch the model.
+BESIDE = ("name", "seed", "generate", "checkpoint", "evaluate")
+# A run of its own process, so that nothing of one reaches the next; -P: the current folder shadows no package.
+CHILD = (sys.executable, "-P", "-c", "from supervisors.run import main; main()")
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Compares runs and presets; writes README.md, compare.json and compare.png to the folder of its name."""
+    manager = load_manager()
+    if options.hparams or options.run:
+        raise HubError("compare takes its runs and presets as plain words, e.g. compare mamba_remi lstm_remi")
+    subjects = [word for word in options.words if "=" not in word]
+    own = [word for word in options.words if word.startswith("compare.")]
+    words = [word for word in options.words if "=" in word and word not in own and not word.startswith("name=")]
+    names = [word.removeprefix("name=") for word in options.words if word.startswith("name=")]
+    settings: CompareHParams = section_of_words(CompareHParams(), own, "compare.")
+    folder = runs_folder() / _plain_name(names[-1] if names else "compare")
+    standing = [Path(subject) for subject in subjects if (Path(subject) / "hparams.yaml").exists()]
+    presets = [subject for subject in subjects if Path(subject) not in standing]
+    if len(set(subjects)) < 2:
+        raise HubError("compare needs two runs or presets at least, e.g. compare mamba_remi lstm_remi compare.seeds=3")
+    if not presets and (words or own):
+        raise HubError(f'"{(words or own)[0]}" changes nothing: every run given stands already')
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise HubError(
+            "compare starts its runs itself; train them under your launcher first, and compare their folders"
+        )
+
+    lost = [preset for preset in presets if Path(preset).name != preset and not preset.endswith((".yaml", ".yml"))]
+    if lost:
+        raise HubError(f"{lost[0]} is not a run: it has no hparams.yaml; give a run's folder or a preset")
+    runs = _grouped(standing, manager, presets)
+    planned = {preset: load(preset, words, preset=manager.preset, section=manager.section) for preset in presets}
+    if planned:
+        equalize(list(planned.values()), settings, manager, folder)
+        if settings.seeds == 1:
+            logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
+    total = len(planned) * settings.seeds
+    for number, (preset, seed) in enumerate((preset, seed) for seed in range(settings.seeds) for preset in planned):
+        logger.info("run %d of %d: %s, seed %d", number + 1, total, preset, seed)
+        hparams = replace(deepcopy(planned[preset]), seed=seed, name=f"{_plain_name(preset)}-seed{seed}")
+        train(hparams, folder)
+        runs.setdefault(preset, []).append(folder / hparams.name)
+
+    from supervisors.comparison.page import figure, page
+    from supervisors.comparison.rows import collect
+
+    groups = collect(runs)
+    write_json(folder / "compare.json", [group.plain() for group in groups])
+    figure(groups, folder / "compare.png")
+    text = page(groups)
+    write_text(folder / "README.md", text)
+    print(text)
+    print(f"page  {folder / 'README.md'}")
+    return 0
+
+
+def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, folder: Path) -> None:
+    """Gives every plan the same number of parameters, and of tokens or minutes; prepares its data on the way."""
+    from supervisors.comparison import matching
+    from supervisors.language_model import LanguageModelSupervisor, default_steps
+
+    target, tokens = settings.parameters, settings.tokens
+    for hparams in plans:
+        supervisor = LanguageModelSupervisor(hparams, manager, folder / hparams.name)
+        supervisor.load_data()
+        model = matching.match_parameters(supervisor, target)
+        target = target or model.parameter_count()
+        hparams.train.patience = 0  # who stops early has seen fewer tokens
+        batches = supervisor.build_batches(model.backbone.packs)
+        if settings.minutes:
+            rate = matching.tokens_per_minute(train, hparams, folder / f"{_plain_name(hparams.name)}.rate.json")
+            hparams.train.steps = matching.steps_for(round(rate * settings.minutes), batches)
+        else:
+            tokens = tokens or matching.tokens_of(hparams.train.steps or default_steps(batches), batches)
+            hparams.train.steps = matching.steps_for(tokens, batches)
+        logger.info(
+            "%s: %d parameters at a width of %d, %d steps",
+            hparams.name,
+            model.parameter_count(),
+            hparams.backbone.dim,
+            hparams.train.steps,
+        )
+
+
+def train(hparams: HParams, folder: Path) -> None:
+    """Trains a run to its end in `folder`, in a process of its own, unless it stands there; HubError when it fails."""
+    place = folder / hparams.name
+    steps = hparams.train.steps
+    if (place / "metrics.jsonl").exists():
+        begun = from_file(place / "hparams.yaml", load_manager().section)
+        insist_same(begun, hparams, place)
+        if begun.train.steps != steps:  # its rates fall towards another end
+            raise HubError(
+                f"{place} was planned for {begun.train.steps} steps, and {steps} are asked for now; compare under "
+                "another name=, or with the tokens or minutes of before"
+            )
+    if concluded(place) == steps:
+        return
+    plan = folder / f"{hparams.name}.yaml"
+    write_text(plan, dump(hparams))
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": path}
+    command = [*CHILD, "--hparams", str(plan), f"name={hparams.name}"]
+    status = _ended(command, environment)
+    if status in (130, 143, -signal.SIGINT, -signal.SIGTERM):
+        raise KeyboardInterrupt
+    if status:
+        raise HubError(f"{place} could not be trained (exit {status}, its reason is above); mend it and compare again")
+    plan.unlink()
+
+
+def _ended(command: Sequence[str], environment: dict[str, str]) -> int:
+    """The exit code of a child; it gets the signals that come here and the time to save, a second Ctrl-C ends it."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
+        before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            return child.wait()
+        finally:
+            child.kill()  # of no effect on one that has ended
+            signal.signal(signal.SIGTERM, before)
+
+
+def concluded(place: Path) -> int:
+    """The step at which a run was evaluated, piece by piece; -1 if it was not."""
+    try:
+        steps = int(json.loads((place / "evaluation.json").read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1
+    return steps if (place / "evaluation" / "pieces.jsonl").exists() else -1
+
+
+def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """Runs that differ in their seed alone, under the first one's name, or its path where that name is `taken`.
+
+    HubError for a seed given twice: the same run again would pass for two that agree.
+    """
+    models: dict[str, dict[int, Path]] = {}
+    for place in folders:
+        if concluded(place) < 0:
+            raise HubError(f"{place} has not been evaluated; finish it, or: evaluate --run {shlex.quote(str(place))}")
+        tree = plain(from_file(place / "hparams.yaml", manager.section))
+        key = json.dumps({name: value for name, value in tree.items() if name not in BESIDE}, sort_keys=True)
+        seeds = models.setdefault(key, {})
+        if tree["seed"] in seeds:
+            raise HubError(
+                f"{seeds[tree['seed']]} and {place} are one model in one seed ({tree['seed']}), "
+                "which tells nothing twice; give one of them"
+            )
+        seeds[tree["seed"]] = place
+    runs: dict[str, list[Path]] = {}
+    for seeds in models.values():
+        first = next(iter(seeds.values()))
+        runs[str(first) if first.name in {*runs, *taken} else first.name] = list(seeds.values())
+    return runs
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name).stem
+    if not name or Path(name).name != name or name in (".", ".."):
+        raise HubError(f"{name!r} is neither a run nor a plain name; give a run's folder or a preset")
+    return name

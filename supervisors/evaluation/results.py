@@ -1,0 +1,76 @@
+"""What is known about a run's best model, on disk: evaluation.json, and a line for each piece it was scored on."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from core.contracts.dataset import Split
+from core.files import write_json, write_text
+from datatools.preparing.store import TokenStore
+from supervisors.evaluation.tables import counted
+from supervisors.training.runfolder import RunFolder
+
+SPLITS: tuple[Split, ...] = ("valid", "test")
+WORDS: dict[Split, str] = {"valid": "validation", "test": "test"}
+
+
+def splits_of(store: TokenStore) -> list[Split]:
+    """The splits to score: a published dataset may keep its test pieces back."""
+    return [split for split in SPLITS if store.count(split)]
+
+
+def scored(found: Mapping[str, Any]) -> list[Split]:
+    """The splits of which something is told."""
+    return [split for split in SPLITS if split in found]
+
+
+def headline(result: dict[str, Any]) -> Split:
+    """The split that stands for the model: test, or validation where there are no test pieces."""
+    return "test" if "test" in result else "valid"
+
+
+def measured_on(result: dict[str, Any]) -> str:
+    """How many pieces of the headline's split there are, and what is to be known where these are not test pieces."""
+    split = headline(result)
+    told = counted(result[split]["pieces"], f"{WORDS[split]} piece")
+    return told if split == "test" else f"{told}, which also chose the weights: no test split"
+
+
+def write(folder: RunFolder, losses: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Writes the losses and what was measured of the same weights before; returns all of it.
+
+    The loss at the top level, `nats_per_note`, is that of the headline's split, which it names.
+    """
+    split = headline(losses)
+    told = losses[split]
+    low, high = told["nats_per_note_interval"]
+    losses["nats_per_note"] = {
+        "value": told["nats_per_note"],
+        "low": low,
+        "high": high,
+        "n": told["pieces"],
+        "unit": "nats per note",
+        "split": split,
+        "reference": told["baselines"]["ngram"]["nats_per_note"],
+    }
+    old = read(folder)
+    kept = {key: value for key, value in old.items() if key not in SPLITS}
+    kept = kept if old.get("weights") == losses["weights"] else {}
+    result = {**kept, **losses}
+    write_json(folder.evaluation, result)
+    write_text(folder.report / "pieces.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    return result
+
+
+def read(folder: RunFolder) -> dict[str, Any]:
+    """What evaluation.json holds; nothing where it is not there or is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def lines(folder: RunFolder) -> list[dict[str, Any]]:
+    """A record for each piece that was scored."""
+    return [json.loads(line) for line in (folder.report / "pieces.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,137 @@
+"""How well a model tells pieces it has not seen: nats per token and per note, every token scored once, the end counted.
+
+Shapes: b batch, l length, v vocabulary, k kinds of token.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.contracts.backbone import State
+from core.model.language_model import IGNORED, LanguageModel
+from datatools.preparing.store import PieceInfo
+from plugins.metrics.parts.intervals import ratio
+from supervisors.evaluation.kinds import KINDS
+
+CHUNK = 512  # tokens at a time, the state carried on: memory stays flat however long a piece is
+BITS = 1 / float(np.log(2))  # in a nat
+
+
+@dataclass(frozen=True)
+class PieceScore:
+    """What one piece cost. `kinds` and `depths` hold (nats, tokens) by kind of token and by distance from its start.
+
+    Depth d covers the tokens from 2^d - 1 up to 2^(d + 1) - 2 before them.
+    """
+
+    number: int
+    nats: float
+    tokens: int
+    kinds: list[tuple[float, int]]
+    depths: list[tuple[float, int]]
+
+
+@torch.inference_mode()
+def token_nats(model: LanguageModel, ids: Tensor, targets: Tensor, autocast: AbstractContextManager[None]) -> Tensor:
+    """Nats of each target (b l), float64 on the CPU, given all that came before it; 0 where a target is -100."""
+    state: State | None = model.init_state(ids.shape[0], ids.shape[1])
+    parts = []
+    with autocast:
+        for start in range(0, ids.shape[1], CHUNK):
+            part = slice(start, start + CHUNK)
+            nats, state = model.loss(ids[:, part], targets[:, part], state=state)
+            parts.append(nats.double().cpu())
+    return torch.cat(parts, dim=1)
+
+
+def score_pieces(
+    model: LanguageModel,
+    batches: Iterable[dict[str, Any]],
+    kinds: Sequence[int],
+    autocast: AbstractContextManager[None],
+    progress: Callable[[int], object] | None = None,
+) -> list[PieceScore]:
+    """The scores of whole pieces by their numbers; `kinds` (v,) gives each id's place in KINDS."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    table = np.asarray(kinds)
+    scores = []
+    for batch in batches:
+        nats = token_nats(model, batch["ids"].to(device), batch["targets"].to(device), autocast).numpy()
+        for number, row, targets in zip(batch["pieces"], nats, batch["targets"].numpy(), strict=True):
+            counted = targets != IGNORED
+            scores.append(_piece(number, row[counted], table[targets[counted]]))
+        if progress is not None:
+            progress(len(batch["pieces"]))
+    model.train(training)
+    return sorted(scores, key=lambda score: score.number)
+
+
+def _piece(number: int, nats: "np.ndarray[Any, Any]", kinds: "np.ndarray[Any, Any]") -> PieceScore:
+    depths = np.log2(np.arange(1, len(nats) + 1)).astype(np.int64)
+
+    def sums(groups: "np.ndarray[Any, Any]", size: int) -> list[tuple[float, int]]:
+        costs, counts = np.bincount(groups, nats, size), np.bincount(groups, minlength=size)
+        return list(zip(costs.tolist(), counts.tolist(), strict=True))
+
+    return PieceScore(
+        number, float(nats.sum()), len(nats), sums(kinds, len(KINDS)), sums(depths, int(depths.max(initial=-1)) + 1)
+    )
+
+
+def totals(scores: Sequence[PieceScore], infos: Sequence[PieceInfo]) -> dict[str, Any]:
+    """Sums over pieces; notes and seconds are those of each piece's own score, so that tokenizers compare.
+
+    `nats_per_note_interval` is a bootstrap over pieces; `kinds` shares nats_per_note out to the kinds of token;
+    `depths` holds [tokens before at least, nats per token, tokens].
+    """
+    told = [infos[score.number] for score in scores]
+    nats, tokens = sum(score.nats for score in scores), sum(score.tokens for score in scores)
+    notes, seconds = sum(info.notes for info in told), sum(info.seconds for info in told)
+    _, low, high = ratio([score.nats for score in scores], [info.notes for info in told])
+    by_kind = np.array([score.kinds for score in scores]).reshape(-1, len(KINDS), 2).sum(0)  # (k 2)
+    depths: list[list[float]] = []
+    for depth in range(max((len(score.depths) for score in scores), default=0)):
+        there = [score.depths[depth] for score in scores if depth < len(score.depths)]
+        count = sum(pair[1] for pair in there)
+        depths.append([2**depth - 1, sum(pair[0] for pair in there) / max(count, 1), count])
+    return {
+        "nats_per_token": nats / max(tokens, 1),
+        "nats_per_note": nats / max(notes, 1),
+        "nats_per_note_interval": [low, high],
+        "bits_per_second": nats * BITS / seconds if seconds else 0.0,
+        "kinds": {
+            kind: cost / max(notes, 1) for kind, (cost, count) in zip(KINDS, by_kind.tolist(), strict=True) if count
+        },
+        "depths": depths,
+        "pieces": len(scores),
+        "tokens": tokens,
+        "notes": notes,
+        "notes_told": sum(info.told for info in told),
+        "seconds": seconds,
+    }
+
+
+def records(split: str, scores: Sequence[PieceScore], infos: Sequence[PieceInfo]) -> list[dict[str, Any]]:
+    """A line for each piece, from which every figure of `totals` can be made again."""
+    return [
+        {
+            "split": split,
+            "source": infos[score.number].source,
+            "index": infos[score.number].index,
+            "title": infos[score.number].title,
+            "nats": score.nats,
+            "tokens": score.tokens,
+            "notes": infos[score.number].notes,
+            "notes_told": infos[score.number].told,
+            "seconds": infos[score.number].seconds,
+            "kinds": {kind: list(pair) for kind, pair in zip(KINDS, score.kinds, strict=True) if pair[1]},
+        }
+        for score in scores
+    ]

@@ -1,0 +1,82 @@
+"""Draws token ids as `generate.*` asks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.contracts.grammar import Grammar
+from core.contracts.tokenizer import Tokenizer
+from core.errors import HubError
+from core.log import warn_once
+from core.model.generation import Generated, generate
+from core.model.language_model import LanguageModel
+from core.model.sampling import Sampling
+from hparams.base import GenerateHParams
+
+
+def sampling_of(asked: GenerateHParams) -> Sampling:
+    """How the hyper-parameters say to draw."""
+    return Sampling(
+        temperature=asked.temperature,
+        top_k=asked.top_k,
+        top_p=asked.top_p,
+        min_p=asked.min_p,
+        seed=asked.seed,
+        repetition_penalty=asked.repetition_penalty,
+    )
+
+
+def draw(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    asked: GenerateHParams,
+    prompt: list[int],
+    row: int | None,
+    attempt: int,
+    progress: Any,
+) -> list[tuple[int, Generated]]:
+    positions = list(range(asked.count)) if row is None else [row]
+    grammar = _grammar(tokenizer, prompt, asked)
+    bars = _bar_counter(tokenizer, prompt, asked.bars) if asked.bars and grammar is None else None
+    pieces = generate(
+        model,
+        [prompt] * len(positions),
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
+        length=asked.length,
+        sampling=sampling_of(asked),
+        grammar=grammar,
+        first_row=positions[0] + attempt * asked.count,
+        progress=progress,
+        stop=bars,
+    )
+    return list(zip(positions, pieces, strict=True))
+
+
+def _grammar(tokenizer: Tokenizer, prompt: list[int], asked: GenerateHParams) -> Grammar | None:
+    """What the tokenizer says may follow what, for the bars and tokens asked for; None where it cannot tell."""
+    make = getattr(tokenizer, "grammar", None)
+    if make is None:
+        return None
+    bars = asked.bars
+    if bars and prompt:
+        bars += len(_bar_starts(tokenizer)(prompt))
+    try:
+        grammar: Grammar = make(bars=bars, length=asked.length + len(prompt))
+    except ValueError as error:
+        warn_once(f"generating without a grammar: {error}")
+        return None
+    return grammar
+
+
+def _bar_starts(tokenizer: Tokenizer) -> Callable[[list[int]], Sequence[int]]:
+    starts: Callable[[list[int]], Sequence[int]] | None = getattr(tokenizer, "bar_starts", None)
+    if starts is None:
+        raise HubError("generate.bars: this tokenizer does not know its bars; give generate.length (tokens) instead")
+    return starts
+
+
+def _bar_counter(tokenizer: Tokenizer, prompt: list[int], bars: int) -> Callable[[int, list[int]], bool]:
+    starts = _bar_starts(tokenizer)
+    most = bars + len(starts(prompt))
+    return lambda row, ids: len(starts(ids)) > most

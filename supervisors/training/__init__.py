@@ -1,0 +1,1 @@
+"""The run: steps, engine, ranks, log, folder."""
