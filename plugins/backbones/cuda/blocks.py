@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.backbone import State
-from core.linear import linear
+from core.contracts.backbone import State
+from core.model.linear import linear
 from plugins.backbones.cuda.inner import inner, since_start
 from plugins.backbones.cuda.step import step
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from core.log import logger, warn_once
-from plugins.backbones.causal_conv import causal_conv
-from plugins.backbones.selective_scan import selective_scan
+from plugins.backbones.parts.causal_conv import causal_conv
+from plugins.backbones.parts.selective_scan import selective_scan
 
 SWITCH = "SWAPTUNES_MAMBA"  # triton, mamba_ssm or plain: what a Mamba runs on CUDA; unset: the first of them that works
 _MOST_STATES = 64  # a thread holds those of a channel

@@ -19,6 +19,7 @@ Source: Gu & Dao, arXiv 2312.00752, section 3.3 and appendix C.
 import triton
 import triton.language as tl
 
+
 @triton.jit
 def softplus(x):
     """log(1 + exp(x)), to the last bits also where it is small: 2 artanh(s) for s = exp(-|x|) / (2 + exp(-|x|))."""
