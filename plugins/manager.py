@@ -25,7 +25,7 @@ from plugins.registration import HOOKS, Registration
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 BUILT_IN = (
-    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm")),
+    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
     *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid")),
     *(
         f"plugins.datasets.{name}"

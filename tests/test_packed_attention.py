@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plugins.backbones.parts import packed_attention
+from plugins.backbones.parts.attending import packed_attention
 
 
 def by_loop(

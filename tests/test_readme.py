@@ -1,4 +1,4 @@
-"""README's own lines: every command in it parses, names what exists, and sets keys that exist."""
+"""The READMEs' own lines: every command in them parses, names what exists, and sets keys that exist."""
 
 import re
 import shlex
@@ -10,10 +10,15 @@ from hparams.base import HParams
 from hparams.loading import load, override
 from plugins.manager import load_manager
 from supervisors.run import USAGE, build_parser, parse
+from tests import readme_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(?:python -m|.*-m|.*--module) supervisors\.run(.*?)(?:\s+#.*)?$", README, flags=re.M)
+READMES = {path: path.read_text(encoding="utf-8") for path in readme_pages.READMES}
+BLOCKS = "".join(
+    block for text in READMES.values() for block in re.findall(r"^```\n(.*?)^```$", text, flags=re.M | re.S)
+)
+COMMANDS = re.findall(r"^(?:python -m|.*-m|.*--module) supervisors\.run(.*?)(?:\s+#.*)?$", BLOCKS, flags=re.M)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -56,8 +61,19 @@ def test_what_readme_lists_is_what_is_registered() -> None:
             assert f"`{name}`" in line[1], (row, name)
 
 
-def test_generated_pages_show_pictures_that_are_there() -> None:
-    begun = re.findall(r"^<!-- (\w+): generated -->$", README, flags=re.M)
-    assert begun and begun == re.findall(r"^<!-- (\w+): end -->$", README, flags=re.M)
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
-    assert pictures and all((ROOT / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_readme_links_to_is_there(path: Path) -> None:
+    text = READMES[path]
+    assert re.findall(r"^<!-- (\w+): generated -->$", text, flags=re.M) == re.findall(
+        r"^<!-- (\w+): end -->$", text, flags=re.M
+    )
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (path.parent / picture).read_bytes().startswith(b"\x89PNG")
+    links = re.findall(r"(?<!!)\[[^]]*\]\((?!http)([^)#]+)[^)]*\)", text)
+    assert not [link for link in links if not (path.parent / link).exists()]
+
+
+def test_the_root_readme_is_one_screen_and_leads_to_every_other() -> None:
+    assert len(README.splitlines()) <= 110
+    others = {path.relative_to(ROOT).as_posix() for path in READMES if path.parent != ROOT}
+    assert others <= set(re.findall(r"\]\(([^)]+)\)", README))

@@ -78,7 +78,10 @@ class Bar:
 
 @dataclass(slots=True)
 class Tune:
-    """Voices in the order of their first note; `unit` is the L: field, `key` and `meter` those of the header."""
+    """Voices in the order of their first note; `unit` is the L: field, `key` and `meter` those of the header.
+
+    `tracks` has, for each voice of a tune made from a score, the number of its track among those with notes.
+    """
 
     title: str
     meter: Meter
@@ -87,3 +90,4 @@ class Tune:
     tempo: float | None
     voices: list[list[Bar]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    tracks: list[int] = field(default_factory=list)

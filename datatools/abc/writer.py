@@ -48,6 +48,7 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
     name = source or title or "the score"
     voices: list[list[_Chord]] = []
     labels: list[str] = []
+    owners: list[int] = []
     for number, track in enumerate(score.tracks):
         if not len(track.notes):
             continue
@@ -55,6 +56,7 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
             raise ValueError(f"{name}: track {number} is drums, which ABC's notes cannot tell")
         parts = _voices(_chords(track, score.ticks_per_quarter, name))
         voices += parts
+        owners += [owners[-1] + 1 if owners else 0] * len(parts)
         labels += [_label(track)] * len(parts)
     if not voices:
         raise ValueError(f"{name}: there is no note in it")
@@ -78,6 +80,7 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
             bars.append(bar)
         tune.voices.append(bars)
     tune.names = labels if len(set(labels)) > 1 else []
+    tune.tracks = owners
     tune.unit = _unit(tune)
     return tune
 

@@ -24,9 +24,9 @@ from plugins.backbones.native.mamba import blocks
 from plugins.backbones.native.mamba import step as mamba_step
 from plugins.backbones.parts import mamba_kernels
 from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
-from plugins.backbones.parts.positions import check_room, positions
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.selective_scan import selective_scan, selective_step
+from plugins.backbones.stack import Pieces, Stack
 
 
 class Mixer(nn.Module):
@@ -120,63 +120,38 @@ class Block(nn.Module):
         self.mixer = Mixer(hparams)
         self.dropout = nn.Dropout(hparams.dropout)
 
-    def forward(
-        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
-    ) -> tuple[Tensor, State | None]:
+    def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d), the residual stream, -> (b l d) in x's precision."""
-        y, state = self.mixer(self.norm(x), state, starts)
+        normed = self.norm(x)
+        if triton_kernels.usable(normed, self.mixer.states):
+            from plugins.backbones.cuda import mixer as on_cuda  # imports Triton, which takes a second
+
+            y, state = on_cuda.forward(self.mixer, normed, state, pieces)
+        else:
+            y, state = self.mixer(normed, state, pieces.starts)
         return x + self.dropout(y), state
 
+    def init_state(self, batch: int, max_length: int) -> State:
+        """See `Mixer`; its size does not depend on `max_length`."""
+        return self.mixer.init_state(batch)
 
-class Mamba(nn.Module):
+
+class Mamba(Stack):
     """The backbone: a stack of blocks and a last norm."""
 
-    packs = True
-
     def __init__(self, hparams: MambaHParams) -> None:
-        super().__init__()
-        self.dim = hparams.dim
-        self.states = hparams.state
-        self.layers = nn.ModuleList(Block(hparams) for _ in range(hparams.layers))
-        self.norm_f = RMSNorm(hparams.dim)
+        blocks = [Block(hparams) for _ in range(hparams.layers)]
+        super().__init__(hparams.dim, blocks, RMSNorm(hparams.dim), ("layers", "norm_f"))
 
-    def forward(
-        self, x: Tensor, state: State | None = None, starts: Tensor | None = None
-    ) -> tuple[Tensor, State | None]:
-        """x (b l d) -> hidden (b l d); the state: `length`, `limit` (b,) and, per layer i, `conv.i` and `ssm.i`."""
-        if state is not None and starts is None and x.shape[1] == 1:
-            done = mamba_step.step(self, x, state)
-            if done is not None:
-                return done
-        after: State = {}
-        if state is not None:
-            place = positions(x.shape[0], x.shape[1], state["length"], starts, x.device)
-            check_room(place, state["limit"])
-            after = {"length": place[:, -1] + 1, "limit": state["limit"]}
-        stream = x.to(torch.promote_types(x.dtype, torch.float32))  # sums over layers do not fit in 8 bits of mantissa
+    def fast_step(self, x: Tensor, state: State) -> tuple[Tensor, State] | None:
+        """One token in one call of the fused operators, if they can take it."""
+        return mamba_step.step(self, x, state)
+
+    def through(self, stream: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State]:
+        """See `Stack`; on the fused operators, if they can take the stream."""
         if kernels.usable(stream):
-            hidden, parts = blocks.forward(self, stream, state, starts)
-            return hidden, None if state is None else after | parts
-        if triton_kernels.usable(stream, self.states):
-            from plugins.backbones.cuda import blocks as triton_blocks  # imports Triton, which takes a second
-
-            hidden, parts = triton_blocks.forward(self, stream, state, starts)
-            return hidden, None if state is None else after | parts
-        for i, layer in enumerate(self.layers):
-            part = None if state is None else {"conv": state[f"conv.{i}"], "ssm": state[f"ssm.{i}"]}
-            stream, part = layer(stream, part, starts)
-            if part is not None:
-                after |= {f"{key}.{i}": value for key, value in part.items()}
-        return self.norm_f(stream), None if state is None else after
-
-    def init_state(self, batch: int, max_length: int) -> State:
-        """The state before the first of at most `max_length` tokens; its size does not depend on `max_length`."""
-        length = torch.zeros(batch, dtype=torch.int64, device=self.norm_f.weight.device)
-        state = {"length": length, "limit": torch.full_like(length, max_length)}
-        for i, layer in enumerate(self.layers):
-            assert isinstance(layer, Block)
-            state |= {f"{key}.{i}": value for key, value in layer.mixer.init_state(batch).items()}
-        return state
+            return blocks.forward(self, stream, state, pieces.starts)
+        return super().through(stream, state, pieces)
 
 
 def build(hparams: MambaHParams) -> Mamba:

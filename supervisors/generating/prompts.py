@@ -17,7 +17,9 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> list[int]:
     if asked.prompt_beats:
         score = piece.score.copy()
         end = round(asked.prompt_beats * score.ticks_per_quarter)
-        clipped = score.clip(0, end, clip_end=True)
+        clipped = score.clip(0, end)
+        for note in (note for track in clipped.tracks for note in track.notes):
+            note.duration = min(note.duration, end - note.time)  # what is held over the border sounds up to it
         if not any(len(track.notes) for track in clipped.tracks):
             raise HubError(f"generate.prompt: {asked.prompt} has no note in its first {asked.prompt_beats:g} beats")
         piece = scores.piece_from_score(clipped, source=piece.source, title=piece.title, sha256=piece.sha256)

@@ -60,11 +60,11 @@ def _deviation(device: str) -> float:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).mul_(0.5)
 
-    values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e)]
-    values += [-draw(e, n).exp(), draw(e)]
-    starts = torch.rand(batch, length, generator=generator) < 0.1
-    weights = draw(batch, length, e)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e)]
+        values += [-draw(e, n).exp(), draw(e)]
+        starts = torch.rand(batch, length, generator=generator) < 0.1
+        weights = draw(batch, length, e)
         exact = [value.clone().requires_grad_() for value in values]
         single = [value.to(device, torch.float32).requires_grad_() for value in values]
         wanted, found = _plain(exact, starts), inner(*single, since=since_start(starts.to(device)))[0]

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
-from plugins.backbones.parts import packed_attention
-from plugins.backbones.parts.positions import check_room, positions
-from plugins.backbones.parts.rotary import Angles, angles, rotate
+from plugins.backbones.parts.attending import packed_attention
+from plugins.backbones.parts.attending.rotary import Angles, angles, rotate
+from plugins.backbones.stack import Pieces
 
 
 @dataclass(frozen=True)
@@ -38,41 +38,44 @@ class Plan:
     kernel: Callable[..., Any] | None = None
 
 
-def plan_training(x: Tensor, starts: Tensor | None, width: int, base: float) -> Plan:
+def plan_of(x: Tensor, state: State | None, pieces: Pieces, width: int, base: float) -> Plan:
+    """The plan of one call with queries x (b l d) in that precision."""
+    turn = angles(pieces.place, width, base, x.dtype)
+    if state is None:
+        return _plan_training(x, turn, pieces, width)
+    return _plan_cached(turn, pieces, state["keys"].shape[1])
+
+
+def _plan_training(x: Tensor, turn: Angles, pieces: Pieces, width: int) -> Plan:
     """Without a state: each token sees its own piece up to itself."""
-    batch, length, _ = x.shape
-    turn = angles(positions(1 if starts is None else batch, length, None, starts, x.device), width, base, x.dtype)
-    if starts is None:
+    if pieces.starts is None:
         return Plan(turn, None)
     kernel = packed_attention.usable(x, width)
     if kernel is not None:
-        return Plan(turn, None, pieces=packed_attention.pieces_of(starts), kernel=kernel)
-    return Plan(turn, _same_piece(starts.cumsum(1)))
+        return Plan(turn, None, pieces=packed_attention.pieces_of(pieces.starts), kernel=kernel)
+    return Plan(turn, same_piece(pieces.starts.cumsum(1)))
 
 
-def plan_cached(
-    x: Tensor, starts: Tensor | None, before: Tensor, limit: int, width: int, base: float
-) -> tuple[Plan, Tensor]:
-    """With a state whose rows have `before` (b,) tokens: the plan, and the tokens of each row's piece then (b,)."""
-    batch, length, _ = x.shape
-    place = positions(batch, length, before, starts, x.device)
-    check_room(place, limit)
-    turn = angles(place, width, base, x.dtype)
+def _plan_cached(turn: Angles, pieces: Pieces, limit: int) -> Plan:
+    """With a state whose rows have `pieces.before` (b,) tokens in caches of `limit` slots."""
+    batch, length = pieces.shape
+    place, before, starts = pieces.place, pieces.before, pieces.starts
+    assert before is not None
     whole = torch.compiler.is_compiling()  # a traced graph cannot depend on how full the cache is
-    rows = limit * torch.arange(batch, device=x.device)[:, None]
+    rows = limit * torch.arange(batch, device=place.device)[:, None]
     if starts is None:
         filled = limit if whole else int(before.max()) + length
-        mask = torch.arange(filled, device=x.device) <= place[..., None]
-        return Plan(turn, mask[:, None], filled, slots=(rows + place).flatten()), place[:, -1] + 1
+        mask = torch.arange(filled, device=place.device) <= place[..., None]
+        return Plan(turn, mask[:, None], filled, slots=(rows + place).flatten())
     filled = limit if whole else int(before.max())
     piece = starts.cumsum(1)
-    old = (piece == 0)[..., None] & (torch.arange(filled, device=x.device) < before[:, None, None])
-    mask = torch.cat([old[:, None], _same_piece(piece)], -1)
+    old = (piece == 0)[..., None] & (torch.arange(filled, device=place.device) < before[:, None, None])
+    mask = torch.cat([old[:, None], same_piece(piece)], -1)
     kept = (piece == piece[:, -1:]).flatten().nonzero().squeeze(1)
-    return Plan(turn, mask, filled, True, kept, (rows + place).flatten()[kept]), place[:, -1] + 1
+    return Plan(turn, mask, filled, True, kept, (rows + place).flatten()[kept])
 
 
-def _same_piece(piece: Tensor) -> Tensor:
+def same_piece(piece: Tensor) -> Tensor:
     """From the number of each token's piece (b l), the block-diagonal causal mask (b 1 l l)."""
     length = piece.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=piece.device).tril()
@@ -87,13 +90,16 @@ class Attention(nn.Module):
         self.heads = hparams.heads
         self.kv_heads = hparams.kv_heads or hparams.heads
         self.width = hparams.dim // hparams.heads
+        self.base = hparams.rope_base
         self.q_proj = Linear(hparams.dim, hparams.dim)
         self.k_proj = Linear(hparams.dim, self.kv_heads * self.width)
         self.v_proj = Linear(hparams.dim, self.kv_heads * self.width)
         self.o_proj = Linear(hparams.dim, hparams.dim)
 
-    def forward(self, x: Tensor, plan: Plan, state: State | None = None) -> tuple[Tensor, State | None]:
+    def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d) -> (b l d); the state holds `keys` and `values` (b m k c)."""
+        key = ("attention", self.width, self.base)
+        plan = pieces.once(key, lambda: plan_of(x, state, pieces, self.width, self.base))
         q = rotate(rearrange(self.q_proj(x), "b l (h c) -> b l h c", c=self.width), plan.turn)
         k = rotate(rearrange(self.k_proj(x), "b l (k c) -> b l k c", c=self.width), plan.turn)
         v = rearrange(self.v_proj(x), "b l (k c) -> b l k c", c=self.width)
@@ -113,6 +119,11 @@ class Attention(nn.Module):
             enable_gqa=self.kv_heads != self.heads,
         )
         return self.o_proj(rearrange(y, "b h l c -> b l (h c)")), state
+
+    def init_state(self, batch: int, max_length: int) -> State:
+        """Empty caches of `max_length` slots."""
+        shape = (batch, max_length, self.kv_heads, self.width)
+        return {key: self.k_proj.weight.new_zeros(shape) for key in ("keys", "values")}
 
 
 def _cached(new: Tensor, cache: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""Attention and what it knows of places."""

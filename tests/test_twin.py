@@ -1,0 +1,172 @@
+"""A hundred steps of the real run against the same steps by hand: what is learned, logged, validated and kept."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.checkpoint import load_weights
+from datatools.batching.batches import Batches
+from hparams.base import AugmentHParams
+from tests.twin import byhand, hub
+from tests.twin.byhand import Toy
+from tests.twin.hub import BOS, EOS, PAD
+
+ROOT = Path(__file__).parents[1]
+STEPS, ROWS, LENGTH, RATE, WARMUP, FLOOR, DECAY, CLIP, BETAS = 100, 4, 9, 0.02, 10, 0.2, 0.3, 1.0, (0.8, 0.9)
+WORDS = [
+    f"train.steps={STEPS}", f"train.lr={RATE}", "train.warmup=0.1", f"train.lr_floor={FLOOR}", "seed=5",
+    f"train.weight_decay={DECAY}", f"train.clip={CLIP}", f"train.betas=[{BETAS[0]},{BETAS[1]}]", "evaluate.every=25",
+    "evaluate.tokens=1500", f"data.batch_size={ROWS}", f"data.length={LENGTH}", "train.patience=0",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Arrays this small only lose by being shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class ByHand:
+    """The run by hand: loss, rate and norm of each step, the weights after 25, 50, ... and after the last."""
+
+    def __init__(self, tied: bool) -> None:
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.norms: list[float] = []
+        self.toy = Toy(hub.weights(hub.model(tied)), hub.VOCABULARY, tied)
+        self.kept: list[Toy] = []
+        rows = Batches(
+            hub.Store(),  # type: ignore[arg-type]
+            "train",
+            bos_id=BOS,
+            eos_id=EOS,
+            pad_id=PAD,
+            length=LENGTH,
+            batch_size=ROWS,
+            seed=5,
+            packs=True,
+            augment=AugmentHParams(),
+            tokenizer=hub.Tokenizer(),  # type: ignore[arg-type]
+        )
+        for step in range(STEPS):
+            batch = rows.batch(step, 0, 0, 1)
+            loss, gradient = self.toy.loss_and_gradient(
+                list(zip(*(batch[key].tolist() for key in ("ids", "targets", "starts")), strict=True))
+            )
+            self.losses.append(loss)
+            self.rates.append(byhand.rate(step + 1, RATE, STEPS, WARMUP, FLOOR))
+            self.norms.append(self.toy.adamw(gradient, step + 1, self.rates[-1], BETAS, DECAY, CLIP))
+            if step % 25 == 24:
+                weights = {name: value.copy() for name, value in self.toy.weights.items()}
+                self.kept.append(Toy(weights, hub.VOCABULARY, tied))
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[bool, ByHand]:
+    return {tied: ByHand(tied) for tied in (False, True)}
+
+
+def lines(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The log's steps and validations."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if "loss" in line], [line for line in found if "valid_loss" in line]
+
+
+def worst(found: list[float], wanted: list[float]) -> float:
+    assert len(found) == len(wanted)
+    return max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+
+
+def agree(folder: Path, weights: dict[str, np.ndarray], hand: ByHand, rounding: float) -> tuple[float, float, float]:
+    """The largest relative differences of losses and norms, and of weights; fails where they are no rounding."""
+    steps, _ = lines(folder)
+    assert [line["lr"] for line in steps] == pytest.approx(hand.rates, rel=1e-12)
+    loss = worst([line["loss"] for line in steps], hand.losses)
+    norm = worst([line["grad_norm"] for line in steps], hand.norms)
+    assert weights.keys() == hand.toy.weights.keys()
+    weight = max(float(np.abs(weights[name] - value).max()) for name, value in hand.toy.weights.items())
+    assert loss < max(rounding, 1e-6) and norm < max(rounding, 1e-6)  # both are logged in single precision
+    assert weight < rounding
+    assert any(norm > CLIP for norm in hand.norms) and any(norm < CLIP for norm in hand.norms)
+    return loss, norm, weight
+
+
+def subset(store: hub.Store, numbers: list[int]) -> tuple[list[list[int]], int]:
+    pieces = [[BOS, *store.ids("valid", k).tolist(), EOS] for k in numbers]
+    return pieces, sum(store.pieces("valid")[k].notes for k in numbers)
+
+
+@pytest.mark.parametrize(("tied", "accumulate"), [(False, 1), (True, 4)])
+def test_a_hundred_steps_of_plain_torch(
+    tied: bool, accumulate: int, tmp_path: Path, expected: dict[bool, ByHand], figures: list[str]
+) -> None:
+    words = [*WORDS, "train.engine=torch", f"train.accumulate={accumulate}"]
+    run = hub.supervisor(tmp_path, words, tied)
+    run.train()
+    weights = {name: value.detach().numpy() for name, value in run.model.named_parameters()}
+    hand = expected[tied]
+    loss, norm, weight = agree(tmp_path, weights, hand, 1e-10)
+    figures.append(
+        f"run by hand, plain torch, accumulate {accumulate}{', tied' if tied else ''}: {STEPS} steps differ by at most "
+        f"{loss:.0e} in loss, {norm:.0e} in norm (relative), {weight:.0e} in weights"
+    )
+    # 1,500 tokens hold some pieces, and the notes are theirs alone.
+    numbers = [score.number for score in run.measure("valid", 1500)]
+    assert 0 < len(numbers) < len(hub.LONG)
+    pieces, notes = subset(run.store, numbers)  # type: ignore[arg-type]
+    _, found = lines(tmp_path)
+    for line, toy in zip(found, hand.kept, strict=True):
+        nats = [cost for piece in pieces for cost in toy.costs(piece)]
+        assert line["valid_loss"] == pytest.approx(sum(nats) / len(nats), rel=1e-8)
+        assert line["valid_nats_per_note"] == pytest.approx(sum(nats) / notes, rel=1e-8)
+    best = min(found, key=lambda line: line["valid_loss"])
+    assert run.best["step"] == best["step"] and run.best["valid_loss"] == best["valid_loss"]
+
+
+def test_a_hundred_steps_of_deepspeed_on_two_ranks(
+    tmp_path: Path, expected: dict[bool, ByHand], figures: list[str]
+) -> None:
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+    stages = (2,)
+    jobs = [
+        {
+            "folder": str(tmp_path / f"zero_{stage}"),
+            "words": [*WORDS, "evaluate.every=100", "train.accumulate=2", f"deepspeed.zero_optimization.stage={stage}"],
+            "tied": False,
+        }
+        for stage in stages
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    result = subprocess.run(
+        [sys.executable, *launcher, "-m", "tests.twin.hub", str(tmp_path / "jobs.json")],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    for stage in stages:
+        folder = tmp_path / f"zero_{stage}"
+        weights = {name: value.numpy() for name, value in load_weights(folder / "weights.safetensors").items()}
+        loss, norm, weight = agree(folder, weights, expected[False], 1e-4)
+        figures.append(
+            f"run by hand, DeepSpeed, 2 ranks, accumulate 2, ZeRO {stage}: {STEPS} steps differ by at most "
+            f"{loss:.0e} in loss, {norm:.0e} in norm (relative), {weight:.0e} in weights"
+        )
