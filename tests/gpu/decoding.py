@@ -19,7 +19,5 @@ def measure(device: str) -> dict[str, Any]:
         decoding = Decoding(subject, 512, device)
         for batch in (1, 16, 64) if cuda else (1,):
             decoding.prepare(batch, length)
-            rows.append(
-                {"name": hparams.name, "batch": batch, "rate": decoding.sample(length)["tokens_per_second"]}
-            )
+            rows.append({"name": hparams.name, "batch": batch, "rate": decoding.sample(length)["tokens_per_second"]})
     return {"rows": rows}
