@@ -14,6 +14,7 @@ from core.contracts.backbone import State, select
 from core.contracts.grammar import Grammar
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
+from core.model.stepping import Stepper
 
 AHEAD = 64  # steps whose random numbers are made at once
 
@@ -101,7 +102,8 @@ class _Run:
         self.grammar_state = _advance(grammar, prompts) if grammar is not None else {}
         inputs = [[bos_id, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
-        self.logits, self.state = _prefill(model, inputs, pad_id, capacity, self.device)  # (b v)
+        self.logits, state = _prefill(model, inputs, pad_id, capacity, self.device)  # (b v)
+        self.stepper = Stepper(model, state, length)
 
     def step(self, step: int, stop: Callable[[int, list[int]], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
@@ -124,14 +126,13 @@ class _Run:
             return count
         if len(going) < count:
             kept = torch.tensor(going, device=self.device)
-            self.state, drawn, read = select(self.state, kept), drawn[kept], read[going]
+            self.stepper.keep(kept)
+            drawn, read = drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], self.seen[kept]
             self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
         self.seen.scatter_(1, drawn[:, None], True)
-        logits, state = self.model(drawn[:, None], self.state)
-        assert state is not None, "a backbone that is given a state returns one"
-        self.logits, self.state = logits[:, -1], state
+        self.logits = self.stepper(drawn)
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
             self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count

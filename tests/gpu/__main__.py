@@ -25,7 +25,8 @@ STAGES: dict[str, Callable[[str], dict[str, Any]]] = {
     "scan": scans.measure,
     "training": training.measure,
     "decoding": decoding.measure,
-    "runs": runs.measure,
+    "losses": runs.losses,
+    "whole": runs.whole,
 }
 
 

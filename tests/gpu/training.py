@@ -22,7 +22,7 @@ def measure(device: str) -> dict[str, Any]:
     """Rows of name, width, length, tokens a second and bytes."""
     cuda = device == "cuda"
     rows: list[dict[str, Any]] = []
-    sizes = ((2048, 4, 32768, (2048, 4096, 8192, 32768)), (256, 7, 32768, (512, 4096, 32768)))
+    sizes = ((2048, 4, 32768, (2048, 4096, 8192, 32768)), (256, 7, 65536, (1024, 4096, 16384, 65536)))
     for dim, layers, tokens, lengths in sizes if cuda else ((16, 1, 64, (32,)),):
         for name, build in _models(dim, layers).items():
             model = LanguageModel(build(), VOCABULARY).to(device)

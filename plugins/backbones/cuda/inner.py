@@ -94,8 +94,9 @@ def _between(
 def _given(
     u: Tensor, xd: Tensor, xz: Tensor, dt_weight: Tensor, dt_bias: Tensor, A: Tensor, D: Tensor, since: Tensor | None
 ) -> scan.Inputs:
-    rank, states = dt_weight.shape[1], A.shape[1]
-    low, B, C = xd.split([rank, states, states], -1)
+    rank = dt_weight.shape[1]
+    low = xd[..., :rank]
+    B, C = xd[..., rank:].float().chunk(2, -1)  # every channel reads them: widened once
     return scan.Inputs(u, low @ dt_weight.t(), xz.chunk(2, -1)[1], B, C, A.float(), D.float(), dt_bias.float(), since)
 
 

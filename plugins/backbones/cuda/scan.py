@@ -12,6 +12,7 @@ from torch import Tensor
 from plugins.backbones.cuda.scan_kernels import combine, differentiate, walk, walk_back
 
 _LOG2E = 1.4426950408889634
+_AHEAD = 8  # chunks that `combine` reads at once
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Plan:
     walk: int = 64
     walk_warps: int = 1
     back: int = 64
-    back_warps: int = 2
+    back_warps: int = 1
     chunk: int = 64
-    kept: int = 4
+    kept: int = 2
     programs: int = 1056
 
 
@@ -93,7 +94,7 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
     else:
         walk_back[_grid(x)](
             grad_y, x.delta, x.z, x.C, rates, x.bias, x.since, behind, sums,
-            length, channels, PLAN.chunk, grad_y.stride(1), x.delta.stride(1), x.z.stride(1), x.C.stride(1),
+            length, channels, PLAN.chunk, 0, grad_y.stride(1), x.delta.stride(1), x.z.stride(1), x.C.stride(1),
             states, padded, PLAN.walk, packed, num_warps=PLAN.walk_warps,
         )  # fmt: skip
         _combine(behind, sums, rates, grad_last, back=True)
@@ -110,8 +111,8 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
     differentiate[(programs,)](
         grad_y, x.u, x.delta, x.z, x.B, x.C, rates, x.D, x.bias, x.since, first, behind, scratch,
         grad_u, grad_delta, grad_z, grad_B, grad_C, grad_A, grad_D, grad_bias, grad_before,
-        batch, length, channels, PLAN.chunk, grad_y.stride(1), x.u.stride(1), x.delta.stride(1), x.z.stride(1),
-        x.B.stride(1), grad_z.stride(1), states, padded, PLAN.back, PLAN.kept, packed, dots, num_warps=PLAN.back_warps,
+        batch, length, channels, PLAN.chunk, 0, grad_y.stride(1), x.u.stride(1), x.delta.stride(1), x.z.stride(1),
+        x.B.stride(1), grad_z.stride(1), states, padded, PLAN.back, PLAN.kept, packed, dots, num_warps=PLAN.back_warps, num_stages=1,
     )  # fmt: skip
     return Gradients(
         u=grad_u,
@@ -147,14 +148,14 @@ def _walk(
     states = x.A.shape[1]
     walk[_grid(x)](
         x.u, x.delta, x.z, x.B, x.C, rates, x.D, x.bias, x.since, first, y, last, ends, sums,
-        length, channels, PLAN.chunk, x.u.stride(1), x.delta.stride(1), x.z.stride(1), x.B.stride(1), channels,
+        length, channels, PLAN.chunk, 0, x.u.stride(1), x.delta.stride(1), x.z.stride(1), x.B.stride(1), channels,
         states, triton.next_power_of_2(states), PLAN.walk, x.since is not None, y is None, num_warps=PLAN.walk_warps,
     )  # fmt: skip
 
 
 def _combine(ends: Tensor, sums: Tensor, rates: Tensor, given: Tensor | None, *, back: bool) -> None:
     batch, chunks, states, channels = ends.shape
-    combine[(triton.cdiv(channels, PLAN.walk), batch)](
+    combine[(triton.cdiv(channels, PLAN.walk), states, batch)](
         ends, sums, rates, None if given is None else given.contiguous(), channels, chunks,
-        states, triton.next_power_of_2(states), PLAN.walk, back, given is not None, num_warps=PLAN.walk_warps,
+        states, PLAN.walk, _AHEAD, back, given is not None, num_warps=PLAN.walk_warps,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.parts.attending import packed_attention
 from plugins.backbones.parts.attending.rotary import Angles, angles, rotate
+from plugins.backbones.parts.positions import recorded
 from plugins.backbones.stack import Pieces
 
 
@@ -61,7 +62,7 @@ def _plan_cached(turn: Angles, pieces: Pieces, limit: int) -> Plan:
     batch, length = pieces.shape
     place, before, starts = pieces.place, pieces.before, pieces.starts
     assert before is not None
-    whole = torch.compiler.is_compiling()  # a traced graph cannot depend on how full the cache is
+    whole = recorded(place)  # what is recorded cannot depend on how full the cache is
     rows = limit * torch.arange(batch, device=place.device)[:, None]
     if starts is None:
         filled = limit if whole else int(before.max()) + length
