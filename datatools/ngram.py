@@ -4,8 +4,12 @@ Source: Chen and Goodman, An empirical study of smoothing techniques for languag
 KenLM (Heafield et al. 2013), n-grams that begin with bos keep their plain counts in lower orders, and discounts that
 the counts of counts cannot give are 0.5, 1 and 1.5.
 
-Shapes: n positions of a text, v vocabulary, b rows, o orders. A gram of k tokens is known by a number: its place in
-the ascending array of (number of its first k - 1 tokens) * v + last token; the gram of no token is 0.
+A token of several streams is as many symbols of the text, each stream with symbols of its own, so that the sum over
+them is the joint cost of the token; one stream has a symbol a token.
+
+Shapes: n positions of a text, v symbols, b rows, o orders, k streams. A gram of some symbols is known by a number: its
+place in the ascending array of (number of all but its last symbol) * v + last symbol; the gram of no symbol is the
+stream of the symbol that comes next.
 """
 
 import math
@@ -17,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.dataset import Split
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.errors import HubError
 from core.seeds import generator
 from datatools.batching.batches import Store
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Piece = Sequence[int] | NDArray[Any]
+Piece = Sequence[Any] | NDArray[Any]  # (tokens) or (tokens k)
 
 _FALLBACK = (0.5, 1.0, 1.5)
 _LEAST_DISCOUNT = 0.1  # keeps every token possible after every context
@@ -41,16 +45,30 @@ class _Level:
 class Ngram:
     """Counts of all orders up to `max_order`, from which the probabilities of each of these orders follow.
 
-    Predicted are all ids but bos and pad, eos included; bos fills the context before a piece.
+    Predicted are all ids but bos and pad, eos included; bos fills the context before a piece. `vocab_size` counts each
+    stream's ids where there are several.
     """
 
     def __init__(
-        self, pieces: Iterable[Piece], *, vocab_size: int, bos_id: int, eos_id: int, pad_id: int, max_order: int = 6
+        self,
+        pieces: Iterable[Piece],
+        *,
+        vocab_size: int | Sequence[int],
+        bos_id: int,
+        eos_id: int,
+        pad_id: int,
+        max_order: int = 6,
     ) -> None:
-        self.vocab_size, self.max_order = vocab_size, max_order
+        sizes = np.atleast_1d(np.asarray(vocab_size))  # (k)
+        self.vocab_size, self.streams, self.max_order = int(sizes.sum()), len(sizes), max_order
         self._bos, self._eos = bos_id, eos_id
-        self._predicted = np.ones(vocab_size, dtype=bool)  # (v)
-        self._predicted[[bos_id, pad_id]] = False
+        self._first = np.cumsum(sizes) - sizes  # each stream's first symbol (k)
+        self._stream = np.repeat(np.arange(self.streams), sizes)  # of each symbol (v)
+        self._next = (self._stream + 1) % self.streams  # the stream behind each symbol (v)
+        self._next[[bos_id, eos_id, pad_id]] = 0  # which stand alone
+        predicted = np.ones(self.vocab_size, dtype=bool)
+        predicted[[bos_id, pad_id]] = False
+        self._even = predicted / np.bincount(self._stream, predicted)[self._stream]  # chances without any count (v)
         text = self._text(pieces)  # (n)
         counted = text != bos_id
         if not counted.any():
@@ -58,10 +76,10 @@ class Ngram:
         self._codes: list[Ints] = []  # by order - 1
         self._highest: list[_Level] = []  # by order - 1
         self._lower: list[_Level] = []  # by order - 1; of the highest order there is none
-        grams = np.zeros(len(text), dtype=np.int64)  # the gram that ends at each position (n)
-        size, counts, first_bos = 1, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool)
+        grams = self._next[text]  # the gram that ends at each position (n)
+        size, counts, first_bos = self.streams, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
         for order in range(1, max_order + 1):
-            longer = np.concatenate([[0], grams[:-1]]) * vocab_size + text  # (n)
+            longer = np.concatenate([[0], grams[:-1]]) * self.vocab_size + text  # (n)
             codes, example, inverse = np.unique(longer, return_index=True, return_inverse=True)
             longer_counts = np.bincount(inverse[counted], minlength=len(codes))
             if order > 1:
@@ -75,18 +93,30 @@ class Ngram:
             grams, size, counts = inverse, len(codes), longer_counts
             first_bos = text[np.maximum(example - (order - 1), 0)] == bos_id
 
+    def symbols(self, piece: Piece) -> Ints:
+        """The symbols of a piece, without its ends: (tokens * k)."""
+        ids = np.asarray(piece, dtype=np.int64).reshape(-1, self.streams)
+        return (ids + self._first).ravel()
+
+    def _tokens(self, symbols: list[int]) -> Ids:
+        """The tokens that symbols tell."""
+        if self.streams == 1:
+            return symbols
+        ids: Ids = (np.array(symbols, dtype=np.int64).reshape(-1, self.streams) - self._first).tolist()
+        return ids
+
     def _text(self, pieces: Iterable[Piece]) -> Ints:
         """All pieces in one row (n), each between eos and enough bos to fill the longest context."""
         parts: list[NDArray[Any]] = []
         for piece in pieces:
-            parts += [np.full(self.max_order, self._bos), np.asarray(piece, dtype=np.int64), np.array([self._eos])]
+            parts += [np.full(self.max_order, self._bos), self.symbols(piece), np.array([self._eos])]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
 
     def _level(self, counts: Ints, order: int) -> _Level:
         """Discounts the counts of the grams of `order` and leaves what was taken to the order below."""
         codes = self._codes[order - 1]
         contexts = codes // self.vocab_size
-        size = len(self._codes[order - 2]) if order > 1 else 1
+        size = len(self._codes[order - 2]) if order > 1 else self.streams
         ones, twos, threes, fours = (int((counts == k).sum()) for k in (1, 2, 3, 4))
         discounts = np.array([0.0, *_FALLBACK])
         if ones and twos and threes and fours:
@@ -107,11 +137,11 @@ class Ngram:
         return np.where(codes[place] == wanted, place, -1)
 
     def _orders(self, contexts: Ints, tokens: Ints) -> Iterator[Floats]:
-        """Probabilities (n) of tokens after contexts (o n), under order 1, 2, ...
+        """Probabilities (n) of symbols after contexts (o n), under order 1, 2, ...
 
-        `contexts[k]` has the number of the gram of the k tokens before, -1 for one that never occurred.
+        `contexts[i]` has the number of the gram of the i symbols before, -1 for one that never occurred.
         """
-        below = np.where(self._predicted[tokens], 1 / self._predicted.sum(), 0.0)
+        below = np.where(self._stream[tokens] == contexts[0], self._even[tokens], 0.0)
         for order, context in enumerate(contexts, 1):
             gram = self._find(order, context, tokens)
             levels = [self._highest[order - 1], *self._lower[order - 1 : order]]
@@ -123,9 +153,10 @@ class Ngram:
             below = lower[0] if lower else below
 
     def nats(self, pieces: Iterable[Piece]) -> Floats:
-        """The cost in nats (o n) under each order of each token of the pieces, the ends included, in their order."""
+        """The cost in nats (o n) under each order of each symbol of the pieces, the ends included, in their order."""
         text = self._text(pieces)
         contexts = np.zeros((self.max_order, len(text)), dtype=np.int64)
+        contexts[0, 1:] = self._next[text[:-1]]
         for order in range(1, self.max_order):
             grams = self._find(order, contexts[order - 1], text)
             contexts[order] = np.concatenate([[-1], grams[:-1]])
@@ -134,14 +165,14 @@ class Ngram:
         return -np.log(np.stack(list(chances)).reshape(self.max_order, -1))
 
     def distribution(self, contexts: Ints, order: int) -> Floats:
-        """Probabilities (b v) of every id after contexts (o b), as `begin` and `advance` give them; rows sum to 1."""
+        """Probabilities (b v) of every symbol after contexts (o b) of `begin` and `advance`; rows sum to 1."""
         rows = contexts.shape[1]
         tokens = np.tile(np.arange(self.vocab_size), rows)
         chances = list(self._orders(np.repeat(contexts[:order], self.vocab_size, axis=1), tokens))[-1]
         return chances.reshape(rows, self.vocab_size)
 
     def begin(self, rows: int) -> Ints:
-        """The contexts (o b) before the first token."""
+        """The contexts (o b) before the first symbol."""
         contexts = np.full((self.max_order, rows), -1)
         contexts[0] = 0
         for _ in range(self.max_order):
@@ -149,8 +180,9 @@ class Ngram:
         return contexts
 
     def advance(self, contexts: Ints, tokens: Ints) -> Ints:
-        """The contexts (o b) after one more token (b) a row."""
-        after = contexts.copy()  # the gram of no token stays
+        """The contexts (o b) after one more symbol (b) a row."""
+        after = contexts.copy()
+        after[0] = self._next[tokens]
         for order in range(1, self.max_order):
             after[order] = self._find(order, contexts[order - 1], tokens)
         return after
@@ -163,13 +195,13 @@ class Ngram:
         *,
         order: int | None = None,
         top_p: float = 1.0,
-    ) -> list[list[int]]:
-        """Continues each prompt (it may be empty) by at most `length` ids, without eos; the prompt is not repeated.
+    ) -> list[Ids]:
+        """Continues each prompt (it may be empty) by at most `length` tokens, without eos; the prompt is not repeated.
 
         Piece i depends on (seed, i) and its prompt only. With `top_p` below 1 the fewest likeliest ids are drawn from
         whose probabilities sum to at least this.
         """
-        count = len(prompts)
+        count, length = len(prompts), length * self.streams
         points = np.stack([generator(seed, "ngram", row).random(length) for row in range(count)])  # (b l)
         pieces: list[list[int]] = [[] for _ in range(count)]
         contexts, alive = self._after(prompts), np.arange(count)
@@ -185,14 +217,14 @@ class Ngram:
             for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
                 pieces[row].append(token)
             contexts = self.advance(contexts, tokens)
-        return pieces
+        return [self._tokens(piece) for piece in pieces]
 
     def _after(self, prompts: Sequence[Piece]) -> Ints:
         """The contexts (o b) behind prompts of any lengths."""
-        contexts = self.begin(len(prompts))
-        for position in range(max(map(len, prompts), default=0)):
-            rows = np.array([row for row, prompt in enumerate(prompts) if position < len(prompt)])
-            tokens = np.array([int(prompts[row][position]) for row in rows])
+        contexts, told = self.begin(len(prompts)), [self.symbols(prompt) for prompt in prompts]
+        for position in range(max(map(len, told), default=0)):
+            rows = np.array([row for row, prompt in enumerate(told) if position < len(prompt)])
+            tokens = np.array([int(told[row][position]) for row in rows])
             contexts[:, rows] = self.advance(contexts[:, rows], tokens)
         return contexts
 
@@ -209,20 +241,22 @@ def _likeliest(chances: Floats, top_p: float) -> Floats:
     return kept
 
 
-def fit(store: Store, tokenizer: Tokenizer, max_order: int = 6) -> Ngram:
-    """Counts the training split."""
+def fit(store: Store, tokenizer: Tokenizer, max_order: int | None = None) -> Ngram:
+    """Counts the training split; of several streams the longest context holds a whole token at least."""
     pieces = (store.ids("train", k) for k in range(len(store.pieces("train"))))
     return Ngram(
         pieces,
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=vocab_sizes(tokenizer),
         bos_id=tokenizer.bos_id,
         eos_id=tokenizer.eos_id,
         pad_id=tokenizer.pad_id,
-        max_order=max_order,
+        max_order=max_order or max(6, 2 * tokenizer.streams + 1),
     )
 
 
-def baselines(store: Store, tokenizer: Tokenizer, max_order: int = 6) -> dict[str, dict[str, dict[str, float]]]:
+def baselines(
+    store: Store, tokenizer: Tokenizer, max_order: int | None = None
+) -> dict[str, dict[str, dict[str, float]]]:
     """What models without a memory worth the name reach on the splits that are not trained on.
 
     {"valid" | "test": {"unigram" | "ngram": {"order", "nats_per_token", "nats_per_note", "tokens", "notes"}}}, where
@@ -241,6 +275,7 @@ def baselines(store: Store, tokenizer: Tokenizer, max_order: int = 6) -> dict[st
         notes = sum(info.notes for info in infos)
         if not notes:
             raise HubError(f"the split {split} has no notes to score; add music to the dataset")
+        tokens = sum(len(store.ids(split, k)) + 1 for k in range(len(infos)))
         nats = model.nats(store.ids(split, k) for k in range(len(infos)))
         totals = [math.fsum(order) for order in nats]
         if split == "valid":
@@ -248,9 +283,9 @@ def baselines(store: Store, tokenizer: Tokenizer, max_order: int = 6) -> dict[st
         result[split] = {
             name: {
                 "order": order,
-                "nats_per_token": totals[order - 1] / nats.shape[1],
+                "nats_per_token": totals[order - 1] / tokens,
                 "nats_per_note": totals[order - 1] / notes,
-                "tokens": nats.shape[1],
+                "tokens": tokens,
                 "notes": notes,
             }
             for name, order in (("unigram", 1), ("ngram", best))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hparams.supervisors import LanguageModelHParams
+
 
 def require(condition: bool, key: str, found: object, expected: str) -> None:
     """Raises the one-line ValueError of a bad value under its dotted name."""
@@ -175,6 +177,8 @@ class GenerateHParams:
     repetition_penalty: float = 1.0
     # Seed of the draws.
     seed: int = 0
+    # Files of each piece beside its .mid and .json: any of png, abc, musicxml, svg (engraved), wav, mirex.
+    formats: list[str] = field(default_factory=lambda: ["png"])
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "generate.count", self.count, "at least 1")
@@ -192,12 +196,12 @@ class GenerateHParams:
 
 @dataclass(kw_only=True)
 class HParams:
-    """A whole run; `backbone`, `tokenizer` and `dataset` hold the section of the plugin that bears their `name`."""
+    """A whole run; supervisor, backbone, tokenizer and dataset hold the section of the plugin of their `name`."""
 
     # Name of the run and of its folder; empty: the preset's name.
     name: str = ""
-    # Which supervisor owns the run.
-    supervisor: Literal["language_model"] = "language_model"
+    # The own hyper-parameters of the supervisor, which says what is learned and how.
+    supervisor: Any = field(default_factory=LanguageModelHParams)
     # The backbone's own hyper-parameters.
     backbone: Any = None
     # The tokenizer's own hyper-parameters.

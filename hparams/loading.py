@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from core.errors import HubError, did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
+from hparams.hints import MEANINGS, meant
 
-SLOTS = ("backbone", "tokenizer", "dataset")
+SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
 
 
@@ -55,6 +56,8 @@ def from_tree(tree: Any, source: str, section: Section) -> HParams:
     if not isinstance(tree, dict):
         raise HubError(f"{source} holds {type(tree).__name__}; expected a mapping of hyper-parameters")
     base = HParams()
+    if not isinstance(tree.get("supervisor"), dict):  # older files hold its name alone, or nothing of it
+        tree = {**tree, "supervisor": {"name": tree.get("supervisor", base.supervisor.name)}}
     for slot in SLOTS:
         chosen = tree.get(slot)
         if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
@@ -70,6 +73,8 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
         slot = key.removesuffix(".name")
         if slot in SLOTS and (not isinstance(value, str) or not value):
             raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
+        if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
+            raise HubError(f"{key} is {text!r}, a path; for your own files: dataset=folder dataset.path={text}")
         values[slot if slot in SLOTS else key] = _number(value)
     return apply(hparams, values, section=section)
 
@@ -168,12 +173,22 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
         dotted = f"{prefix}{key}"
         if key not in known:
             everywhere = list(_dotted(section, prefix))
-            raise HubError(f'there is no key "{dotted}".{did_you_mean(dotted, everywhere)}')
+            if dotted == "dataset.path":
+                raise HubError(
+                    f'the dataset "{section.name}" is not read from a path; '
+                    f"for your own files: dataset=folder dataset.path={value}"
+                )
+            raise HubError(
+                f'there is no key "{dotted}".{meant(dotted, everywhere) or did_you_mean(dotted, everywhere)}'
+            )
         inner = getattr(section, str(key))
         if isinstance(value, Mapping):
             _check_keys(inner, value, f"{dotted}.")
         elif is_dataclass(inner):
-            raise HubError(f"{dotted} is {value!r}; it has keys of its own, e.g. {dotted}.{fields(inner)[0].name}=...")
+            other = MEANINGS.get(dotted, "")
+            hint = f'; did you mean "{other}={value}"?' if other else ""
+            inside = f"{dotted}.{fields(inner)[0].name}=..."
+            raise HubError(f"{dotted} is {value!r}; it has keys of its own, e.g. {inside}{hint}")
 
 
 def _dotted(section: Any, prefix: str = "") -> Iterator[str]:

@@ -26,6 +26,15 @@ def register_datasets(register: Callable[..., None]) -> None:
 
 
 @hookspec
+def register_supervisors(register: Callable[..., None]) -> None:
+    """Call `register(name, hparams, build)`; `build(hparams, manager, folder)` returns a Supervisor.
+
+    `hparams` at registration is the supervisor's own section, what `build` gets are those of the whole run. Of all
+    plugins only these may import the hub: `supervisors.training.token_supervisor` has a class to begin with.
+    """
+
+
+@hookspec
 def register_metrics(register: Callable[..., None]) -> None:
     """Call `register(name, function, unit=..., higher_is_better=...)`.
 

@@ -24,9 +24,14 @@ from plugins.registration import HOOKS, Registration
 
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
+LAWFUL = ("backbone", "tokenizer", "supervisor")  # the kinds that `check` has laws for
 BUILT_IN = (
+    "supervisors.language_model",
     *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
-    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid")),
+    *(
+        f"plugins.tokenizers.{name}"
+        for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
+    ),
     *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
@@ -46,6 +51,7 @@ class Manager:
 
     def __init__(self) -> None:
         self.broken: dict[str, BrokenPlugin] = {}
+        self.supervisors = Registry("supervisor", self.broken)
         self.backbones = Registry("backbone", self.broken)
         self.tokenizers = Registry("tokenizer", self.broken)
         self.datasets = Registry("dataset", self.broken)
@@ -57,7 +63,12 @@ class Manager:
     @property
     def registries(self) -> tuple[Registry, ...]:
         """All registries, in the order in which `list` prints them."""
-        return self.backbones, self.tokenizers, self.datasets, self.metrics, self.presets
+        return self.supervisors, self.backbones, self.tokenizers, self.datasets, self.metrics, self.presets
+
+    def registry(self, kind: str) -> Registry:
+        """The registry of one kind; of a slot of the hyper-parameters, it has the slot's name."""
+        (found,) = (registry for registry in self.registries if registry.kind == kind)
+        return found
 
     def add(self, name: str, load: Callable[[], object], distribution: str = "", version: str = "") -> bool:
         """Loads one plugin, calls its hooks and takes all that it registered, or nothing of it.
@@ -112,10 +123,21 @@ class Manager:
 
     def section(self, slot: str, name: str) -> Any:
         """The default hyper-parameters of the plugin `name` in a slot ("backbone", "tokenizer" ...)."""
-        (registry,) = (registry for registry in self.registries if registry.kind == slot)
-        hparams = registry[name].hparams
+        hparams = self.registry(slot)[name].hparams
         assert hparams is not None
         return hparams()
+
+    def make(self, slot: str, section: Any, *more: Any) -> Any:
+        """What the plugin that a slot's section names builds from it, e.g. `make("dataset", hparams.dataset)`."""
+        build = self.registry(slot)[section.name].build
+        assert build is not None
+        return build(section, *more)
+
+    def supervise(self, hparams: HParams, folder: Path) -> Any:
+        """The owner of a run in `folder`, as the run's hyper-parameters name it: a `core.contracts.supervisor`."""
+        build = self.supervisors[hparams.supervisor.name].build
+        assert build is not None
+        return build(hparams, self, folder)
 
     def preset_names(self) -> list[str]:
         """Every name that `preset` accepts, sorted."""
@@ -231,11 +253,13 @@ def describe(manager: Manager) -> list[Row]:
 
 
 def find(manager: Manager, name: str) -> list[Any]:
-    """Backbones and tokenizers of this name, for `check`; HubError when there is none."""
-    found = [registry[name] for registry in (manager.backbones, manager.tokenizers) if name in registry]
+    """All that has laws and bears this name, for `check`; HubError when there is nothing."""
+    lawful = [manager.registry(kind) for kind in LAWFUL]
+    found = [registry[name] for registry in lawful if name in registry]
     if found:
         return found
     for error in manager.broken.values():
-        if error.bears("backbone", name) or error.bears("tokenizer", name):
+        if any(error.bears(kind, name) for kind in LAWFUL):
             raise error
-    raise manager.backbones.missing(name, [*manager.backbones, *manager.tokenizers], "backbone or tokenizer")
+    known = [known for registry in lawful for known in registry]
+    raise lawful[0].missing(name, known, " or ".join([", ".join(LAWFUL[:-1]), LAWFUL[-1]]))

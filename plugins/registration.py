@@ -13,8 +13,15 @@ from core.errors import HubError, did_you_mean
 from core.registry import Entry, Registry, name_taken
 from hparams.base import HParams
 
-HOOKS = ("register_backbones", "register_tokenizers", "register_datasets", "register_metrics", "register_presets")
-KINDS = dict(zip(HOOKS, ("backbone", "tokenizer", "dataset", "metric", "preset"), strict=True))
+KINDS = {
+    "register_supervisors": "supervisor",
+    "register_backbones": "backbone",
+    "register_tokenizers": "tokenizer",
+    "register_datasets": "dataset",
+    "register_metrics": "metric",
+    "register_presets": "preset",
+}
+HOOKS = tuple(KINDS)
 BACKBONE_FIELDS = ("dim", "layers", "dropout")
 METRIC_REQUESTS = ("training", "prompts")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

@@ -5,19 +5,16 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
-from hparams.loading import override
 from plugins.manager import describe, load_manager
-from supervisors.asking import asked, existing, fresh, only
+from supervisors.asking import asked, existing, fresh
 
 
 def train(options: argparse.Namespace) -> int:
     """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
     hparams, folder = asked(options)
-    from supervisors.language_model import LanguageModelSupervisor
-    from supervisors.summary import summary
     from supervisors.training.base import Interrupted
 
-    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
+    supervisor = load_manager().supervise(hparams, folder)
     supervisor.lock()
     try:
         supervisor.train()
@@ -25,8 +22,11 @@ def train(options: argparse.Namespace) -> int:
             print(f"{folder} is finished; give another name= to train again, or a larger train.steps to go on")
         result = supervisor.conclude()
         if supervisor.ranks.first:
-            samples = sorted(supervisor.folder.samples.glob("step_*/*.mid"))
-            print(summary(folder, result, samples, supervisor.store.manifest, supervisor.store.failures_path))
+            print(supervisor.summary(result))
+            for path in sorted(supervisor.folder.samples.glob("step_*/*.mid")):
+                print(f"samples      {path}")
+            for path in sorted(supervisor.folder.samples.glob("step_*/index.html")):
+                print(f"listen       {path.resolve().as_uri()}")
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
         if supervisor.ranks.first:
@@ -42,53 +42,54 @@ def train(options: argparse.Namespace) -> int:
 def prepare(options: argparse.Namespace) -> int:
     """Reads and tokenizes, up to the token store."""
     hparams, folder = asked(options)
-    from supervisors.language_model import LanguageModelSupervisor
-
-    supervisor = LanguageModelSupervisor(hparams, load_manager(), folder)
+    supervisor = load_manager().supervise(hparams, folder)
     supervisor.load_data()
-    store = supervisor.store
-    for split, counts in store.manifest["counts"].items():
-        print(f"{split:<6} " + ", ".join(f"{value:,.0f} {key.replace('_', ' ')}" for key, value in counts.items()))
-    bad, out = store.manifest["failures"], store.manifest["left_out"]
-    print(f"{bad} files not used, {out} near-duplicates left out: {store.failures_path}")
-    print(f"store  {store.folder}")
+    print(supervisor.prepared())
     return 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Scores the best model of a run or an artefact again, generates, measures, and writes a page about it."""
     folder = existing(options, "evaluate")
-    from supervisors.evaluation.report import opened, report
-    from supervisors.summary import measures, summary
+    from supervisors.opening import opened
 
-    supervisor = opened(folder, options.words, load_manager())
+    supervisor = opened(folder, options.words, load_manager(), ("evaluate.", "generate."))
+    supervisor.load_data()
     if supervisor.ranks.first:
         supervisor.folder.lock()
     try:
-        result = report(supervisor)
+        said = supervisor.report()
     finally:
         supervisor.folder.unlock()
-    print(summary(folder, result, [], supervisor.store.manifest, supervisor.store.failures_path))
-    print(measures(result))
-    print(f"page         {supervisor.folder.report / 'README.md'}")
+    print(said)
     return 0
 
 
 def generate(options: argparse.Namespace) -> int:
     """Generates from a run or an artefact alone; needs no training data."""
     folder = existing(options, "generate")
-    manager = load_manager()
-    from supervisors.artefacts import artefact
-    from supervisors.generating.pieces import write_samples
+    from supervisors.opening import opened
 
-    found = artefact.read(folder, manager)
-    found.hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
-    hparams = override(found.hparams, only(options.words, "generate."), section=manager.section)
-    model = artefact.build_model(manager, hparams, found.tokenizer)
-    artefact.load_into(model, found.weights, folder)
-    out = Path(hparams.generate.out) if hparams.generate.out else fresh(folder / "samples", "generated")
-    for path in write_samples(model, found.tokenizer, hparams, out):
+    supervisor = opened(folder, options.words, load_manager(), ("generate.",))
+    asked_for = supervisor.hparams.generate.out
+    for path in supervisor.generate(Path(asked_for) if asked_for else fresh(folder / "samples", "generated")):
         print(path)
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Writes a file of music in another format, by the ending of its name."""
+    if len(options.words) != 2 or any("=" in word for word in options.words):
+        raise HubError("convert takes a file and the file to write, e.g. convert tune.abc tune.musicxml")
+    from datatools.reading import scores
+    from datatools.writing import formats
+
+    source, target = map(Path, options.words)
+    try:
+        piece = scores.read(source)
+        print(formats.save(piece, target, piece.title))
+    except (ValueError, OSError) as error:
+        raise HubError(f"{source} cannot be written as {target}: {error}") from error
     return 0
 
 

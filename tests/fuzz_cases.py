@@ -20,7 +20,8 @@ from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from datatools.abc import book as abc_book
 from datatools.preparing import survey
-from datatools.reading import notation, scores
+from datatools.reading import scores
+from datatools.reading.musicxml.archive import unpacked
 from datatools.workers.worker import reason
 from tests import fuzz_abc, fuzz_midi, fuzz_notation, made_scores
 
@@ -35,7 +36,7 @@ KINDS: dict[str, tuple[str, Mutation]] = {
     "mxl": (".mxl", fuzz_notation.mxl),
     "kern": (".krn", fuzz_notation.kern),
 }
-# Bytes of a good file, at most: many small inputs find more than few large ones, and music21 reads slowly.
+# Bytes of a good file, at most: many small inputs find more than few large ones.
 MOST_BYTES = {"midi": 4_000, "abc": 1_500, "musicxml": 6_000, "kern": 2_500}
 MOST_FILES = 400  # of one kind
 _LAYOUT = ("default-", "relative", "color", "font-siz", "font-fam", "width")
@@ -84,7 +85,7 @@ def _good(path: Path) -> Iterator[tuple[str, bytes]]:
         for index in range(min(abc_book.count_tunes(text), 20)):
             yield "abc", abc_book.tune(text, index).encode()
     else:
-        root = ElementTree.fromstring(notation.unpacked(data) if data[:2] == b"PK" else data)
+        root = ElementTree.fromstring(unpacked(data) if data[:2] == b"PK" else data)
         for part in root.findall("part")[PARTS:]:
             root.remove(part)
         for listed in root.findall("part-list"):
@@ -191,10 +192,10 @@ def use(path: Path, index: int, write: bool) -> None:
 
 def written(piece: Piece) -> None:
     """Writes a piece as MIDI and, where ABC can tell it, as ABC, and reads both again."""
-    from datatools.reading import midi
+    from datatools.reading.midi import reader
 
     score = piece.score
-    again = midi.score(score.dumps_midi())
+    again, _ = reader.score(score.dumps_midi())
     assert again.note_num() > 0, "no note is left in the MIDI file"
     if score.end() > LONGEST_ABC * score.ticks_per_quarter:  # it would only take longer
         return

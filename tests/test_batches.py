@@ -46,7 +46,7 @@ class Memory:
 class Plain:
     """A tokenizer without optional methods."""
 
-    vocab_size = VOCAB
+    vocab_size, streams = VOCAB, 1
 
 
 class Musical(Plain):
@@ -322,6 +322,17 @@ def test_velocity_and_tempo_reach_the_tokenizer() -> None:
 def test_what_the_tokenizer_cannot_do_is_an_error(key: str, value: float) -> None:
     with pytest.raises(HubError, match=rf"data\.augment\.{key} is {value}, but the tokenizer Plain has no {key[:5]}"):
         batches(music(5), augment=AugmentHParams(**{key: value}))  # type: ignore[arg-type]
+
+
+def test_a_table_of_another_size_is_an_error() -> None:
+    class Short(Plain):
+        def transpose_table(self, semitones: int) -> list[int]:
+            return list(range(VOCAB - 1))
+
+    with pytest.raises(
+        ValueError, match=rf"Short.transpose_table\(-?1\) has shape \(99,\); expected one id .* {VOCAB}"
+    ):
+        batches(Memory([10, 20]), Short(), augment=AugmentHParams(transpose=1))
 
 
 def test_only_training_is_augmented() -> None:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from datatools.batching.batches import Batches
 from hparams.base import HParams
 from hparams.loading import dump, override
 from plugins.manager import load_manager
-from supervisors.artefacts import artefact
 from supervisors.comparison import matching
 from supervisors.comparison.verb import train
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.run import main
+from supervisors.training.token_supervisor import parameter_count
 
 
 def _run(
@@ -190,8 +189,8 @@ def test_width_is_found_for_equal_parameters(backbone: str, tmp_path: Path) -> N
     supervisor = _Store(hparams, load_manager(), tmp_path)
     supervisor.load_data()
     target = 400_000
-    count = matching.match_parameters(supervisor, target).parameter_count()
-    built = artefact.build_model(supervisor.manager, supervisor.hparams, supervisor.tokenizer)
+    count = parameter_count(matching.match_parameters(supervisor, target))
+    built = supervisor.make_model(supervisor.hparams)
     assert built.parameter_count() == count
     assert abs(count / target - 1) <= matching.TOLERANCE
 
@@ -256,26 +255,32 @@ def test_a_measured_rate_is_measured_once(tmp_path: Path) -> None:
     assert matching.tokens_per_minute(trial, hparams, memory) == 6000.0 and len(trials) == 2
 
 
-def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path) -> None:
-    """Of the signals one process gets, the other must hear: a launcher ends the one it started."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path, number: signal.Signals) -> None:
+    """Of the signals one process gets, the other must hear: a launcher ends the one it started.
+
+    The signal comes at the worst time, when the child stands and the parent has yet to learn of it.
+    """
     told = tmp_path / "told"
     child = (
         "import signal, sys, time\n"
         f"saved = lambda: open({str(told)!r}, 'w').close()\n"
         "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), saved(), sys.exit(143)))\n"
         f"open({str(told)!r} + '.ready', 'w').close()\n"
-        "time.sleep(30)"
+        "time.sleep(60)"
     )
     parent = (
-        "import sys\nfrom supervisors.comparison.verb import _ended\n"
-        "sys.exit(_ended([sys.executable, '-c', sys.argv[1]], {}))"
+        "import os, subprocess, sys, time\nfrom supervisors.comparison import verb\n"
+        "class Early(subprocess.Popen):\n"
+        "    def __init__(self, *given, **named):\n"
+        "        super().__init__(*given, **named)\n"
+        f"        while not os.path.exists({str(told)!r} + '.ready'): time.sleep(0.01)\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "subprocess.Popen = Early\n"
+        "sys.exit(verb._ended([sys.executable, '-c', sys.argv[1]], {}))"
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with subprocess.Popen([sys.executable, "-c", parent, child], cwd=Path(__file__).parents[1]) as process:
-            while not Path(f"{told}.ready").exists():
-                assert process.poll() is None
-                time.sleep(0.05)
-            process.send_signal(number)
-            assert process.wait(90) == 143
-        told.unlink()
-        Path(f"{told}.ready").unlink()
+    result = subprocess.run(
+        [sys.executable, "-c", parent, child], cwd=Path(__file__).parents[1], capture_output=True, timeout=120
+    )
+    assert result.returncode == 143, result.stderr
+    assert told.exists()

@@ -11,9 +11,10 @@ from core.errors import HubError
 from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors.evaluation import results as evaluation
-from supervisors.evaluation.report import opened, report
+from supervisors.evaluation.report import report
 from supervisors.evaluation.tables import number
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.opening import opened
 from supervisors.summary import measures
 from supervisors.training.runfolder import RunFolder
 
@@ -39,6 +40,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, music_folder: Path) -> Path:
     return folder
 
 
+def loaded(folder: Path, words: list[str]) -> Any:
+    """The run or artefact as the verb opens it, its data loaded."""
+    supervisor = opened(folder, words, load_manager(), ("evaluate.", "generate."))
+    supervisor.load_data()
+    return supervisor
+
+
 @pytest.fixture(scope="module")
 def trained(run: Path) -> dict[str, Any]:
     """evaluation.json as training left it."""
@@ -47,7 +55,7 @@ def trained(run: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def result(run: Path, trained: dict[str, Any]) -> dict[str, Any]:
-    return report(opened(run, SETTINGS, load_manager()))
+    return report(loaded(run, SETTINGS))
 
 
 def test_the_file_holds_what_was_measured(run: Path, result: dict[str, Any], trained: dict[str, Any]) -> None:
@@ -115,7 +123,7 @@ def test_few_pieces_get_no_verdict(run: Path, result: dict[str, Any]) -> None:
 
 
 def test_the_model_alone_scores_the_same(run: Path, result: dict[str, Any], tmp_path: Path) -> None:
-    supervisor = opened(run / "model", [], load_manager())
+    supervisor = loaded(run / "model", [])
     supervisor.folder = RunFolder(tmp_path)
     supervisor.folder.model = run / "model"
     again = supervisor.evaluate()
@@ -143,4 +151,4 @@ def test_what_was_measured_goes_with_the_weights(
 )
 def test_wrong_words_are_refused(run: Path, words: list[str], said: str) -> None:
     with pytest.raises(HubError, match=said):
-        opened(run, words, load_manager())
+        loaded(run, words)

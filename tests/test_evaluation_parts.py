@@ -42,12 +42,12 @@ def test_kinds_of_tokens() -> None:
     assert by_name("Pitch_60 Duration_1") == "several"
     build: Any = load_manager().tokenizers["abc"].build
     abc = build(AbcHParams())
-    told = {abc.token(id): KINDS[kind] for id, kind in enumerate(token_kinds(abc))}
+    told = {abc.token(id): KINDS[kind] for id, kind in enumerate(token_kinds(abc)[0])}
     expected = {"^c'": "pitch", "3/2": "duration", "(3": "duration", "-": "duration", "|": "onset", "z": "onset"}
     expected |= {"K:Dmaj": "other", "<eos>": "other", "M:4/4": "other", "V:2": "other", "B": "pitch", "4": "duration"}
     assert {word: told[word] for word in expected} == expected
     remi: Any = load_manager().tokenizers["remi"].build
-    assert {KINDS[kind] for kind in token_kinds(remi(RemiHParams()))} == {"pitch", "onset", "duration", "other"}
+    assert {KINDS[kind] for kind in token_kinds(remi(RemiHParams()))[0]} == {"pitch", "onset", "duration", "other"}
 
 
 def test_densities_are_drawn_where_values_can_be() -> None:

@@ -5,7 +5,6 @@ without.
 """
 
 import io
-import logging
 import os
 import re
 import struct
@@ -54,18 +53,18 @@ def repeats(count: int, times: int = 2) -> str:
 NOTE = b"\0\x90\x3c\x40\x60\x80\x3c\x40"
 MADE: dict[str, tuple[bytes | str, str]] = {
     "tpq-0.mid": (midi(NOTE, division=0), "it has 0 ticks a quarter"),
-    "short.mid": (b"MThd", "it has less than 14 bytes"),
-    "smpte.mid": (midi(NOTE, division=0xE728), "frames a second"),
+    "short.mid": (b"MThd", "does not begin with MThd"),
+    "smpte.mid": (midi(NOTE, division=0xE728), "read"),
     "tempo-0.mid": (midi(b"\0\xff\x51\3\0\0\0", NOTE), "read"),
     "tempo-short.mid": (midi(b"\0\xff\x51\2\7\1", NOTE), "read"),
     "meter-0.mid": (midi(b"\0\xff\x58\4\0\2\x18\x08", NOTE), "read"),
     "meter-of-two-to-the-255.mid": (midi(b"\0\xff\x58\4\4\xff\x18\x08", NOTE), "read"),
-    "velocity-200.mid": (midi(b"\0\x90\x3c\xc8", NOTE), "its velocity is 200; expected at most 127"),
-    "program-208.mid": (midi(b"\0\xc0\xd0", NOTE), "its program is 208; expected"),
-    "status-f4.mid": (midi(b"\0\xf4\0", NOTE), "no valid MIDI file"),
+    "velocity-200.mid": (midi(b"\0\x90\x3c\xc8", NOTE), "read"),
+    "program-208.mid": (midi(b"\0\xc0\xd0", NOTE), "read"),
+    "status-f4.mid": (midi(b"\0\xf4\0", NOTE), "it has no notes"),
     "sysex-unended.mid": (midi(NOTE, b"\0\xf0\x7f\1\2"), "no valid MIDI file"),
     "cut.mid": (midi(NOTE)[:-9], "no valid MIDI file"),
-    "chunk-of-4-GB.mid": (midi(NOTE).replace(b"MTrk\0\0", b"MTrk\xff\xff"), "no valid MIDI file"),
+    "chunk-of-4-GB.mid": (midi(NOTE).replace(b"MTrk\0\0", b"MTrk\xff\xff"), "read"),
     "silence-of-years.mid": (midi(b"\xff\xff\xff\x7f\x90\x3c\x40\x60\x80\x3c\x40", division=1), "it spans"),
     "slow.mid": (midi(b"\0\xff\x51\3\xff\xff\xff", b"\0\x90\x3c\x40\xff\xff\x7f\x80\x3c\x40", division=96), "hours"),
     "off-without-on.mid": (midi(b"\0\x80\x3c\x40"), "no notes"),
@@ -93,22 +92,22 @@ MADE: dict[str, tuple[bytes | str, str]] = {
     "laughs.xml": ('<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + XML, "XML entities"),
     "outside.xml": ('<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + XML, "XML entities"),
     "beats.xml": (XML.replace("<beats>3<", "<beats>1e308<"), 'its <beats> is "1e308"'),
-    "many-beats.xml": (XML.replace("<beats>3<", "<beats>1000000<"), "expected at most 99"),
+    "many-beats.xml": (XML.replace("<beats>3<", "<beats>1000000<"), "expected 1 to 99"),
     "fifths.xml": (XML.replace("<fifths>2<", "<fifths>2147483648<"), "its <fifths>"),
-    "staves.xml": (XML.replace("<time>", "<staves>2147483648</staves><time>", 1), "its <staves>"),
-    "divisions-0.xml": (XML.replace("<divisions>6<", "<divisions>0<"), "music21 cannot read it: ZeroDivisionError"),
+    "staves.xml": (XML.replace("<time>", "<staves>2147483648</staves><time>", 1), "read"),
+    "divisions-0.xml": (XML.replace("<divisions>6<", "<divisions>0<"), 'its <divisions> is "0"; expected 1 to'),
     "years.xml": (XML.replace("<duration>6<", "<duration>900000000<", 1), "it spans"),
     "times.xml": (XML.replace('direction="backward"', 'direction="backward" times="9999"'), "number of playings"),
-    "nested.xml": (repeats(30), "its repeats play more than"),
-    "deep.xml": (XML.replace("</score-p", "<a>" * 20_000 + "</a>" * 20_000 + "</score-p"), "deep in one another"),
-    "unclosed.xml": (XML[:2_000], "music21 cannot read it: ParseError"),
-    "encoding.xml": (XML.replace("UTF-8", "none-such"), "music21 cannot read it: LookupError"),
-    "timewise.xml": (XML.replace("score-partwise", "score-timewise"), "score-partwise"),
+    "nested.xml": (repeats(30), "read"),
+    "deep.xml": (XML.replace("</score-p", "<a>" * 20_000 + "</a>" * 20_000 + "</score-p"), "read"),
+    "unclosed.xml": (XML[:2_000], "line [0-9]+, column [0-9]+: its XML is broken"),
+    "encoding.xml": (XML.replace("UTF-8", "none-such"), "read"),
+    "timewise.xml": (XML.replace("score-partwise", "score-timewise"), "no notes"),
     "bomb.mxl": (packed(score_xml=XML, bomb_xml=bytes(70 << 20)), "unpacks to 70 MB"),
     "lying.mxl": (packed(score_xml=bytes(70 << 20)).replace(struct.pack("<I", 70 << 20), b"\5\0\0\0"), "no readable"),
     "flipped.mxl": (packed(score_xml=XML)[:60] + b"\xff\xff\xff" + packed(score_xml=XML)[63:], "no readable archive"),
-    "meter.krn": ("**kern\n*M999999999/4\n4c\n*-\n", r"its \*M is"),
-    "spines.krn": ("**kern\n" + "*^\n" * 40 + "4c\n*-\n", "music21 cannot read it|read|no notes"),
+    "meter.krn": ("**kern\n*M999999999/4\n4c\n*-\n", "read"),
+    "spines.krn": ("**kern\n" + "*^\n" * 40 + "4c\n*-\n", "columns|no notes"),
 }
 LIMITS: dict[str, Any] = {"workers": 1, "seconds": 60.0, "megabytes": 1024}  # three times as patient as the hub
 
@@ -140,15 +139,12 @@ def test_what_is_made_here(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_music21_says_goes_to_the_log(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_odd_is_a_remark(tmp_path: Path) -> None:
     path = tmp_path / "odd.krn"
     path.write_text("**kern\n*M4/4\n4c\n4?\n4d\n*-\n")
-    caplog.set_level(logging.INFO, logger="swaptunes")
-    assert scores.read(path).score.note_num() == 2
-    assert capfd.readouterr() == ("", "")
-    assert f"{path}: music21 says: " in caplog.text and "4?" in caplog.text
+    piece = scores.read(path)
+    assert piece.score.note_num() == 2
+    assert piece.remarks == ["1 signs in the place of a note are neither note nor rest"]
 
 
 def test_the_hostile_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,9 @@ def test_every_engine_stage_and_relay_learns_what_one_rank_learns(run: str, fold
 def test_a_checkpoint_gives_the_logits_that_the_run_had(run: str, folder: Path) -> None:
     manager = load_manager()
     made = artefact.read(folder / run, manager)
-    model = artefact.build_model(manager, made.hparams, made.tokenizer).eval()
+    supervisor = manager.supervise(made.hparams, folder / run)
+    supervisor.open()
+    model = supervisor.load_best().eval()
     artefact.load_into(model, state(folder / run)[0], run)
     with torch.no_grad():
         logits, _ = model(IDS)

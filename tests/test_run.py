@@ -85,24 +85,6 @@ def test_tensorboard_holds_the_curves_and_a_piano_roll(runs: Path) -> None:
     assert [event.step for event in board.Scalars("loss")] == list(range(1, 13))
 
 
-def test_training_stops_when_validation_stops_getting_better(tmp_path: Path, music_folder: Path) -> None:
-    words = [
-        "dataset=folder",
-        f"dataset.path={music_folder}",
-        *TINY,
-        "train.patience=2",
-        "train.lr=5",
-        "evaluate.every=1",
-    ]
-    result = command("--hparams", "tiny", *words, "train.steps=40", "train.warmup=0", folder=tmp_path)
-    assert result.returncode == 0, result.stderr
-    curve = [entry["valid_loss"] for entry in lines(tmp_path / "tiny" / "metrics.jsonl") if "valid_loss" in entry]
-    assert len(curve) < 40 and min(curve) == curve[-3]
-    assert "stopping early at step" in result.stdout + result.stderr
-    best = json.loads((tmp_path / "tiny" / "evaluation.json").read_text())["best"]
-    assert best["valid_loss"] == min(curve) and best["step"] == len(curve) - 2
-
-
 def test_the_summary_compares_with_baselines_and_names_the_samples(runs: Path) -> None:
     text = (runs / "stdout").read_text()
     assert "nats per note" in text and "unigram" in text and "-gram" in text

@@ -97,9 +97,11 @@ def test_top_p_counts_what_top_k_left() -> None:
 
 
 def test_min_p_is_relative_to_the_likeliest_that_is_allowed() -> None:
-    logits = torch.tensor([[0.9, 0.06, 0.03, 0.01]]).log()
-    allowed = torch.tensor([[False, True, True, True]])
-    assert (filtered(logits, Sampling(min_p=0.4), allowed) > -math.inf).tolist()[0] == [False, True, True, False]
+    logits = torch.tensor([[0.879, 0.06, 0.03, 0.01, 0.021]]).log()
+    allowed = torch.tensor([[False, True, True, True, True]])
+    for ranked in (Sampling(min_p=0.4), Sampling(min_p=0.4, top_k=4)):  # both ways of finding them
+        kept = filtered(logits, ranked, allowed) > -math.inf
+        assert kept.tolist()[0] == [False, True, True, False, False]
 
 
 def test_defaults_change_nothing() -> None:

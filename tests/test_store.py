@@ -333,7 +333,7 @@ print(store.folder, sum(len(store.pieces(split)) for split in ("train", "valid",
 
 @pytest.mark.parametrize(("size", "name"), [(2, "uint16"), (2**16, "uint16"), (2**16 + 1, "uint32")])
 def test_ids_take_the_smallest_type(size: int, name: str) -> None:
-    assert token_type(size) == np.dtype(name)
+    assert token_type([size]) == np.dtype(name)
 
 
 class Odd(ToyTokenizer):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -51,9 +52,10 @@ def beside(tmp_path_factory):
     """A new environment that sees ours and holds the foreign packages; gives its interpreter."""
     folder = tmp_path_factory.mktemp("beside")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
-    for name in ("mingru_example", "broken_example"):
+    names = ("mingru_example", "broken_example", "pairs_example")
+    for name in names:
         shutil.copytree(FOREIGN / name, folder / name)
-    packages = [str(folder / name) for name in ("mingru_example", "broken_example")]
+    packages = [str(folder / name) for name in names]
     wheels = folder / "wheels"
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), *packages], check=True)
     venv.create(folder / "env", with_pip=False)
@@ -116,7 +118,8 @@ def test_asking_for_a_broken_name_gives_its_error(probed):
 
 
 def test_foreign_plugins_keep_the_laws(beside):
-    done = run(beside, "-c", CHECK, "mingru", "tiny_notes", SWAPTUNES_LOAD_PLUGINS="mingru,tiny_notes")
+    wish = "mingru,tiny_notes,pairs"
+    done = run(beside, "-c", CHECK, "mingru", "tiny_notes", "pairs", SWAPTUNES_LOAD_PLUGINS=wish)
     assert done.returncode == 0, done.stderr
     for name, verdicts in json.loads(done.stdout).items():
         assert [verdict for verdict in verdicts if verdict[1] is False] == [], name
@@ -143,9 +146,28 @@ def test_a_foreign_backbone_trains_under_its_composed_name(beside, music_folder,
     assert all(0 < entry["loss"] < 10 for entry in steps)
 
 
+def test_a_foreign_tokenizer_of_two_streams_trains_and_generates(beside, music_folder, tmp_path):
+    words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=1", "train.steps=12"]
+    words += ["data.length=64", "data.batch_size=4", "evaluate.every=12", "generate.count=1", "generate.length=32"]
+    words += ["train.engine=torch", "data.workers=1", "data.augment.transpose=3", "train.lr=0.01"]
+    folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
+    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_pairs", *words, **folders)
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "runs" / "mingru_pairs"
+    losses = [entry["loss"] for entry in map(json.loads, (made / "metrics.jsonl").open()) if "loss" in entry]
+    assert losses[0] == pytest.approx(math.log(36) + math.log(129), rel=0.1), "joint nats of a token, not of an id"
+    assert losses[-1] < 0.9 * losses[0]
+    out = ["generate.count=2", f"generate.out={tmp_path / 'alone'}", f"generate.prompt={next(music_folder.iterdir())}"]
+    done = run(beside, "-m", "supervisors.run", "generate", "--run", str(made / "model"), *out, **folders)
+    assert done.returncode == 0, done.stderr
+    (said,) = [json.loads(path.read_text()) for path in (tmp_path / "alone").glob("0.json")]
+    assert said["notes"] and all(len(token) == 2 for token in said["tokens"])
+    assert said["names"][0].split()[0].startswith("timeshift") and " pitch_" in said["names"][0]
+
+
 def test_foreign_package_imports_nothing_of_ours():
-    files = sorted((FOREIGN / "mingru_example").glob("*.py"))
-    assert len(files) == 2
+    files = sorted([*(FOREIGN / "mingru_example").glob("*.py"), *(FOREIGN / "pairs_example").glob("*.py")])
+    assert len(files) == 3
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

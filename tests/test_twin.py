@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from core.checkpoint import load_weights
 from datatools.batching.batches import Batches
 from hparams.base import AugmentHParams
+from supervisors.training.base import Interrupted
 from tests.twin import byhand, hub
 from tests.twin.byhand import Toy
 from tests.twin.hub import BOS, EOS, PAD
@@ -170,3 +172,49 @@ def test_a_hundred_steps_of_deepspeed_on_two_ranks(
             f"run by hand, DeepSpeed, 2 ranks, accumulate 2, ZeRO {stage}: {STEPS} steps differ by at most "
             f"{loss:.0e} in loss, {norm:.0e} in norm (relative), {weight:.0e} in weights"
         )
+
+
+VALID = {2: 3.0, 4: 2.0, 6: 2.5, 8: 2.0, 10: 1.9, 12: 2.2, 14: 1.9, 16: 2.05, 18: 1.0}  # by step; 18 is never seen
+
+
+class Scripted(hub.Supervisor):
+    """Validates to what was written down; leaves at a step as if asked to."""
+
+    leave = 0
+
+    def validate(self) -> dict[str, float]:
+        return {"valid_loss": VALID[self.step]}
+
+    def train_step(self, step: int) -> dict[str, float]:
+        if step + 1 == self.leave:
+            signal.raise_signal(signal.SIGTERM)
+        return super().train_step(step)
+
+
+def scripted(folder: Path, leave: int = 0) -> Scripted:
+    words = ["train.steps=40", "train.engine=torch", "evaluate.every=2", "checkpoint.every=20", "train.patience=3"]
+    made = hub.supervisor(folder, [*words, f"data.batch_size={ROWS}", f"data.length={LENGTH}"], kind=Scripted)
+    made.leave = leave
+    return made
+
+
+def test_patience_is_counted_on_over_an_interruption(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By hand: best at 10 (an equal one is no better), none better at 12, 14 and 16, so the run ends there."""
+    whole = scripted(tmp_path / "whole")
+    whole.train()
+    told = capsys.readouterr()
+    assert "no better validation in 3 tries: stopping early at step 16" in told.out + told.err
+    assert (whole.step, whole.best, whole.stale) == (16, {"valid_loss": 1.9, "step": 10}, 3)
+    for leave, stale in ((13, 1), (14, 2)):
+        first = scripted(tmp_path / f"cut_{leave}", leave)
+        with pytest.raises(Interrupted):
+            first.train()
+        again = scripted(tmp_path / f"cut_{leave}")
+        again.load_data()
+        again.build_model()
+        again.restore()
+        assert (again.step, again.stale) == (leave, stale)
+        again.train()
+        assert (again.step, again.best, again.stale) == (16, whole.best, 3)
+        for name, value in whole.model.state_dict().items():
+            assert torch.equal(value, again.model.state_dict()[name])

@@ -14,7 +14,8 @@ from core.model.generation import generate
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling
 from hparams.base import GenerateHParams, HParams
-from supervisors.generating import pieces as writing
+from supervisors.generating import drawing, pieces
+from supervisors.generating.prompts import prompt_ids
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
 from tests.twin import hub
 from tests.twin.byhand import Toy, Way, continued, point
@@ -118,7 +119,7 @@ def test_a_prompt_of_some_beats_holds_those_beats(tmp_path: Path) -> None:
     ids = [PITCH + 60, STEP, PITCH + 62, STEP, PITCH + 64, STEP, PITCH + 65, STEP, PITCH + 67, STEP, PITCH + 69]
     for beats, notes in ((0.0, 6), (4.0, 4), (1.0, 1), (2.5, 3), (90.0, 6)):
         asked = GenerateHParams(prompt=path, prompt_beats=beats)
-        assert writing.prompt_ids(Bars(), asked) == ids[: 2 * notes - 1]  # type: ignore[arg-type]
+        assert prompt_ids(Bars(), asked) == ids[: 2 * notes - 1]  # type: ignore[arg-type]
     held = music(tmp_path / "held.mid", [(0, 60), (1, 62)], quarters=4)
     told: list[list[tuple[int, int]]] = []
 
@@ -127,9 +128,9 @@ def test_a_prompt_of_some_beats_holds_those_beats(tmp_path: Path) -> None:
             told.append([(note.time, note.duration) for track in piece.score.tracks for note in track.notes])
             return super().encode(piece)
 
-    writing.prompt_ids(Listener(), GenerateHParams(prompt=held, prompt_beats=2))  # type: ignore[arg-type]
+    prompt_ids(Listener(), GenerateHParams(prompt=held, prompt_beats=2))  # type: ignore[arg-type]
     assert told == [[(0, 960), (480, 480)]]
-    assert writing.prompt_ids(Bars(), GenerateHParams(prompt_beats=4)) == []  # type: ignore[arg-type]
+    assert prompt_ids(Bars(), GenerateHParams(prompt_beats=4)) == []  # type: ignore[arg-type]
 
 
 class Walk(torch.nn.Module):
@@ -156,11 +157,11 @@ def test_bars_are_counted_after_those_of_the_prompt(tmp_path: Path) -> None:
     for prompt, before in (("", 0), (path, 2)):
         asked = GenerateHParams(count=1, length=500, bars=3, prompt=prompt)
         hparams = HParams(name="x", backbone=None, tokenizer=type("T", (), {"name": "toy"})(), generate=asked)
-        files = writing.write_samples(model, Bars(), hparams, tmp_path / f"out{before}")  # type: ignore[arg-type]
+        files = pieces.write_samples(model, Bars(), hparams, tmp_path / f"out{before}")  # type: ignore[arg-type]
         for file in files:
             tokens = json.loads(file.with_suffix(".json").read_text())["tokens"]
             full, extra = divmod(tokens.count(STEP), 4)
             assert full == before + 3 and extra == 0 and tokens[-1] == STEP
         ruled = Ruled()
-        writing._grammar(ruled, writing.prompt_ids(ruled, asked), asked)  # type: ignore[arg-type]
+        drawing._grammar(ruled, prompt_ids(ruled, asked), asked)  # type: ignore[arg-type]
         assert ruled.asked == [(3 + before, 500 + (15 if prompt else 0))]

@@ -16,13 +16,16 @@ class Grammar(Protocol):
 
     Two promises: no next token of any real piece is ever masked, and whatever is drawn under the mask until eos
     decodes to music that survives encoding it again.
+
+    Of a tokenizer with k streams, `allowed(state)` is the mask of the first, `allowed(state, known)` that of stream j
+    given the ids known (b j) of the token's streams before, and `advance` takes ids (b k).
     """
 
     def begin(self, batch: int) -> State:
         """The state of `batch` pieces without tokens."""
         ...
 
-    def allowed(self, state: State) -> Tensor:
+    def allowed(self, state: State, known: Tensor | None = None) -> Tensor:
         """(b v) bool: what may come next. Never nothing; eos only where the piece is complete; never pad or bos."""
         ...
 

@@ -1,6 +1,6 @@
 """One work of music, whatever the file was that it came from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import symusic
@@ -11,6 +11,7 @@ class Piece:
 
     `source` names the file (and the tune in a book), `title` the work, `sha256` the bytes it was read from.
     `make_score` and `make_abc` do the conversion; either may raise a ValueError that names the piece.
+    `remarks` are what the reader left out, mended or decided, a line each; those about the conversion come with it.
     """
 
     def __init__(
@@ -20,10 +21,12 @@ class Piece:
         sha256: str,
         make_score: Callable[[], symusic.Score],
         make_abc: Callable[[], str],
+        remarks: Iterable[str] = (),
     ) -> None:
         self.source = source
         self.title = title
         self.sha256 = sha256
+        self.remarks = list(remarks)
         self._make_score = make_score
         self._make_abc = make_abc
 

@@ -1,17 +1,19 @@
 """Generation in batches: prefill the prompts, then draw step by step from a cached state.
 
-Shapes: b batch, l length, v vocabulary.
+Shapes: b batch, l length, v vocabulary, k streams of a token, d model width; ids are (b l), of several streams (b l k).
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from core.contracts.backbone import State, select
 from core.contracts.grammar import Grammar
+from core.contracts.tokenizer import Ids
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
 from core.model.stepping import Stepper
@@ -23,14 +25,14 @@ AHEAD = 64  # steps whose random numbers are made at once
 class Generated:
     """One piece: `ids` with the prompt and without bos and eos; `ended` unless `length` cut it off."""
 
-    ids: list[int]
+    ids: Ids
     prompt_length: int
     ended: bool
 
 
 def generate(
     model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[Any]],
     *,
     bos_id: int,
     eos_id: int,
@@ -41,9 +43,11 @@ def generate(
     first_row: int = 0,
     max_batch: int = 16,
     progress: Callable[[int], object] | None = None,
-    stop: Callable[[int, list[int]], bool] | None = None,
+    stop: Callable[[int, Ids], bool] | None = None,
 ) -> list[Generated]:
     """Continues each prompt (ids without bos; may be empty) by at most `length` tokens, in the order given.
+
+    The ids of a token of several streams are drawn one after the other, in the order of the streams.
 
     Prompt i is row `first_row + i`, which with `sampling.seed` fixes its draws: any slice of the prompts gives the
     same pieces. pad and bos are never drawn. Without a grammar, eos is not drawn first, so that nothing is empty; with
@@ -52,9 +56,8 @@ def generate(
     ids outside the vocabulary, or pad, bos or eos.
     """
     for row, prompt in enumerate(prompts):
-        for id in prompt:
-            if not 0 <= id < model.vocab_size or id in (bos_id, eos_id, pad_id):
-                raise ValueError(f"prompt {row} holds id {id}; expected ids of music below {model.vocab_size}")
+        for token in prompt:
+            _insist_music(row, token, model.vocab_sizes, (bos_id, eos_id, pad_id))
     pieces: list[Generated] = []
     with torch.inference_mode(), _evaluating(model):
         for first in range(0, len(prompts), max_batch):
@@ -71,13 +74,25 @@ def generate(
     return pieces
 
 
+def _insist_music(row: int, token: Any, vocab_sizes: Sequence[int], specials: Sequence[int]) -> None:
+    """ValueError unless a prompt's token is one of music."""
+    ids = [token] if isinstance(token, int) else token
+    if len(ids) != len(vocab_sizes):
+        raise ValueError(f"prompt {row} holds token {token}; expected {len(vocab_sizes)} ids a token")
+    for id, size in zip(ids, vocab_sizes, strict=True):
+        if not 0 <= id < size:
+            raise ValueError(f"prompt {row} holds id {id}; expected ids of music below {size}")
+    if ids[0] in specials:
+        raise ValueError(f"prompt {row} holds id {ids[0]}; expected ids of music, without begin, end and padding")
+
+
 class _Run:
     """One batch in the making. The i-th entry of every batch dimension belongs to piece `alive[i]`."""
 
     def __init__(
         self,
         model: LanguageModel,
-        prompts: list[list[int]],
+        prompts: list[Ids],
         rows: Sequence[int],
         bos_id: int,
         eos_id: int,
@@ -94,30 +109,32 @@ class _Run:
         self.alive = list(range(len(prompts)))
         self.numbers = list(rows)
         self.rows = torch.tensor(self.numbers, device=self.device)  # of those alive
+        self.numbers_ahead = torch.empty(0)
         self.music = torch.ones(model.vocab_size, dtype=torch.bool, device=self.device)
         self.music[[pad_id, bos_id]] = False
-        self.seen = torch.zeros(len(prompts), model.vocab_size, dtype=torch.bool, device=self.device)
-        for seen, prompt in zip(self.seen, prompts, strict=True):
-            seen[prompt] = True
+        sizes = model.vocab_sizes
+        self.seen = [torch.zeros(len(prompts), size, dtype=torch.bool, device=self.device) for size in sizes]
+        for row, prompt in enumerate(prompts):
+            told = torch.tensor(prompt, dtype=torch.long, device=self.device).view(len(prompt), len(sizes))
+            for seen, ids in zip(self.seen, told.unbind(1), strict=True):
+                seen[row, ids] = True
         self.grammar_state = _advance(grammar, prompts) if grammar is not None else {}
-        inputs = [[bos_id, *prompt] for prompt in prompts]
+        bos, pad = _alone(bos_id, len(sizes)), _alone(pad_id, len(sizes))
+        inputs = [[bos, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
-        self.logits, state = _prefill(model, inputs, pad_id, capacity, self.device)  # (b v)
+        self.hidden, state = _prefill(model, inputs, pad, capacity, self.device)  # (b d)
         self.stepper = Stepper(model, state, length)
 
-    def step(self, step: int, stop: Callable[[int, list[int]], bool] | None) -> int:
+    def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
-        if step % AHEAD == 0:  # a hash of many small operations costs the same for many steps as for one
-            steps = torch.arange(step, step + AHEAD, device=self.device)[:, None]
-            self.numbers_ahead = uniform(self.sampling.seed, self.rows, steps)  # (n b)
-        numbers = self.numbers_ahead[step % AHEAD]
-        drawn = draw(self.logits, self.sampling, self.rows, step, self._allowed(step), self.seen, numbers)  # (b,)
+        drawn = self._draw(step)  # (b) or (b k)
         read = drawn.cpu()  # once a step
         going: list[int] = []
-        for i, (piece, id) in enumerate(zip(self.alive, read.tolist(), strict=True)):
-            if id != self.eos_id:
-                self.ids[piece].append(id)
-            self.ended[piece] = id == self.eos_id or (stop is not None and stop(self.numbers[piece], self.ids[piece]))
+        for i, (piece, token) in enumerate(zip(self.alive, read.tolist(), strict=True)):
+            end = (token[0] if self.model.chain else token) == self.eos_id
+            if not end:
+                self.ids[piece].append(token)
+            self.ended[piece] = end or (stop is not None and stop(self.numbers[piece], self.ids[piece]))
             if not self.ended[piece]:
                 going.append(i)
         count = len(self.alive)
@@ -128,17 +145,42 @@ class _Run:
             kept = torch.tensor(going, device=self.device)
             self.stepper.keep(kept)
             drawn, read = drawn[kept], read[going]
-            self.rows, self.seen = self.rows[kept], self.seen[kept]
+            self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
             self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
-        self.seen.scatter_(1, drawn[:, None], True)
-        self.logits = self.stepper(drawn)
+        for seen, ids in zip(self.seen, drawn.view(len(drawn), -1).unbind(1), strict=True):
+            seen.scatter_(1, ids[:, None], True)
+        self.hidden = self.stepper(drawn)
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
             self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count
 
+    def _draw(self, step: int) -> Tensor:
+        """The next token of each row, (b) or (b k); behind an end the other streams say nothing."""
+        streams = self.model.streams
+        if step % AHEAD == 0:  # a hash of many small operations costs the same for many steps as for one
+            draws = torch.arange(step * streams, (step + AHEAD) * streams, device=self.device)[:, None]
+            self.numbers_ahead = uniform(self.sampling.seed, self.rows, draws)  # (n b)
+        first = step % AHEAD * streams
+        logits = self.model.logits(self.hidden)
+        numbers = self.numbers_ahead[first]
+        id = draw(logits, self.sampling, self.rows, step, self._allowed(step), self.seen[0], numbers)
+        if not self.model.chain:
+            return id
+        hidden, known, end = self.hidden, id[:, None], (id == self.eos_id)[:, None]  # known (b j)
+        for stream in range(1, streams):
+            hidden = self.model.told(hidden, stream - 1, known[:, -1])
+            allowed = None
+            if self.grammar is not None:
+                beside = _beside(known, self.grammar_state)
+                allowed = self.grammar.allowed(self.grammar_state, beside).to(self.device) | end
+            logits, numbers = self.model.logits(hidden, stream), self.numbers_ahead[first + stream]
+            id = draw(logits, self.sampling, self.rows, step, allowed, self.seen[stream], numbers)
+            known = torch.cat([known, id[:, None]], dim=1)
+        return known
+
     def _allowed(self, step: int) -> Tensor:
-        """What the next token may be (b v)."""
+        """What the first id of the next token may be (b v)."""
         if self.grammar is not None:
             return self.grammar.allowed(self.grammar_state).to(self.device) & self.music
         allowed = self.music.repeat(len(self.alive), 1)
@@ -151,38 +193,45 @@ class _Run:
         return [Generated(*piece) for piece in zip(self.ids, self.prompt_lengths, self.ended, strict=True)]
 
 
+def _alone(id: int, streams: int) -> Any:
+    """The token of an id beside which the other streams say nothing."""
+    return id if streams == 1 else [id, *[0] * (streams - 1)]
+
+
 def _prefill(
-    model: LanguageModel, inputs: list[list[int]], pad_id: int, capacity: int, device: torch.device
+    model: LanguageModel, inputs: list[Ids], pad: Any, capacity: int, device: torch.device
 ) -> tuple[Tensor, State]:
-    """The logits (b v) after each input and the state there.
+    """The hidden state (b d) after each input and the backbone's state there.
 
     A backbone that packs reads unequal inputs at once, padded on the left, each starting at its first real token.
     For another, inputs of one length are read together and the states joined.
     """
     longest = max(map(len, inputs))
     if model.backbone.packs or all(len(ids) == longest for ids in inputs):
-        padded = torch.tensor([[pad_id] * (longest - len(ids)) + ids for ids in inputs], device=device)  # (b l)
+        padded = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in inputs], device=device)
         starts = None
         if any(len(ids) < longest for ids in inputs):
             first = torch.tensor([[longest - len(ids)] for ids in inputs], device=device)
             starts = torch.arange(longest, device=device) == first  # (b l)
-        logits, state = model(padded, model.init_state(len(inputs), capacity), starts)
+        hidden, state = model.read(padded, model.init_state(len(inputs), capacity), starts)
         assert state is not None, "a backbone that is given a state returns one"
-        return logits[:, -1], state
+        return hidden[:, -1], state
     parts: list[tuple[Tensor, State]] = []
     order: list[int] = []
     for size in sorted({len(ids) for ids in inputs}):
         members = [row for row, ids in enumerate(inputs) if len(ids) == size]
-        parts.append(_prefill(model, [inputs[row] for row in members], pad_id, capacity, device))
+        parts.append(_prefill(model, [inputs[row] for row in members], pad, capacity, device))
         order.extend(members)
     back = torch.tensor(order, device=device).argsort()
     joined = {key: torch.cat([state[key] for _, state in parts]) for key in parts[0][1]}
-    return torch.cat([logits for logits, _ in parts])[back], select(joined, back)
+    return torch.cat([hidden for hidden, _ in parts])[back], select(joined, back)
 
 
-def _advance(grammar: Grammar, prompts: list[list[int]]) -> State:
+def _advance(grammar: Grammar, prompts: list[Ids]) -> State:
     """The grammar's state after each prompt, read token by token and equal prompts once; shorter ones stand still."""
-    different = list(dict.fromkeys(map(tuple, prompts)))
+    names = [repr(prompt) for prompt in prompts]
+    one_each = dict(zip(names, prompts, strict=True))
+    different, places = list(one_each.values()), list(one_each)
     state = grammar.begin(len(different))
     for position in range(max(map(len, different))):
         rows = [row for row, prompt in enumerate(different) if position < len(prompt)]
@@ -191,7 +240,7 @@ def _advance(grammar: Grammar, prompts: list[list[int]]) -> State:
         moved = grammar.advance(part, _beside(ids, part))
         at = {key: torch.tensor(rows, device=value.device) for key, value in state.items()}
         state = {key: value.index_copy(0, at[key], moved[key]) for key, value in state.items()}
-    return select(state, [different.index(tuple(prompt)) for prompt in prompts])
+    return select(state, [places.index(name) for name in names])
 
 
 def _beside(ids: Tensor, state: State) -> Tensor:

@@ -1,8 +1,9 @@
 """A language model around any backbone: embedding, head, weight tying, padding of the vocabulary, loss.
 
-Shapes: b batch, l length, d model width, v vocabulary.
+Shapes: b batch, l length, d model width, v vocabulary, k streams; ids are (b l), of several streams (b l k).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,10 +12,9 @@ from torch.nn import functional as F
 
 from core.contracts.backbone import Backbone, State
 from core.model.linear import Linear
+from core.model.streams import INIT_STD, Link, init_table, padded
 
 IGNORED = -100  # a target that is not counted
-_MULTIPLE = 8  # matrix units want dimensions that are multiples of this
-_INIT_STD = 0.02
 
 
 class LanguageModel(nn.Module):
@@ -22,44 +22,86 @@ class LanguageModel(nn.Module):
 
     Embedding and head have rows for a vocabulary padded to a multiple of 8. The rows beyond `vocab_size` are zero, no
     id reaches them and their logits are cut away, so that they are neither trained nor sampled.
+
+    With several vocabularies a token has an id in each of so many streams. Their embeddings are summed, and the ids of
+    the next token are predicted one after the other, each given those before it (`told`).
     """
 
-    def __init__(self, backbone: Backbone, vocab_size: int, *, tie: bool = True) -> None:
+    def __init__(self, backbone: Backbone, vocabulary: int | Sequence[int], *, tie: bool = True) -> None:
         super().__init__()
-        self.vocab_size = vocab_size
-        rows = -(-vocab_size // _MULTIPLE) * _MULTIPLE
+        self.vocab_sizes = (vocabulary,) if isinstance(vocabulary, int) else tuple(vocabulary)
+        self.vocab_size, *later = self.vocab_sizes
+        rows = padded(self.vocab_size)
         self.embedding = nn.Embedding(rows, backbone.dim)
         self.backbone: Any = backbone  # a Backbone that is a module, which no type can say
         self.head = Linear(backbone.dim, rows)
-        stds = getattr(backbone, "embedding_std", _INIT_STD), _INIT_STD
-        for weight, std in zip((self.embedding.weight, self.head.weight), stds, strict=True):
-            nn.init.normal_(weight, std=std)
-            nn.init.zeros_(weight[vocab_size:].detach())
+        std = getattr(backbone, "embedding_std", INIT_STD)
+        init_table(self.embedding.weight, self.vocab_size, std)
+        init_table(self.head.weight, self.vocab_size)
         if tie:
             self.head.weight = self.embedding.weight
+        links = (Link(backbone.dim, size, tie=tie, embedding_std=std) for size in later)
+        self.chain: Any = nn.ModuleList(links)
+
+    @property
+    def streams(self) -> int:
+        """Ids of a token."""
+        return len(self.vocab_sizes)
 
     def forward(
         self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """Maps ids (b l) to the logits (b l v) of each next id, in float32 or wider, and the state after ids.
+        """Maps ids to the logits (b l v) of each next id, the first of its token, and the state after ids."""
+        hidden, state = self.read(ids, state, starts)
+        return self.logits(hidden), state
+
+    def read(
+        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """Maps ids to hidden states (b l d) and the state after ids.
 
         `state` and `starts` (b l) are the backbone's (see `core.contracts.backbone`).
         """
-        hidden, state = self.backbone(self.embedding(ids), state, starts)
-        logits = self.head(hidden)[..., : self.vocab_size]  # (b l v)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)), state
+        if self.chain:
+            x = self.embedding(ids[..., 0])
+            for stream, link in enumerate(self.chain, 1):
+                x = x + link.embedding(ids[..., stream])
+        else:
+            x = self.embedding(ids)
+        hidden, state = self.backbone(x, state, starts)
+        return hidden, state
+
+    def logits(self, hidden: Tensor, stream: int = 0) -> Tensor:
+        """Logits (... v) of a stream's next id, in float32 or wider; hidden (... d) was told of the streams before."""
+        head = self.chain[stream - 1].head if stream else self.head
+        logits: Tensor = head(hidden)[..., : self.vocab_sizes[stream]]
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def told(self, hidden: Tensor, stream: int, ids: Tensor) -> Tensor:
+        """What hidden (... d) becomes when the next token's ids (...) of `stream` are known."""
+        known = self.chain[stream - 1].embedding if stream else self.embedding
+        after: Tensor = self.chain[stream](hidden, known(ids))
+        return after
 
     def loss(
         self, ids: Tensor, targets: Tensor, starts: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State | None]:
-        """Cross-entropy (b l) in nats of each target (b l) and the state after ids; 0 where a target is -100.
+        """Cross-entropy in nats of each target, shaped like targets, and the state after ids; 0 where one is -100.
 
-        Targets are given, not shifted here: `targets[:, t]` is what should follow `ids[:, t]`. The mean is the
-        caller's, who knows how many targets the whole step counts.
+        Targets are given, not shifted here: `targets[:, t]` is what should follow `ids[:, t]`. Of several streams the
+        sum over k is the joint nats of a token. The mean is the caller's, who knows how many tokens the whole step
+        counts.
         """
-        logits, state = self(ids, state, starts)
-        nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
-        return nats.view_as(targets), state  # (b l)
+        hidden, state = self.read(ids, state, starts)
+        if not self.chain:
+            return _nats(self.logits(hidden), targets), state
+        parts = []
+        for stream in range(self.streams):
+            if stream:
+                before = targets[..., stream - 1].clamp(min=0)  # where nothing is counted, nothing is told either
+                hidden = self.told(hidden, stream - 1, before)
+            parts.append(_nats(self.logits(hidden, stream), targets[..., stream]))
+        return torch.stack(parts, dim=-1), state  # (b l k)
 
     def init_state(self, batch: int, max_length: int) -> State:
         """The backbone's state before the first token, for at most `max_length` tokens."""
@@ -69,3 +111,9 @@ class LanguageModel(nn.Module):
     def parameter_count(self) -> int:
         """Numbers that are stored: shared weights once, the padding of the vocabulary included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy (b l) of logits (b l v)."""
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return nats.view_as(targets)

@@ -1,6 +1,6 @@
 """One token a row, again and again: on CUDA a recorded graph, whose replay costs one launch however many kernels it has.
 
-Shapes: b batch, v vocabulary.
+Shapes: b batch, d model width, k streams.
 """
 
 import torch
@@ -35,18 +35,18 @@ class Stepper:
         return self._graph is not None
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Logits (b v) of what follows ids (b,); they may be overwritten by the next call."""
+        """Hidden states (b d) after ids (b), of several streams (b k); the next call may overwrite them."""
         if self._graph is None:
-            logits, state = self.model(ids[:, None], self.state)
+            hidden, state = self.model.read(ids[:, None], self.state)
             assert state is not None, "a backbone that is given a state returns one"
             self.state = state
-            return logits[:, -1]
+            return hidden[:, -1]
         if self._slots is None:
             self._ids.copy_(ids[:, None])
         else:
             self._ids.index_copy_(0, self._slots, ids[:, None])
         self._graph.replay()
-        return self._logits if self._slots is None else self._logits[self._slots]
+        return self._hidden if self._slots is None else self._hidden[self._slots]
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with these rows alone. A recorded batch keeps its size; the others go on unheard."""
@@ -59,19 +59,20 @@ class Stepper:
         batch = len(next(iter(self.state.values())))
         device = next(iter(self.state.values())).device
         self.state = fork(self.state)
-        self._ids = torch.zeros(batch, 1, dtype=torch.int64, device=device)
+        shape = (batch, 1, self.model.streams) if self.model.chain else (batch, 1)
+        self._ids = torch.zeros(shape, dtype=torch.int64, device=device)
         aside = torch.cuda.Stream(device)
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):  # what is compiled or set up at a first call cannot be recorded
             for _ in range(2):
-                self.model(self._ids, fork(self.state))
+                self.model.read(self._ids, fork(self.state))
         torch.cuda.current_stream(device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            logits, after = self.model(self._ids, self.state)
+            hidden, after = self.model.read(self._ids, self.state)
             assert after is not None, "a backbone that is given a state returns one"
             for key, value in after.items():
                 if value is not self.state[key]:
                     self.state[key].copy_(value)
-            self._logits = logits[:, -1]
+            self._hidden = hidden[:, -1]
         self._graph = graph

@@ -25,7 +25,12 @@ _MODE_FIFTHS = {
 _MODE_NAMES = {"ion": "maj", "aeo": "min", "m": "min", "": "maj"}
 _TONIC_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
 _KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
-_KEY_ACCIDENTAL = re.compile(r"(?:^|\s)(\^\^|__|\^|_|=)([A-Ga-g])(?=\s|$|[\^_=])")
+_KEY_ACCIDENTAL = re.compile(r"(\^\^|__|\^|_|=)([A-Ga-g])")
+_KEY_ACCIDENTALS = re.compile(r"(?<!\S)(?:(?:\^\^|__|\^|_|=)[A-Ga-g])+(?!\S)")
+_CLEFS = "treble|bass|alto|tenor|soprano|mezzosoprano|baritone|perc|none"
+_CLEF = re.compile(rf"""(?:\bclef\s*=\s*"?[A-Za-z]*|(?<!\S)(?:{_CLEFS}))\d?([+^_-](?:8|15))?"?(?!\S)""")
+_OCTAVE = re.compile(r"\boctave\s*=\s*([+-]?\d)")
+_TRANSPOSE = re.compile(r"\btranspose\s*=\s*([+-]?\d{1,2})")
 _METER = re.compile(r"\(?\s*(\d+(?:\s*\+\s*\d+)*)\s*\)?\s*/\s*(\d+)")
 ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 
@@ -83,21 +88,23 @@ def plain_key(fifths: int, mode: str = "maj") -> Key:
 def parse_key(value: str) -> Key | None:
     """The key of a K: field; None when the field only sets a clef or the like. ValueError when it says no key."""
     value = value.strip()
-    if value in ("", "none", "NONE", "None"):
+    if not value:
         return _KEYS["Cmaj"]
+    if re.match(r"none\b", value, re.IGNORECASE):
+        return _with_accidentals(_KEYS["Cmaj"], _accidentals(value))
     if value.startswith(("HP", "Hp")):
         return _KEYS["Amix"]  # the scale of Highland pipes, whether its sharps are printed (Hp) or not (HP)
     match = _KEY.match(value)
     if match is None:
         if re.match(r"(clef|middle|octave|transpose|stafflines|style|treble|bass|alto|tenor|perc|[\^_=])", value):
-            explicit = _KEY_ACCIDENTAL.findall(value)
+            explicit = _accidentals(value)
             return _with_accidentals(_KEYS["Cmaj"], explicit) if explicit else None
         raise ValueError(f"K:{value} is no key; expected a tonic A to G and a mode, e.g. K:Gmaj, K:Ador")
     mode = match[3].lower()
     mode = "m" if mode == "m" else mode[:3]
     rest = value[match.end() :]
     if mode in ("exp",):
-        return _with_accidentals(_KEYS["Cmaj"], _KEY_ACCIDENTAL.findall(rest))
+        return _with_accidentals(_KEYS["Cmaj"], _accidentals(rest))
     if mode not in _MODE_FIFTHS:
         if re.match(r"(clef|middle|octave|transpose|style|treble|bass|alto|tenor|perc)", match[3]):
             mode = ""
@@ -108,8 +115,43 @@ def parse_key(value: str) -> Key | None:
     if not -7 <= fifths <= 7:
         raise ValueError(f"K:{value} has {abs(fifths)} sharps or flats; expected at most 7")
     key = _KEYS[_named(fifths, _MODE_NAMES.get(mode, mode))]
-    explicit = _KEY_ACCIDENTAL.findall(rest)
+    explicit = _accidentals(rest)
     return _with_accidentals(key, explicit) if explicit else key
+
+
+def _accidentals(text: str) -> list[tuple[str, str]]:
+    """(sign, letter) of each accidental that a key names, whether apart (`^f ^c`) or joined (`^f^c`)."""
+    return [found for word in _KEY_ACCIDENTALS.findall(text) for found in _KEY_ACCIDENTAL.findall(word)]
+
+
+class Sounding(NamedTuple):
+    """How what is written sounds: octaves by the clef's 8 and by `octave=`, semitones by `transpose=`; None: untold."""
+
+    clef: int | None
+    octave: int | None
+    semitones: int | None
+
+
+def parse_sounding(value: str) -> Sounding:
+    """What a K: or V: field says of sounding pitch (ABC 2.1, section 4.6)."""
+    clef, octave, transpose = _CLEF.search(value), _OCTAVE.search(value), _TRANSPOSE.search(value)
+    mark = clef[1] if clef else None
+    shift = (2 if mark[1:] == "15" else 1) * (1 if mark[0] in "+^" else -1) if mark else 0
+    return Sounding(
+        shift if clef else None, int(octave[1]) if octave else None, int(transpose[1]) if transpose else None
+    )
+
+
+def transposed(key: Key, semitones: int) -> Key:
+    """The key that sounds so many semitones higher, with as few sharps or flats as it can."""
+    fifths = key.fifths + fifths_of(semitones)
+    fifths -= 12 * ((fifths > 7) - (fifths < -7))
+    return plain_key(fifths, key.name[-3:])
+
+
+def fifths_of(semitones: int) -> int:
+    """Sharps that a transposition adds, -6 to 5."""
+    return (7 * semitones + 6) % 12 - 6
 
 
 def _with_accidentals(key: Key, accidentals: list[tuple[str, str]]) -> Key:

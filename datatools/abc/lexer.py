@@ -9,6 +9,9 @@ import re
 from typing import NamedTuple
 
 LONGEST_TEXT = 4_000_000  # characters of one tune
+# How far an accidental reaches in its bar: its letter in all octaves, in its own octave, no further than its note.
+PITCH, OCTAVE, NOT = REACHES = ("pitch", "octave", "not")
+STEP = "step"  # as OCTAVE, and no tie leads it over a bar line: what lists of words say, which no person wrote
 LONGEST_SOURCE = 250_000  # symbols of one tune; more is no tune, and would stall what follows
 
 
@@ -21,10 +24,11 @@ class Symbol(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A tune as written: (letter, value, line) of each header field, and the body's symbols."""
+    """A tune as written: (letter, value, line) of each header field, the body's symbols, and accidentals' reach."""
 
     header: list[tuple[str, str, int]]
     symbols: list[Symbol]
+    propagate: str
 
 
 _LENGTH = r"(\d*/*\d*)"
@@ -42,6 +46,7 @@ _PATTERNS = {
     "broken": (r"(>+|<+)", 1),
     "tie": (r"-()", 1),
     "plus": (r"\+()", 1),
+    "overlay": (r"&()", 1),
     # Spacing, slurs, decorations in all their forms, chord names, score line breaks.
     "skip": (r'[\s().`~$*\\]|![^!|\[\]\n"]{0,40}!|!|"[^"]*"?|y\d*|[H-Wh-w]', 0),
 }
@@ -54,18 +59,49 @@ _GROUPS = {
     kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()
 }
 _MUSIC_FIELDS = frozenset("KMLQVP")
+_BEGIN = re.compile(r"%%+[ \t]*begin(text|ps|svg|ml)\b", re.IGNORECASE)
+_END = re.compile(r"%%+[ \t]*end(text|ps|svg|ml)\b", re.IGNORECASE)
+_PROPAGATE = re.compile(r"(?:%%[ \t]*|I:[ \t]*)propagate-accidentals[ \t]+(\w+)")
 
 
-def lex(text: str) -> Source:
-    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning."""
+class Blocks:
+    """Tells, line after line, what stands between `%%begintext` and `%%endtext` and the like: no music."""
+
+    def __init__(self) -> None:
+        self.open = ""
+
+    def hold(self, line: str) -> bool:
+        """Whether the line belongs to a block, its two ends included."""
+        if self.open:
+            end = _END.match(line)
+            if end and end[1].lower() == self.open:
+                self.open = ""
+            return True
+        begin = _BEGIN.match(line)
+        self.open = begin[1].lower() if begin else ""
+        return begin is not None
+
+
+def lex(text: str, propagate: str = PITCH) -> Source:
+    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning.
+
+    `propagate` holds where the tune has no `%%propagate-accidentals` (ABC 2.1, 11.3).
+    """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the tune has more than {LONGEST_TEXT} characters")
     header: list[tuple[str, str, int]] = []
     symbols: list[Symbol] = []
     in_header = True
     has_key = re.search(r"^K:", text, re.MULTILINE) is not None
-    for number, line in enumerate(text.splitlines(), 1):
+    blocks, begun = Blocks(), 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         line = line.lstrip("\ufeff")
+        begun = begun if blocks.open else number
+        if blocks.hold(line):
+            continue
+        reach = _PROPAGATE.match(line)
+        if reach and reach[1] in REACHES:
+            propagate = reach[1]
         if line.startswith("%"):
             continue
         field = _FIELD_LINE.match(line)
@@ -81,7 +117,9 @@ def lex(text: str) -> Source:
             _lex_line(_MAIL_BREAK.sub("", _uncommented(line)).replace("=3D", "="), number, symbols)
             if len(symbols) > LONGEST_SOURCE:
                 raise ValueError(f"line {number}: the tune has more than {LONGEST_SOURCE} symbols")
-    return Source(header, symbols)
+    if blocks.open:
+        raise ValueError(f"line {begun}: %%begin{blocks.open} without its %%end{blocks.open}")
+    return Source(header, symbols, propagate)
 
 
 def _uncommented(text: str) -> str:
@@ -90,6 +128,10 @@ def _uncommented(text: str) -> str:
 
 
 def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
+    if "(&" in line or "&)" in line:
+        raise ValueError(
+            f"line {number}: an overlay of several bars, (& ... &), cannot be told; write it as a voice (V:)"
+        )
     if "+" in line:
         line = _PLUS_DECORATION.sub(" ", line)
     at = 0
@@ -98,8 +140,6 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
     while at < len(line):
         match = _MASTER.match(line, at)
         if match is None:
-            if line[at] == "&":
-                raise ValueError(f"line {number}: overlaid voices (&) cannot be told; write them as voices (V:)")
             raise ValueError(f"line {number}: {line[at : at + 12]!r} is not ABC music")
         at = match.end()
         kind = match.lastgroup or "skip"

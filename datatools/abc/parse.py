@@ -1,7 +1,8 @@
 """From a tune's symbols to items voice by voice: pitches resolved, lengths exact, repeats still as written.
 
-An item is an Event or a Mark (bar line, repeat, ending number, part label). Accidentals last to the end of the bar for
-the same letter and octave; broken rhythm, chords, tuplets, grace notes and ties follow the ABC standard 2.1, section 4.
+An item is an Event or a Mark (bar line, repeat, ending number, part label). Accidentals last to the end of the bar,
+for their letter in every octave unless the tune says otherwise, and over a tie to the note that it leads to; broken
+rhythm, chords, tuplets, grace notes and ties follow the ABC standard 2.1, section 4.
 """
 
 import re
@@ -16,12 +17,15 @@ from datatools.abc.keys import (
     Key,
     Meter,
     default_unit,
+    fifths_of,
     parse_key,
     parse_meter,
+    parse_sounding,
     parse_tempo,
     parse_unit,
+    transposed,
 )
-from datatools.abc.lexer import Source, Symbol
+from datatools.abc.lexer import NOT, PITCH, STEP, Source, Symbol
 from datatools.abc.tune import Event, Pitch, Tuplet, spelled
 
 LONGEST_NOTE = 64  # whole notes
@@ -32,7 +36,10 @@ _BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
 
 @dataclass(slots=True)
 class Mark:
-    """A bar line or part label: `again` further playings end here, `left` opens a repeat, `double` ends a section."""
+    """A bar line or part label: `again` further playings end here, `left` opens a repeat, `double` ends a section.
+
+    `layer` above 0 is no bar line: what follows goes back to the bar's beginning (`&`).
+    """
 
     again: int = 0
     left: bool = False
@@ -40,6 +47,7 @@ class Mark:
     endings: tuple[int, ...] = ()
     part: str = ""
     line: int = 0
+    layer: int = 0
 
 
 Item = Event | Mark
@@ -53,14 +61,26 @@ class _State:
     meter: Meter
     unit: Fraction
     octave: int = 0
+    clef: int = 0  # octaves by which its 8 shifts what is written
+    semitones: int = 0  # from what is written to what sounds, octaves aside
     items: list[Item] = field(default_factory=list)
-    accidentals: dict[int, int] = field(default_factory=dict)
+    accidentals: dict[int, int] = field(default_factory=dict)  # by letter or step, as far as they reach
+    written: dict[Pitch, tuple[int, int]] = field(default_factory=dict)  # step and alteration of the last event's notes
+    tied: dict[int, int] = field(default_factory=dict)  # alterations that a tie has brought over the bar line, by step
     graces: list[Pitch] = field(default_factory=list)
     tempo: float | None = None
     last: Event | None = None  # what a tie or a broken rhythm refers back to
+    begun: bool = False
+    layer: int = 0
     broken: tuple[Fraction, Fraction] | None = None  # factors of the last and of the next note
     tuplet: Tuplet | None = None
     tuplet_left: int = 0
+    stretch: int = 1  # of notes that a tuplet of one lengthens
+    stretch_left: int = 0
+
+    @property
+    def sounding_key(self) -> Key:
+        return transposed(self.key, self.semitones) if self.semitones else self.key
 
 
 @dataclass
@@ -89,9 +109,10 @@ class _Parser:
         self.voices: dict[str, _State] = {}
         self.names: dict[str, str] = {}
         self.serial = 0
+        self.heard: dict[Pitch, tuple[int, int]] = {}  # as `written`, of the event that is being read
 
     def run(self) -> Parsed:
-        title, order, tempo_text = "", "", ""
+        title, order, tempo_text, sounding = "", "", "", ""
         meter: Meter = (4, 4)
         unit: Fraction | None = None
         key = parse_key("C")
@@ -107,6 +128,7 @@ class _Parser:
                     unit = parse_unit(value)
                 elif letter == "K":
                     key = parse_key(value) or key
+                    sounding = value
                 elif letter == "Q":
                     tempo_text = value
                 elif letter == "P":
@@ -119,11 +141,12 @@ class _Parser:
         unit = unit or default_unit(meter)
         tempo = parse_tempo(tempo_text, unit) if tempo_text else None
         self.first = _State(key, meter, unit)
+        _sound(self.first, sounding)
         for value in declared:
             self._enter(value)
         self.state = next(iter(self.voices.values())) if self.voices else self._enter("1")
         self._symbols()
-        voices = {name: state.items for name, state in self.voices.items() if state.last is not None}
+        voices = {name: state.items for name, state in self.voices.items() if state.begun}
         left_out = sum(len(state.graces) for state in self.voices.values())
         return Parsed(title, meter, unit, key, tempo, order, voices, self.names, left_out)
 
@@ -133,17 +156,9 @@ class _Parser:
         if name not in self.voices:
             if len(self.voices) >= 64:
                 raise ValueError("more than 64 voices")
-            self.voices[name] = replace(self.first, items=[], accidentals={}, graces=[])
+            self.voices[name] = replace(self.first, items=[], accidentals={}, written={}, tied={}, graces=[])
         self.state = self.voices[name]
-        octave = re.search(r"octave=\s*([+-]?\d)", value)
-        if octave:
-            self.state.octave = int(octave[1])
-        transpose = re.search(r"transpose=\s*([+-]?\d{1,3})", value)
-        if transpose:
-            octaves, rest = divmod(int(transpose[1]), 12)
-            if rest:
-                raise ValueError(f"V:{value}: a voice transposed by no octave cannot be told; write the sounding notes")
-            self.state.octave += octaves
+        _sound(self.state, value.partition(" ")[2])
         label = re.search(r'(?:name|nm)=\s*"([^"]*)"', value)
         self.names[name] = label[1] if label else self.names.get(name, "")
         return self.state
@@ -163,7 +178,7 @@ class _Parser:
             self._place((self._pitch(parts),), _length(parts[3]), (False,))
         elif kind == "bar":
             state.items.append(_bar(parts[0], symbol.line))
-            state.accidentals.clear()
+            self._begin_bar()
         elif kind == "rest":
             self._rest(parts)
         elif kind == "tie":
@@ -179,6 +194,11 @@ class _Parser:
             self._chord(stream, "close")
         elif kind == "plus":
             self._chord(stream, "plus")
+        elif kind == "overlay":
+            state.layer += 1
+            state.items.append(Mark(layer=state.layer, line=symbol.line))
+            state.accidentals.clear()
+            state.last, state.tuplet_left, state.stretch_left = None, 0, 0
         elif kind == "ending":
             state.items.append(Mark(endings=_numbers(parts[0]), line=symbol.line))
         elif kind == "field":
@@ -188,30 +208,50 @@ class _Parser:
         else:
             raise ValueError("a } that closes no grace notes")
 
+    def _begin_bar(self) -> None:
+        """Forgets accidentals, but for those of notes that a tie leads over the bar line."""
+        state = self.state
+        state.accidentals.clear()
+        state.layer = 0
+        last = state.last
+        if last is not None and self.source.propagate != STEP:
+            ties = zip(last.pitches, last.ties, strict=False)
+            state.tied = dict(state.written[pitch] for pitch, tie in ties if tie and pitch in state.written)
+
     def _pitch(self, parts: tuple[str, ...]) -> Pitch:
+        state = self.state
         sign, letter, marks = parts[:3]
         index = LETTERS.index(letter.upper())
-        octave = 4 + letter.islower() + marks.count("'") - marks.count(",") + self.state.octave
-        step = octave * 7 + index
+        written = (4 + letter.islower() + marks.count("'") - marks.count(",")) * 7 + index
+        reach = index if self.source.propagate == PITCH else written
+        if sign and self.source.propagate != NOT:
+            state.accidentals[reach] = ACCIDENTALS[sign]
         if sign:
-            self.state.accidentals[step] = ACCIDENTALS[sign]
-        alter = self.state.accidentals.get(step, self.state.key.alters[index])
-        pitch = spelled(step, alter)
+            alter = ACCIDENTALS[sign]
+        elif written in state.tied and reach not in state.accidentals:
+            alter = state.tied[written]
+        else:
+            alter = state.accidentals.get(reach, state.key.alters[index])
+        pitch = _shifted(spelled(written + 7 * (state.octave + state.clef), alter), state.semitones)
         if not 0 <= pitch.midi <= 127:
             raise ValueError(f"the note {sign}{letter}{marks[:8]} lies outside MIDI's range")
+        self.heard[pitch] = (written, alter)
         return pitch
 
     def _place(self, pitches: tuple[Pitch, ...], ratio: Fraction, ties: tuple[bool, ...]) -> None:
         """Adds an event of `ratio` unit lengths."""
         state = self.state
         length = ratio * state.unit
+        if state.stretch_left:
+            length *= state.stretch
+            state.stretch_left -= 1
         if length > LONGEST_NOTE or length <= 0 or length.denominator > 1 << 16:
             raise ValueError(
                 f"a note or rest of {_short(length)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
             )
         # Grace notes wait for the next note, over rests and bar lines.
         graces = tuple(state.graces) if pitches else ()
-        event = Event(pitches, length, state.key, state.meter, ties, graces, None, state.tempo)
+        event = Event(pitches, length, state.sounding_key, state.meter, ties, graces, None, state.tempo)
         state.graces, state.tempo = ([] if pitches else state.graces), None
         if state.tuplet_left:
             event.tuplet = state.tuplet
@@ -223,7 +263,8 @@ class _Parser:
                 state.last.length *= state.broken[0]
                 event.length *= state.broken[1]
             state.broken = None
-        state.last = event
+        state.last, state.begun = event, True
+        state.written, self.heard, state.tied = self.heard, {}, {}
 
     def _rest(self, parts: tuple[str, ...]) -> None:
         state = self.state
@@ -247,16 +288,19 @@ class _Parser:
 
     def _tuplet(self, parts: tuple[str, ...]) -> None:
         p = int(parts[0])
-        if p == 1:
+        if p == 1 and not parts[1]:
             return  # `(1` is a slur before a fingering in old collections
         meter = self.state.meter
         compound = meter is not None and meter[0] % 3 == 0 and meter[0] > 3
         q = int(parts[1][:3] or 0) or _DEFAULT_Q.get(p, 3 if compound else 2)
         r = int(parts[2][:3] or 0) or p
-        if not (2 <= p <= 9 and 1 <= q <= 16 and 1 <= r <= 32):
-            raise ValueError(f"the tuplet ({':'.join(parts)[:16]} is none; expected (p:q:r with p from 2 to 9")
+        if not (1 <= p <= 9 and 1 <= q <= 16 and 1 <= r <= 32):
+            raise ValueError(f"the tuplet ({':'.join(parts)[:16]} is none; expected (p:q:r with p from 1 to 9")
         if p == q:
             return  # it changes no length
+        if p == 1:
+            self.state.stretch, self.state.stretch_left = q, r  # no tuplet that a score could show
+            return
         self.serial += 1
         self.state.tuplet, self.state.tuplet_left = Tuplet(p, q, self.serial), r
 
@@ -303,6 +347,8 @@ class _Parser:
         state = self.state
         _check_field(letter, value)
         if letter == "K":
+            for voice in self._concerned():
+                _sound(voice, value)
             key = parse_key(value)
             if key is not None:
                 self._change(key=key)
@@ -316,17 +362,36 @@ class _Parser:
         elif letter == "V":
             self._enter(value)
         elif letter == "P":
-            state.items.append(Mark(part=value, double=True))
+            label = re.fullmatch(r"([A-Za-z])\s*\.?", value)  # anything else is words, which begin no part
+            state.items.append(Mark(part=label[1] if label else "", double=True))
 
     def _concerned(self) -> list[_State]:
         """The current voice; all voices while no note has been written yet."""
-        begun = any(state.last is not None for state in self.voices.values())
+        begun = any(state.begun for state in self.voices.values())
         return [self.state] if begun else [self.first, *self.voices.values()]
 
     def _change(self, **values: Key | Meter | Fraction) -> None:
         for voice in self._concerned():
             for name, value in values.items():
                 setattr(voice, name, value)
+
+
+def _sound(state: _State, value: str) -> None:
+    """Takes over what a field says of sounding pitch."""
+    clef, octave, semitones = parse_sounding(value)
+    state.clef = state.clef if clef is None else clef
+    state.octave = state.octave if octave is None else octave
+    state.semitones = state.semitones if semitones is None else semitones
+
+
+def _shifted(pitch: Pitch, semitones: int) -> Pitch:
+    """The pitch so many semitones higher, spelled as its key is."""
+    if not semitones:
+        return pitch
+    letters = 4 * fifths_of(semitones)  # a fifth is four letters
+    steps = letters + 7 * round((semitones * 7 / 12 - letters) / 7)
+    midi = pitch.midi + semitones
+    return spelled(pitch.step + steps, midi - Pitch(pitch.step + steps, 0).midi)
 
 
 def _check_field(letter: str, value: str) -> None:

@@ -6,34 +6,45 @@ segno are words in ABC, not repeats; they stay unplayed.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from copy import copy
 from fractions import Fraction
 
-from core.log import logger
-from datatools.abc.lexer import lex
+from datatools.abc import parts
+from datatools.abc.lexer import PITCH, lex
+from datatools.abc.overlays import layers
 from datatools.abc.parse import Item, Mark, Parsed, parse
 from datatools.abc.text import text_of
 from datatools.abc.tune import Bar, Event, Tune
 
-MOST_PARTS = 500  # that a header's P: field may ask for
 LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
 
 
-def unrolled(text: str, source: str = "") -> str:
+def unrolled(text: str, remarks: list[str] | None = None) -> str:
     """Canonical ABC of one tune, repeats and endings written out; ValueError "line N: ..." when it cannot be told."""
-    return text_of(read_tune(text, source=source))
+    return text_of(read_tune(text, remarks=remarks))
 
 
-def read_tune(text: str, silent: bool = False, source: str = "") -> Tune:
-    """The tune of one ABC text; ValueError "line N: ..." for what cannot be told, and for no note unless `silent`."""
-    parsed = parse(lex(text))
-    if parsed.left_out and not silent:
-        logger.warning("%s: left out %d grace notes that lead to no note", source or "a tune", parsed.left_out)
+def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None, propagate: str | None = None) -> Tune:
+    """The tune of one ABC text; ValueError "line N: ..." for what cannot be told, and for no note unless `silent`.
+
+    What was left out is added to `remarks`; `propagate` says how far accidentals reach where the text does not.
+    """
+    remarks = [] if remarks is None else remarks
+    parsed = parse(lex(text, propagate or PITCH))
+    if parsed.left_out:
+        remarks.append(f"left out {parsed.left_out} grace notes that lead to no note")
     tune = Tune(parsed.title, parsed.meter, parsed.unit, parsed.key, parsed.tempo)
     budget = LONGEST_TUNE
-    for name, items in parsed.voices.items():
-        played = _played(items, parsed, budget)
+    voices = {
+        f"{name}&{number}" if number else name: layer
+        for name, items in parsed.voices.items()
+        for number, layer in enumerate(layers(items))
+    }
+    parts.share(voices)
+    for name, items in voices.items():
+        played = _played(items, parsed, budget, remarks)
         budget -= sum(isinstance(item, Event) for item in played)
         tune.voices.append(_bars(played))
         tune.names.append(parsed.names.get(name, ""))
@@ -44,42 +55,32 @@ def read_tune(text: str, silent: bool = False, source: str = "") -> Tune:
     return tune
 
 
-def _played(items: list[Item], parsed: Parsed, budget: int) -> list[Item]:
-    """The items in the order of playing: parts in the order that the header's P: field gives, each with its repeats."""
-    order = re.sub(r"[^A-Za-z0-9()]", "", re.split("%", parsed.order)[0])
-    parts: dict[str, list[Item]] = {"": []}
-    current = parts[""]
-    for item in items:
-        if isinstance(item, Mark) and item.part:
-            current = parts.setdefault(item.part.strip(" .")[:1], [])
-        current.append(item)
-    letters = _ordered(order)
-    if len(parts) < 2 or len(letters) < 2 or not all(letter in parts for letter in letters):
+def _played(items: list[Item], parsed: Parsed, budget: int, remarks: list[str]) -> list[Item]:
+    """The items in the order of playing: parts in the order that the header's P: field gives, each with its repeats.
+
+    A part that is played as often as it has endings takes the next of them each time.
+    """
+    order = parts.ordered(re.sub(r"[^A-Za-z0-9()]", "", re.split("%", parsed.order)[0]))
+    found = parts.divided(items)
+    if len(found) < 2 or not order or not all(letter in found for letter in order):
         return _expand(items, budget)
-    played = _expand(parts[""], budget)
-    for letter in letters:
-        played += _expand(parts[letter], budget - len(played))
+    if len(order) < 2 and len(found) < 3:
+        return _expand(items, budget)
+    unused = "".join(letter for letter in found if letter and letter not in order)
+    if unused:
+        remarks.append(f"not played: the parts {unused}, which P:{parsed.order} does not name")
+    played = _expand(found[""], budget)
+    turns: Counter[str] = Counter()
+    for letter in order:
+        turns[letter] += 1
+        each = order.count(letter) > 1 and order.count(letter) == _endings(found[letter])
+        played += _expand(found[letter], budget - len(played), turns[letter] if each else 0)
     return played
 
 
-def _ordered(order: str) -> str:
-    """`A2(BC)2` as `AABCBC`; words instead of an order give the empty string."""
-    while "(" in order:
-        inner = re.search(r"\(([^()]*)\)(\d{0,2})", order)
-        if inner is None:
-            return ""
-        order = order.replace(inner[0], _ordered(inner[1]) * int(inner[2] or 1), 1)
-        _check_order(order)
-    if not re.fullmatch(r"(?:[A-Za-z]\d{0,2})*", order):
-        return ""
-    letters = "".join(letter * int(times or 1) for letter, times in re.findall(r"([A-Za-z])(\d*)", order))
-    _check_order(letters)
-    return letters
-
-
-def _check_order(order: str) -> None:
-    if len(order) > MOST_PARTS:
-        raise ValueError(f"its P: field asks for more than {MOST_PARTS} parts")
+def _endings(items: list[Item]) -> int:
+    """The highest number of an ending."""
+    return max((max(item.endings) for item in items if isinstance(item, Mark) and item.endings), default=0)
 
 
 class _Section:
@@ -94,7 +95,11 @@ class _Section:
     def target(self) -> list[Item]:
         return self.endings[-1][1] if self.endings else self.common
 
-    def playings(self, times: int) -> Iterable[list[Item]]:
+    def playings(self, times: int, turn: int) -> Iterable[list[Item]]:
+        if turn:
+            yield self.common
+            yield from (items for numbers, items in self.endings if turn in numbers)
+            return
         if not self.endings:
             for _ in range(times):
                 yield self.common
@@ -106,14 +111,15 @@ class _Section:
                 yield from chosen
 
 
-def _expand(items: list[Item], budget: int) -> list[Item]:
+def _expand(items: list[Item], budget: int, turn: int = 0) -> list[Item]:
+    """The items with repeats and endings written out; those of one playing only, where a `turn` is given."""
     out: list[Item] = []
     size = 0
     section = _Section()
 
     def close(times: int, explicit: bool = False) -> None:
         nonlocal section, size
-        for played in section.playings(times):
+        for played in section.playings(times, turn):
             out.extend(played)
             size += len(played)
             if size > 2 * budget:

@@ -38,10 +38,11 @@ class Speller:
     """The key and the accidentals of the bar so far, for one voice.
 
     Some readers let an accidental hold for its letter in every octave, others in its own only: a sign is written
-    wherever either would be wrong without it.
+    wherever either would be wrong without it, and where a tie would bring another alteration over the bar line.
     """
 
     def __init__(self, key: Key) -> None:
+        self.tied: dict[int, int] = {}  # alterations of the notes, by step, that the last bar ties to this one's first
         self.enter(key)
 
     def enter(self, key: Key) -> None:
@@ -57,7 +58,12 @@ class Speller:
     def word(self, pitch: Pitch) -> str:
         letter = pitch.step % 7
         plain = self.plain[letter]
-        if pitch.alter == self.steps.get(pitch.step, plain) and pitch.alter == self.letters.get(letter, plain):
+        said = (
+            self.steps.get(pitch.step, plain),
+            self.letters.get(letter, plain),
+            self.tied.get(pitch.step, pitch.alter),
+        )
+        if all(alter == pitch.alter for alter in said):
             return pitch_word(pitch)
         self.steps[pitch.step] = self.letters[letter] = pitch.alter
         return pitch_word(pitch, _SIGNS[pitch.alter])
@@ -86,6 +92,10 @@ def bar_words(bar: Bar, speller: Speller, unit: Fraction) -> Iterator[tuple[str,
             yield word, at
             at = None
         time += event.duration
+        speller.tied = {}
+    if events:
+        ties = zip(events[-1].pitches, events[-1].ties, strict=False)
+        speller.tied = {pitch.step: pitch.alter for pitch, tie in ties if tie}
 
 
 def _event_words(event: Event, speller: Speller, unit: Fraction) -> Iterator[str]:

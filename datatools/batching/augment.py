@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.errors import HubError
 from core.log import logger
 from core.seeds import generator
@@ -26,7 +26,7 @@ class Augmentation:
     def __init__(self, hparams: AugmentHParams, tokenizer: Tokenizer, seed: int) -> None:
         self._seed = seed
         self._tokenizer = tokenizer
-        self._tables: dict[tuple[str, float], NDArray[np.int64]] = {}
+        self._tables: dict[tuple[str, float], list[NDArray[np.int64]]] = {}
         self._changes: list[tuple[str, int, float]] = []  # table method, largest draw, what a draw of 1 stands for
         self._keys: list[str] = []
         for key, method, largest, unit in (
@@ -45,11 +45,11 @@ class Augmentation:
             self._keys.append(f"data.augment.{key}")
 
     def warn(self, pieces: Sequence[NDArray[Any]]) -> None:
-        """Logs a warning for each change most of whose draws leave pieces like these (each n) as they are."""
-        kinds = [np.unique(piece) for piece in pieces]
+        """Logs a warning for each change most of whose draws leave pieces like these as they are."""
+        kinds = [np.unique(piece, axis=0) for piece in pieces]
         for key, (method, largest, unit) in zip(self._keys, self._changes, strict=True):
             draws = [drawn for drawn in range(-largest, largest + 1) if drawn]
-            kept = [(self._table(method, drawn, unit)[ids] < 0).any() for drawn in draws for ids in kinds]
+            kept = [(_mapped(self._table(method, drawn, unit), ids) < 0).any() for drawn in draws for ids in kinds]
             if np.mean(kept) > MOST_KEPT:
                 logger.warning(
                     "%s changes little: %.0f %% of its draws leave a piece as it is, since the tokenizer has no image"
@@ -59,28 +59,38 @@ class Augmentation:
                 )
 
     def apply(self, ids: NDArray[Any], epoch: int, piece: int) -> NDArray[Any]:
-        """The ids of a piece (n) as they are in this epoch (n)."""
+        """The ids of a piece, (n) or (n k) of k streams, as they are in this epoch."""
         if not self._changes:
             return ids
         rng = generator(self._seed, "augment", epoch, piece)
         for method, largest, unit in self._changes:
             drawn = int(rng.integers(-largest, largest + 1))
             if drawn:
-                changed = self._table(method, drawn, unit)[ids]
+                changed = _mapped(self._table(method, drawn, unit), ids)
                 if not (changed < 0).any():
                     ids = changed
         return ids
 
-    def _table(self, method: str, drawn: int, unit: float) -> NDArray[np.int64]:
-        """The map id -> id (v) of one draw, kept once made."""
+    def _table(self, method: str, drawn: int, unit: float) -> list[NDArray[np.int64]]:
+        """The map id -> id of each stream under one draw, kept once made."""
         key = (method, drawn)
         if key not in self._tables:
             argument = 1 + drawn * unit if method == "tempo_table" else drawn
-            table = np.asarray(getattr(self._tokenizer, method)(argument), dtype=np.int64)
-            if table.shape != (self._tokenizer.vocab_size,):
+            made = getattr(self._tokenizer, method)(argument)
+            tables = [np.asarray(table, dtype=np.int64) for table in (made if self._tokenizer.streams > 1 else [made])]
+            sizes = vocab_sizes(self._tokenizer)
+            if [table.shape for table in tables] != [(size,) for size in sizes]:
                 raise ValueError(
-                    f"{type(self._tokenizer).__name__}.{method}({argument}) has shape {table.shape}; "
-                    f"expected one id for each of {self._tokenizer.vocab_size}"
+                    f"{type(self._tokenizer).__name__}.{method}({argument}) has shape "
+                    f"{', '.join(str(table.shape) for table in tables)}; expected one id for each of "
+                    f"{', '.join(map(str, sizes))}"
                 )
-            self._tables[key] = table
+            self._tables[key] = tables
         return self._tables[key]
+
+
+def _mapped(tables: Sequence[NDArray[np.int64]], ids: NDArray[Any]) -> NDArray[np.int64]:
+    """Each stream of ids, (n) or (n k), under its own map; -1 where an id has no image."""
+    if ids.ndim == 1:
+        return tables[0][ids]
+    return np.stack([table[column] for table, column in zip(tables, ids.T, strict=True)], axis=1)

@@ -1,6 +1,6 @@
 """Batches as a pure function of (seed, step), and whole pieces for evaluation.
 
-Shapes: b rows, l length.
+Shapes: b rows, l length, n tokens of a piece, k streams of a token: `ids` are (b l), of several streams (b l k).
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Store(Protocol):
         ...
 
     def ids(self, split: Split, k: int) -> NDArray[Any]:
-        """The ids of piece k, without bos and eos."""
+        """The ids (n) or (n k) of piece k, without bos and eos."""
         ...
 
 
@@ -72,6 +72,7 @@ class Batches:
         self._bos, self._eos, self._pad = bos_id, eos_id, pad_id
         self._length, self._batch_size, self._accumulate = length, batch_size, accumulate
         self._seed, self._packs = seed, packs
+        self._streams = tokenizer.streams
         self._positions = store.lengths(split) + 1
         if not len(self._positions):
             raise HubError(f"the split {split} has no piece; add music to the dataset")
@@ -95,7 +96,7 @@ class Batches:
         return -(-self._plan(0).rows // self._batch_size)
 
     def batch(self, step: int, micro: int, replica: int, replicas: int) -> dict[str, Tensor]:
-        """One micro-batch: `ids` and `targets` (b l) int64, `starts` (b l) bool; a function of nothing else.
+        """One micro-batch: `ids` and `targets` int64, `starts` (b l) bool; a function of nothing else.
 
         `starts` is True where a piece or crop begins and where padding does. HubError when the rows of a step cannot
         be dealt out evenly.
@@ -108,8 +109,8 @@ class Batches:
             )
         assert 0 <= micro < self._accumulate and 0 <= replica < replicas and step >= 0
         first = step * self._batch_size + (micro * replicas + replica) * share
-        ids = np.full((share, self._length), self._pad, dtype=np.int64)
-        targets = np.full((share, self._length), _IGNORED, dtype=np.int64)
+        ids = padding((share, self._length), self._pad, self._streams)
+        targets = np.full_like(ids, _IGNORED)
         starts = np.zeros((share, self._length), dtype=bool)
         for index in range(share):
             self._fill(first + index, ids[index], targets[index], starts[index])
@@ -128,10 +129,10 @@ class Batches:
         for crop in range(now.offsets[row], now.offsets[row + 1]):
             piece, begin, end = int(now.piece[crop]), int(now.begin[crop]), int(now.end[crop])
             music = self._augmentation.apply(self._store.ids(self._split, piece), epoch, piece)
-            entries = np.concatenate([[self._bos], music, [self._eos]])[begin : end + 1]
+            entries = framed(music, self._bos, self._eos)[begin : end + 1]
             assert len(entries) == end - begin + 1, "the store says how many tokens a piece has"
             ids[at : at + end - begin] = entries[:-1]
-            targets[at : at + end - begin] = entries[1:]
+            targets[at : at + end - begin] = told(entries[1:], self._eos)
             starts[at] = True
             at += end - begin
         if at < self._length:
@@ -155,6 +156,29 @@ class Batches:
         return self._plans[epoch]
 
 
+def framed(ids: NDArray[Any], bos_id: int, eos_id: int) -> NDArray[np.int64]:
+    """A piece (n) or (n k) between its ends; these stand in the first stream, and the others hold 0."""
+    ends = padding((2,), bos_id, ids.shape[1] if ids.ndim > 1 else 1)
+    ends[1:].reshape(-1)[0] = eos_id
+    return np.concatenate([ends[:1], ids.astype(np.int64), ends[1:]])
+
+
+def padding(shape: tuple[int, ...], id: int, streams: int) -> NDArray[np.int64]:
+    """Nothing but `id`, in the first stream where there are several: `shape`, or `shape` and streams."""
+    if streams == 1:
+        return np.full(shape, id, dtype=np.int64)
+    ids = np.zeros((*shape, streams), dtype=np.int64)
+    ids[..., 0] = id
+    return ids
+
+
+def told(targets: NDArray[np.int64], eos_id: int) -> NDArray[np.int64]:
+    """What is counted of targets (n) or (n k): at the end of a piece the first stream alone."""
+    if targets.ndim > 1:
+        targets[targets[:, 0] == eos_id, 1:] = _IGNORED
+    return targets
+
+
 def whole(
     store: Store,
     split: Split,
@@ -164,7 +188,7 @@ def whole(
     limit_tokens: int | None = None,
     max_tokens_per_batch: int = 16384,
 ) -> Iterator[dict[str, Any]]:
-    """Whole pieces for scoring: `ids` and `targets` (b l), padded on the right, and `pieces`, their numbers.
+    """Whole pieces for scoring: `ids` and `targets`, padded on the right, and `pieces`, their numbers.
 
     Pieces come by length, as many in a batch as keep b * l within `max_tokens_per_batch` (one at least). Every token
     and eos is a target once. With `limit_tokens`, a fixed subset spread over the split has at most that many targets;
@@ -186,10 +210,11 @@ def whole(
         while size < len(chosen) and (size + 1) * positions[chosen[size]] <= max_tokens_per_batch:
             size += 1
         pieces, chosen = chosen[:size], chosen[size:]
-        ids = torch.full((size, positions[pieces[-1]]), pad_id)
-        targets = torch.full_like(ids, _IGNORED)
-        for row, k in enumerate(pieces):
-            entries = torch.from_numpy(np.concatenate([[bos_id], store.ids(split, k), [eos_id]]).astype(np.int64))
-            ids[row, : positions[k]] = entries[:-1]
-            targets[row, : positions[k]] = entries[1:]
-        yield {"ids": ids, "targets": targets, "pieces": pieces}
+        rows = [framed(store.ids(split, k), bos_id, eos_id) for k in pieces]
+        streams = rows[0].shape[1] if rows[0].ndim > 1 else 1
+        ids = padding((size, positions[pieces[-1]]), pad_id, streams)
+        targets = np.full_like(ids, _IGNORED)
+        for row, entries in enumerate(rows):
+            ids[row, : len(entries) - 1] = entries[:-1]
+            targets[row, : len(entries) - 1] = told(entries[1:], eos_id)
+        yield {"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets), "pieces": pieces}

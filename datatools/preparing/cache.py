@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.contracts.dataset import SPLITS, Dataset, Item, Split
 from core.contracts.piece import Piece
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.errors import HubError
 from core.log import logger
 from datatools.preparing import ledger, splits, survey
@@ -146,7 +146,7 @@ class _Job:
         reader = survey.reader(self.dataset)
         told = [row for row, _ in chosen]
         encoded = encode_all(
-            part, self.build, tokenizer.vocab_size, reader, told, self.data, self.progress, self.machines
+            part, self.build, vocab_sizes(tokenizer), reader, told, self.data, self.progress, self.machines
         )
         refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
         for wanted in ("train", "valid"):
@@ -160,7 +160,7 @@ class _Job:
                 reasons = list((first | dict(refused)).items())
                 raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", reasons)
         outcomes = [
-            Outcome(row, split, piece.tokens, piece.told, piece.remarks)
+            Outcome(row, split, piece.tokens, piece.told, piece.remarks, piece.lost)
             for (row, split), piece in zip(chosen, encoded, strict=True)
             if not piece.failure
         ]

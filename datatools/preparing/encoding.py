@@ -5,19 +5,21 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import symusic
 from numpy.typing import NDArray
 
 from core.contracts.dataset import Item
 from core.contracts.piece import Piece
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.log import logger
 from datatools.preparing import survey
+from datatools.preparing.losses import losses
 from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from datatools.workers.worker import reason
@@ -32,7 +34,8 @@ Read = Callable[[Item], Piece]
 class Encoded:
     """How one item went: its tokens, or the reason why it has none; a line of progress.jsonl is the list of its fields.
 
-    `told` counts the notes that the tokens decode to, `remarks` is what the tokenizer had to say.
+    `told` counts the notes that the tokens decode to, `remarks` is what reader and tokenizer had to say, `lost` counts
+    what the tokens do not tell, by cause.
     """
 
     source: str
@@ -41,17 +44,18 @@ class Encoded:
     remarks: str = ""
     failure: str = ""
     limited: bool = False
+    lost: dict[str, int] = field(default_factory=dict)
 
 
-def token_type(vocab_size: int) -> np.dtype[Any]:
-    """The smallest unsigned type that holds every id."""
-    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+def token_type(sizes: Sequence[int]) -> np.dtype[Any]:
+    """The smallest unsigned type that holds every id of every stream, `sizes` counting their vocabularies."""
+    return np.dtype("<u2" if max(sizes) <= 2**16 else "<u4")
 
 
 def encode_all(
     folder: Path,
     build: Build,
-    vocab_size: int,
+    sizes: Sequence[int],
     read: Read,
     rows: Sequence[survey.Row],
     data: DataHParams,
@@ -62,8 +66,8 @@ def encode_all(
 
     progress.jsonl says what is in tokens.bin already.
     """
-    dtype = token_type(vocab_size)
-    done = _resume(folder, dtype, [row.source for row in rows])
+    dtype = token_type(sizes)
+    done = _resume(folder, dtype.itemsize * len(sizes), [row.source for row in rows])
     names = {row.item: row.source for row in rows[len(done) :]}
     with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
         for item, result in spread(
@@ -82,7 +86,7 @@ def encode_all(
             else:
                 tokens.write(result.ids.astype(dtype).tobytes())
                 tokens.flush()  # before the line that vouches for it
-                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks))
+                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks, lost=result.lost))
             log.write(json.dumps(astuple(done[-1])) + "\n")
             log.flush()
         os.fsync(tokens.fileno())
@@ -91,11 +95,12 @@ def encode_all(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a worker sends back about a piece: ids (n,), the notes they decode to, and the tokenizer's remarks."""
+    """What a worker sends back: ids (n,) or (n, streams), the notes they decode to, remarks, losses by cause."""
 
     ids: NDArray[np.uint32]
     told: int
     remarks: str
+    lost: dict[str, int]
 
 
 _built: dict[Path, Tokenizer] = {}
@@ -115,24 +120,37 @@ def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
     piece = read(item)
     with _listening() as remarks:
         ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
-    if ids.ndim != 1:
-        raise ValueError(f"the tokenizer gives ids of shape {ids.shape}; expected one stream")
-    if not len(ids):
+    _check(tokenizer, ids)
+    heard = [*getattr(piece, "remarks", ()), *remarks]
+    said = "; ".join(dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in heard))[:MOST_REMARKS]
+    told = _told(tokenizer, ids.tolist())
+    notes = sum(len(track.notes) for track in told.tracks)
+    return Told(ids.astype(np.uint32), notes, said, losses(piece.score, told))
+
+
+def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
+    """ValueError unless these are ids that a store may hold."""
+    sizes = vocab_sizes(tokenizer)
+    if not ids.size:
         raise ValueError("the tokenizer gives no token")
-    if ids.min() < 0 or ids.max() >= tokenizer.vocab_size:
-        raise ValueError(
-            f"the tokenizer gives ids {ids.min()} to {ids.max()}; expected 0 to {tokenizer.vocab_size - 1}"
-        )
-    if np.isin(ids, (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
+    if ids.shape[1:] != (() if len(sizes) == 1 else (len(sizes),)) or not ids.ndim:
+        expected = "one stream" if len(sizes) == 1 else f"{len(sizes)} streams"
+        raise ValueError(f"the tokenizer gives ids of shape {ids.shape}; expected {expected}")
+    streams = ids.reshape(len(ids), -1)  # (n k)
+    for stream, (column, size) in enumerate(zip(streams.T, sizes, strict=True)):
+        if column.min() < 0 or column.max() >= size:
+            where = "" if len(sizes) == 1 else f" in stream {stream}"
+            raise ValueError(
+                f"the tokenizer gives ids {column.min()} to {column.max()}{where}; expected 0 to {size - 1}"
+            )
+    if np.isin(streams[:, 0], (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
         raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
-    said = dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in remarks)
-    return Told(ids.astype(np.uint32), _notes(tokenizer, ids.tolist()), "; ".join(said)[:MOST_REMARKS])
 
 
-def _notes(tokenizer: Tokenizer, ids: list[int]) -> int:
-    """Notes that the ids decode to, which shows how many of the piece's are lost on the way."""
+def _told(tokenizer: Tokenizer, ids: Ids) -> symusic.Score:
+    """The score that the ids decode to, which shows what of the piece's is lost on the way."""
     try:
-        return sum(len(track.notes) for track in tokenizer.decode(ids).score.tracks)
+        return tokenizer.decode(ids).score
     except MemoryError:
         raise
     except Exception as error:
@@ -155,7 +173,7 @@ def _listening() -> Iterator[list[str]]:
         logger.setLevel(level)
 
 
-def _resume(folder: Path, dtype: np.dtype[Any], sources: Sequence[str]) -> list[Encoded]:
+def _resume(folder: Path, token_bytes: int, sources: Sequence[str]) -> list[Encoded]:
     """What is safely in tokens.bin, which is cut behind the last piece of it."""
     log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
     size = tokens.stat().st_size if tokens.exists() else 0
@@ -167,7 +185,7 @@ def _resume(folder: Path, dtype: np.dtype[Any], sources: Sequence[str]) -> list[
             break
         try:
             piece = Encoded(*json.loads(line))
-            end = total + piece.tokens * dtype.itemsize
+            end = total + piece.tokens * token_bytes
         except (ValueError, TypeError):
             logger.warning("%s is damaged in line %d; the pieces from there on are tokenized again", log, len(done) + 1)
             break

@@ -51,7 +51,9 @@ class TokenStore:
         self.manifest: dict[str, Any] = manifest_of(self.folder, FORMAT)
         self.root = root if root is not None else Path(self.manifest["dataset"]["root"])
         dtype = np.dtype(self.manifest["dtype"])
-        self._tokens: NDArray[Any] = np.memmap(self.folder / "tokens.bin", dtype=dtype, mode="r")
+        streams = int(self.manifest["tokenizer"]["streams"])
+        tokens: NDArray[Any] = np.memmap(self.folder / "tokens.bin", dtype=dtype, mode="r")
+        self._tokens = tokens if streams == 1 else tokens.reshape(-1, streams)
         self._offsets = _offsets(self.folder / "offsets.npy", sum(map(self.count, SPLITS)), len(self._tokens))
         first = 0
         self._first: dict[str, int] = {}
@@ -81,7 +83,10 @@ class TokenStore:
         return self._pieces[split]
 
     def ids(self, split: Split, k: int) -> NDArray[Any]:
-        """The tokens of piece `k` of a split, without begin and end: a read-only view (n,) of uint16 or uint32."""
+        """The tokens of piece `k` of a split, without begin and end: a read-only view of uint16 or uint32.
+
+        Its shape is (n,), or (n, k) where a token has k streams.
+        """
         if not 0 <= k < self.count(split):
             raise IndexError(f"{split} has {self.count(split)} pieces; piece {k} was asked for")
         row = self._first[split] + k

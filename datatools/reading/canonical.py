@@ -2,7 +2,7 @@
 
 Tracks keep the order of the file, empty ones left out; the notes of a track are sorted by (time, pitch, duration,
 velocity), everything else by time. A note of no length (struck and released in one tick) lasts one tick. A tempo of
-nought and a meter of nought beats mean nothing and are dropped; the log says so.
+nought and a meter of nought beats mean nothing and are dropped; a remark says so.
 """
 
 from collections.abc import Iterable
@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import symusic
 
-from core.log import logger
-
 # A longer span is a corrupt delta time, not music: it would also make tokenizers write bars for minutes.
 MOST_QUARTERS = 1_000_000
 MOST_SECONDS = 24 * 3600.0
@@ -20,8 +18,12 @@ MOST_SECONDS = 24 * 3600.0
 _DEFAULT_MSPQ = 500_000
 
 
-def canonical(score: symusic.Score, source: str = "") -> symusic.Score:
-    """A sorted copy of `score`; ValueError with a one-line reason when it holds no usable music."""
+def canonical(score: symusic.Score, remarks: list[str] | None = None) -> symusic.Score:
+    """A sorted copy of `score`; ValueError with a one-line reason when it holds no usable music.
+
+    What was dropped is added to `remarks`.
+    """
+    remarks = [] if remarks is None else remarks
     tpq = int(score.ticks_per_quarter)
     if tpq < 1:
         raise ValueError(f"it has {tpq} ticks a quarter; expected 1 or more")
@@ -31,9 +33,9 @@ def canonical(score: symusic.Score, source: str = "") -> symusic.Score:
             result.tracks.append(_track(track))
     if not len(result.tracks):
         raise ValueError("it has no notes")
-    result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), source, "tempos of nought"))
+    result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), remarks, "tempos of nought"))
     result.time_signatures = symusic.TimeSignature.from_numpy(
-        **_kept(score.time_signatures, ("numerator", "denominator"), source, "meters of nought")
+        **_kept(score.time_signatures, ("numerator", "denominator"), remarks, "meters of nought")
     )
     if len(score.key_signatures):
         result.key_signatures = symusic.KeySignature.from_numpy(**_by_time(score.key_signatures.numpy()))
@@ -76,12 +78,12 @@ def _by_time(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: values[order] for key, values in columns.items()}
 
 
-def _kept(events: Any, positive: Iterable[str], source: str, what: str) -> dict[str, np.ndarray]:
+def _kept(events: Any, positive: Iterable[str], remarks: list[str], what: str) -> dict[str, np.ndarray]:
     """Columns of the events in time order, without those whose `positive` columns are not all above nought."""
     columns = _by_time(events.numpy())
     keep = np.all([columns[key] > 0 for key in positive], axis=0)
     if not keep.all():
-        logger.warning("%s: dropped %d %s", source or "a score", int((~keep).sum()), what)
+        remarks.append(f"dropped {int((~keep).sum())} {what}")
     return {key: values[keep] for key, values in columns.items()}
 
 

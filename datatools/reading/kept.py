@@ -1,7 +1,7 @@
-"""Scores read from slow formats, kept by content: parsing MusicXML and kern takes a hundred times as long as MIDI.
+"""Scores read from slow formats, kept by content: MusicXML and kern take far longer to parse than MIDI.
 
-A file of readings/ is named by the sha256 of the music file; it holds a checksum, a line of JSON with the title, and
-the score as symusic serializes it. Another version of a reader or of symusic has a folder of its own.
+A file of readings/ is named by the sha256 of the music file; it holds a checksum, a line of JSON with title and
+remarks, and the score as symusic serializes it. Another version of a reader or of symusic has a folder of its own.
 """
 
 import hashlib
@@ -29,11 +29,7 @@ def version() -> str:
     whole = hashlib.sha256()
     for path in sorted(path for folder in READERS for path in (tools / folder).rglob("*.py")):
         whole.update(path.read_bytes())
-    for name in ("symusic", "music21"):
-        try:
-            whole.update(f"{name} {metadata.version(name)}".encode())
-        except metadata.PackageNotFoundError:
-            whole.update(f"no {name}".encode())
+    whole.update(f"symusic {metadata.version('symusic')}".encode())
     return whole.hexdigest()[:16]
 
 
@@ -55,7 +51,7 @@ def read(path: str, index: int, folder: Path) -> Piece:
 
 
 def _save(kept: Path, piece: Piece) -> None:
-    body = json.dumps(piece.title).encode() + b"\n" + piece.score.__getstate__()
+    body = json.dumps([piece.title, piece.remarks]).encode() + b"\n" + piece.score.__getstate__()
     with atomic(kept) as temporary:
         temporary.write_bytes(hashlib.sha256(body).digest() + body)
 
@@ -67,8 +63,9 @@ def _load(kept: Path, path: str, sha256: str) -> Piece | None:
         return None
     if hashlib.sha256(data[32:]).digest() != data[:32]:
         return None
-    title, _, state = data[32:].partition(b"\n")
+    head, _, state = data[32:].partition(b"\n")
+    title, remarks = json.loads(head)
     kind: Any = type(symusic.Score(1))
     score = kind.__new__(kind)
     score.__setstate__(state)
-    return scores.piece_from_score(score, source=path, title=json.loads(title), sha256=sha256)
+    return scores.piece_from_score(score, source=path, title=title, sha256=sha256, remarks=remarks)

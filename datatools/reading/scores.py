@@ -1,7 +1,8 @@
 """Any readable file of music to a Piece."""
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -46,9 +47,10 @@ def _read(path: Path, index: int) -> Piece:
     if index:
         raise ValueError(f"tune {index} was asked for; only books of ABC hold more than one")
     data = _bytes(path)
-    title, score = _convert(data, extension, str(path))
+    title, score, remarks = _convert(data, extension)
     title = title[:LONGEST_TITLE] or path.stem
-    return piece_from_score(score, source=str(path), title=title, sha256=hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    return piece_from_score(score, source=str(path), title=title, sha256=sha256, remarks=remarks)
 
 
 def count(path: str | Path) -> int:
@@ -57,16 +59,19 @@ def count(path: str | Path) -> int:
     return len(_book(str(path), path.stat().st_mtime_ns)) if path.suffix.lower() == ".abc" else 1
 
 
-def piece_from_score(score: symusic.Score, *, source: str = "", title: str = "", sha256: str = "") -> Piece:
+def piece_from_score(
+    score: symusic.Score, *, source: str = "", title: str = "", sha256: str = "", remarks: Iterable[str] = ()
+) -> Piece:
     """A Piece around a score in ticks; ValueError when the score holds no usable music."""
-    ready = canonical(score, source)
+    said = list(remarks)
+    ready = canonical(score, said)
 
     def make_abc() -> str:
         from datatools.abc import writer as abc_writer
 
         return abc_writer.write(ready, title=title, source=source)
 
-    return Piece(source, title, sha256, lambda: ready, make_abc)
+    return Piece(source, title, sha256, lambda: ready, make_abc, said)
 
 
 def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha256: str = "") -> Piece:
@@ -75,18 +80,18 @@ def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha
     Both the score and the text have the repeats written out. `title` is the first T: field unless given.
     """
     if title is None:
-        fields = (line.strip() for line in text.splitlines())
+        fields = (line.strip() for line in text.split("\n"))
         title = next((line[2:].strip()[:LONGEST_TITLE] for line in fields if line.startswith("T:")), "")
 
     def make_abc() -> str:
         from datatools.abc import repeats as abc_repeats
 
-        return _named(lambda: abc_repeats.unrolled(text, source), source)
+        return _named(lambda: abc_repeats.unrolled(text, piece.remarks), source)
 
     def make_score() -> symusic.Score:
         from datatools.abc import reader as abc_reader
 
-        return _named(lambda: canonical(abc_reader.score(piece.abc), source), source)
+        return _named(lambda: canonical(abc_reader.score(piece.abc), piece.remarks), source)
 
     piece = Piece(source, title, sha256, make_score, make_abc)
     return piece
@@ -124,14 +129,14 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-def _convert(data: bytes, extension: str, source: str) -> tuple[str, symusic.Score]:
+def _convert(data: bytes, extension: str) -> tuple[str, symusic.Score, list[str]]:
     if extension in MIDI:
-        from datatools.reading import midi
+        from datatools.reading.midi import reader
 
-        return "", midi.score(data)
+        return "", *reader.score(data)
     from datatools.reading import notation
 
-    return notation.score(data, extension, source)
+    return notation.score(data, extension)
 
 
 def _tune(path: Path, index: int) -> Piece:
@@ -140,26 +145,38 @@ def _tune(path: Path, index: int) -> Piece:
     book = _book(str(path), path.stat().st_mtime_ns)
     if not 0 <= index < len(book):
         raise ValueError(f"tune {index} was asked for; the book holds {len(book)}")
+    text, lines = book[index]
     source = str(path) if len(book) == 1 else f"{path}#{index}"
     piece = piece_from_abc(
-        book[index], source=source, sha256=hashlib.sha256(book[index].encode("utf-8", "surrogatepass")).hexdigest()
+        text, source=source, sha256=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     )
     if len(book) == 1:
         piece.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         assert piece.score is not None
     except ValueError as error:
-        raise ValueError(str(error).removeprefix(f"{source}: ")) from error
+        raise ValueError(_placed(str(error).removeprefix(f"{source}: "), lines)) from error
     return piece
 
 
-@lru_cache(maxsize=8)
-def _book(path: str, modified: int) -> tuple[str, ...]:
-    """The tunes of a book, split once while the file stays as it is: tune i of n is not read n times."""
-    data = _bytes(Path(path))
-    from datatools.abc import book as abc_book
+def _placed(reason: str, lines: Sequence[int]) -> str:
+    """A reason about "line n" of a tune's text as one about that line of the file, and of the tune in it."""
+    match = re.match(r"line (\d+)", reason)
+    if match is None or not 1 <= int(match[1]) <= len(lines):
+        return reason
+    line = lines[int(match[1]) - 1]
+    inside = line - lines[0] + 1
+    where = f"line {line}" if line == inside else f"line {line} (line {inside} of the tune)"
+    return where + reason[match.end() :]
 
-    text = abc_book.decode_bytes(data)
-    if not abc_book.holds_tunes(text):
+
+@lru_cache(maxsize=8)
+def _book(path: str, modified: int) -> tuple[tuple[str, list[int]], ...]:
+    """The tunes of a book and their lines, split once while the file stays as it is, not n times for n tunes."""
+    data = _bytes(Path(path))
+    from datatools.abc import book
+
+    text = book.decode_bytes(data)
+    if not book.holds_tunes(text):
         raise ValueError("it holds no tune: there is neither an X: nor a K: line")
-    return tuple(abc_book.tunes(text))
+    return tuple(book.located(text))

@@ -16,6 +16,7 @@ import torch
 
 from core.contracts.piece import Piece
 from core.files import write_json
+from datatools.abc.lexer import STEP
 from datatools.abc.reader import score_of
 from datatools.abc.repeats import read_tune
 from datatools.abc.text import text_of, words
@@ -35,6 +36,7 @@ class AbcTokenizer:
     """The contract of core/contracts/tokenizer.py over a closed vocabulary; nothing is learnt."""
 
     streams = 1
+    formats = ("abc",)  # its tokens tell more than notes do
     pad_id, bos_id, eos_id = 0, 1, 2
 
     def __init__(self) -> None:
@@ -64,7 +66,7 @@ class AbcTokenizer:
     def decode(self, ids: Sequence[int]) -> Piece:
         """A piece from any ids; special ids and ids beyond the vocabulary are passed over."""
         said = (self._words[id] for id in map(int, ids) if len(SPECIALS) <= id < self.vocab_size)
-        tune = read_tune(repaired(said), silent=True)
+        tune = read_tune(repaired(said), silent=True, propagate=STEP)
         return Piece("decoded abc tokens", "", "", lambda: score_of(tune), lambda: text_of(tune))
 
     def token(self, id: int) -> str:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.checkpoint import load_weights, save_weights
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.files import atomic_folder, checksum, recover_folder, write_json, write_text
-from core.model.language_model import LanguageModel
 from hparams.base import HParams
-from hparams.loading import from_tree, plain
+from hparams.loading import SLOTS, from_tree, plain
 from plugins.manager import Manager, own_version
 from supervisors.artefacts.foreign_configs import is_foreign
 from supervisors.artefacts.provenance import plugins_of
@@ -29,6 +28,7 @@ class Artefact:
     """What `model/` holds, read."""
 
     hparams: HParams
+    folder: Path  # where it lies: itself, or model/ of a run
     tokenizer: Tokenizer
     weights: dict[str, Tensor]
     config: dict[str, Any]
@@ -75,8 +75,35 @@ def _card(config: dict[str, Any]) -> str:
     )
 
 
+def settings(folder: Path, manager: Manager) -> HParams:
+    """The hyper-parameters of a run's folder or its `model/`; HubError as `read`, but the weights are not looked at."""
+    place, config = _config(folder, manager)
+    return from_tree(config["hparams"], str(place / "config.json"), manager.section)
+
+
 def read(folder: Path, manager: Manager) -> Artefact:
     """Reads a run's folder or its `model/`; HubError when it is none, is damaged, is newer, or lacks a plugin."""
+    place, config = _config(folder, manager)
+    if not (place / "model.safetensors").exists():
+        raise HubError(f"{place} has no model.safetensors; copy the folder again")
+    if checksum(place / "model.safetensors") != config.get("sha256"):
+        raise HubError(
+            f"{place / 'model.safetensors'} was changed since it was written (sha256); copy the folder again"
+        )
+    hparams = from_tree(config["hparams"], str(place / "config.json"), manager.section)
+    tokenizer = build_tokenizer(manager, hparams, place / "tokenizer")
+    fingerprint = str(config["tokenizer_fingerprint"])
+    if tokenizer.fingerprint() != fingerprint:
+        raise HubError(
+            f"{place / 'tokenizer'} is not the tokenizer that {place / 'model.safetensors'} was trained with "
+            f"(fingerprint {tokenizer.fingerprint()[:12]}, expected {fingerprint[:12]}); restore it, "
+            "or install the version of its library that config.json names"
+        )
+    return Artefact(hparams, place, tokenizer, load_weights(place / "model.safetensors"), config)
+
+
+def _config(folder: Path, manager: Manager) -> tuple[Path, dict[str, Any]]:
+    """Where the artefact lies, and its config.json, of a format and of plugins that are here."""
     for path in (folder, folder / "model"):
         recover_folder(path)
     place = folder / "model" if (folder / "model" / "config.json").exists() else folder
@@ -93,7 +120,7 @@ def read(folder: Path, manager: Manager) -> Artefact:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         newer = config["format"] > FORMAT
-        tree, fingerprint = config["hparams"], str(config["tokenizer_fingerprint"])
+        config["hparams"], config["tokenizer_fingerprint"]
         plugins = [
             (slot, *(str(plugin[key]) for key in ("name", "distribution", "version")))
             for slot, plugin in config.get("plugins", {}).items()
@@ -103,27 +130,12 @@ def read(folder: Path, manager: Manager) -> Artefact:
     if newer:
         raise HubError(f"{path} has format {config['format']}, newer than {FORMAT}; update swaptunes to read it")
     _insist_on_plugins(plugins, folder, manager)
-    if not (place / "model.safetensors").exists():
-        raise HubError(f"{place} has no model.safetensors; copy the folder again")
-    if checksum(place / "model.safetensors") != config.get("sha256"):
-        raise HubError(
-            f"{place / 'model.safetensors'} was changed since it was written (sha256); copy the folder again"
-        )
-    hparams = from_tree(tree, str(path), manager.section)
-    tokenizer = build_tokenizer(manager, hparams, place / "tokenizer")
-    if tokenizer.fingerprint() != fingerprint:
-        raise HubError(
-            f"{place / 'tokenizer'} is not the tokenizer that {place / 'model.safetensors'} was trained with "
-            f"(fingerprint {tokenizer.fingerprint()[:12]}, expected {fingerprint[:12]}); restore it, "
-            "or install the version of its library that config.json names"
-        )
-    return Artefact(hparams, tokenizer, load_weights(place / "model.safetensors"), config)
+    return place, config
 
 
 def _insist_on_plugins(plugins: Sequence[tuple[str, ...]], folder: Path, manager: Manager) -> None:
-    registries = {"backbone": manager.backbones, "tokenizer": manager.tokenizers, "dataset": manager.datasets}
     for slot, name, distribution, version in plugins:
-        if name not in registries.get(slot, ()):
+        if slot not in SLOTS or name not in manager.registry(slot):
             raise HubError(
                 f'{folder} needs the {slot} "{name}" of {distribution} {version}, '
                 f"which is not here: pip install {distribution}, or see what `list` says of it"
@@ -132,30 +144,23 @@ def _insist_on_plugins(plugins: Sequence[tuple[str, ...]], folder: Path, manager
 
 def build_tokenizer(manager: Manager, hparams: HParams, folder: Path | None) -> Tokenizer:
     """The run's tokenizer, new or from a folder that it saved."""
-    build = manager.tokenizers[hparams.tokenizer.name].build
-    assert build is not None
     if folder is None:
-        return cast(Tokenizer, build(hparams.tokenizer, None))
+        return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, None))
     try:
-        return cast(Tokenizer, build(hparams.tokenizer, folder))
+        return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, folder))
     except HubError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise HubError(f"{folder} holds no {hparams.tokenizer.name} tokenizer that can be read ({error})") from error
 
 
-def build_model(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> LanguageModel:
-    """The run's model with fresh weights, drawn from torch's generator."""
-    build = manager.backbones[hparams.backbone.name].build
-    assert build is not None
-    return LanguageModel(build(hparams.backbone), tokenizer.vocab_size, tie=hparams.model.tie)
-
-
-def load_into(model: LanguageModel, weights: dict[str, Tensor], source: Path | str) -> None:
+def load_into(model: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:
     """Copies weights into a model; HubError naming the first ones that do not fit."""
     own = model.state_dict()
-    if model.head.weight is model.embedding.weight and "head.weight" not in weights and "embedding.weight" in weights:
-        weights = {**weights, "head.weight": weights["embedding.weight"]}
+    shared: dict[int, Tensor] = {}  # what lies where: of tied weights, one name is enough
+    for key in own.keys() & weights.keys():
+        shared[own[key].data_ptr()] = weights[key]
+    weights = {key: shared[own[key].data_ptr()] for key in own if own[key].data_ptr() in shared} | weights
     faults = [f"{key} is missing" for key in own.keys() - weights.keys()]
     faults += [f"{key} is unknown" for key in weights.keys() - own.keys()]
     faults += [

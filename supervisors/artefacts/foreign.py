@@ -46,7 +46,7 @@ def load_into(model: LanguageModel, folder: Path, hparams: HParams) -> None:
     when the model is another one, naming all the settings to give, or when weights are missing, unknown or misshapen.
     """
     config = read_config(folder)
-    same_vocabulary = config.vocab_size == model.vocab_size
+    same_vocabulary = (config.vocab_size,) == model.vocab_sizes
     _check_settings(config, hparams, folder, same_vocabulary)
     weights = _renamed(read_weights(folder), config.embedding)
     own = model.state_dict()
@@ -54,9 +54,9 @@ def load_into(model: LanguageModel, folder: Path, hparams: HParams) -> None:
         weights = _padded_alike(_tied(weights, folder) if config.tie else weights, config.rows, model, folder)
         logger.info("model.start: all weights of %s, embeddings included; its ids must mean the same", folder)
     else:
-        weights |= {name: own[name] for name in ("embedding.weight", "head.weight")}
+        weights |= {name: weight for name, weight in own.items() if not name.startswith("backbone.")}
         warn_once(
-            f"model.start: {folder} knows {config.vocab_size} tokens and this run {model.vocab_size}: "
+            f"model.start: {folder} knows {config.vocab_size} tokens and this run {sum(model.vocab_sizes)}: "
             "its backbone is taken, embeddings and head start fresh"
         )
     artefact.load_into(model, weights, folder)

@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from core.errors import HubError
 from core.files import write_json
 from core.log import logger
-from core.model.language_model import LanguageModel
 from datatools.batching.batches import Batches
 from hparams.base import HParams
 from hparams.loading import plain
-from supervisors.artefacts import artefact
-from supervisors.language_model import LanguageModelSupervisor
+from supervisors.training.token_supervisor import TokenSupervisor, parameter_count
 
 TOLERANCE = 0.02
 REACH = 32  # widths to either side that are tried
 WARM, TIMED = 4, 8  # steps of a timed trial
 
 
-def match_parameters(supervisor: LanguageModelSupervisor, target: int) -> LanguageModel:
+def match_parameters(supervisor: TokenSupervisor, target: int) -> nn.Module:
     """Sets the backbone's width so that the model has `target` parameters within 2 % (0: as it is).
 
     Returns the model without its numbers, on the meta device.
@@ -38,7 +37,7 @@ def match_parameters(supervisor: LanguageModelSupervisor, target: int) -> Langua
     hparams = supervisor.hparams
     own, layers = hparams.backbone, hparams.backbone.layers
     model = _built(supervisor, own)
-    if not target or abs(model.parameter_count() / target - 1) <= TOLERANCE:
+    if not target or abs(parameter_count(model) / target - 1) <= TOLERANCE:
         return model
     tried = []
     for depth in (layers, layers + 1, layers - 1, layers + 2):
@@ -54,7 +53,7 @@ def match_parameters(supervisor: LanguageModelSupervisor, target: int) -> Langua
     )
 
 
-def _nearest_width(supervisor: LanguageModelSupervisor, layers: int, target: int) -> tuple[Any, int] | None:
+def _nearest_width(supervisor: TokenSupervisor, layers: int, target: int) -> tuple[Any, int] | None:
     """The backbone of so many layers that comes nearest to `target` parameters, and its count."""
     own = supervisor.hparams.backbone
 
@@ -62,7 +61,7 @@ def _nearest_width(supervisor: LanguageModelSupervisor, layers: int, target: int
     def at(dim: int) -> tuple[Any, int] | None:
         try:
             backbone = replace(own, dim=dim, layers=layers)
-            return backbone, _built(supervisor, backbone).parameter_count()
+            return backbone, parameter_count(_built(supervisor, backbone))
         except Exception:  # a width that it refuses, say no multiple of its heads; with what error is the plugin's
             return None
 
@@ -82,12 +81,12 @@ def _nearest_width(supervisor: LanguageModelSupervisor, layers: int, target: int
     return min(near, key=fit, default=None)
 
 
-def _built(supervisor: LanguageModelSupervisor, backbone: Any) -> LanguageModel:
+def _built(supervisor: TokenSupervisor, backbone: Any) -> nn.Module:
     """The run's model with this backbone, shapes alone."""
     hparams = copy(supervisor.hparams)
     hparams.backbone = backbone
     with torch.device("meta"):
-        return artefact.build_model(supervisor.manager, hparams, supervisor.tokenizer)
+        return supervisor.make_model(hparams)
 
 
 def steps_for(tokens: int, batches: Batches) -> int:

@@ -16,6 +16,8 @@ import numpy as np
 
 from core.contracts.dataset import Split
 from core.errors import HubError
+from hparams.loading import from_file, plain
+from plugins.manager import load_manager
 from supervisors.comparison.intervals import Difference, Estimate, Row, differences, interval
 from supervisors.evaluation.results import headline
 
@@ -104,10 +106,11 @@ def collect(runs: dict[str, list[Path]]) -> list[Group]:
         prints = {config["tokenizer_fingerprint"] for config in configs}
         if len(prints) > 1:
             raise HubError(f"the runs of {name} have other tokens each; compare them under other names")
-        key = trees[0]["dataset"]["name"], split, trees[0]["tokenizer"]["name"], prints.pop(), scored[0][0]
+        names = [trees[0][slot]["name"] for slot in ("dataset", "tokenizer", "supervisor")]
+        key = names[0], split, names[1], names[2], prints.pop(), scored[0][0]
         found.setdefault(key, []).append(entry)
     groups = []
-    for (dataset, split, tokenizer, _, _), entries in found.items():
+    for (dataset, split, tokenizer, *_), entries in found.items():
         entries.sort(key=lambda entry: entry.estimate.value)
         rows = [entry.row for entry in entries]
         notes = rows[0].notes
@@ -148,7 +151,5 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    import yaml
-
-    tree: dict[str, Any] = yaml.safe_load((folder / "hparams.yaml").read_text(encoding="utf-8"))
+    tree: dict[str, Any] = plain(from_file(folder / "hparams.yaml", load_manager().section))
     return tree

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from core.errors import HubError
 from core.files import write_json, write_text
@@ -65,6 +66,7 @@ def compare(options: argparse.Namespace) -> int:
         train(hparams, folder)
         runs.setdefault(preset, []).append(folder / hparams.name)
 
+    from datatools.writing.page.page import from_markdown
     from supervisors.comparison.page import figure, page
     from supervisors.comparison.rows import collect
 
@@ -73,24 +75,29 @@ def compare(options: argparse.Namespace) -> int:
     figure(groups, folder / "compare.png")
     text = page(groups)
     write_text(folder / "README.md", text)
+    write_text(folder / "index.html", from_markdown(f"{settings.name or folder.name}: comparison", text, folder))
     print(text)
-    print(f"page  {folder / 'README.md'}")
+    print(f"page  {folder / 'index.html'}")
     return 0
 
 
 def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, folder: Path) -> None:
     """Gives every plan the same number of parameters, and of tokens or minutes; prepares its data on the way."""
     from supervisors.comparison import matching
-    from supervisors.language_model import LanguageModelSupervisor, default_steps
+    from supervisors.training.token_supervisor import TokenSupervisor, default_steps, packs, parameter_count
 
     target, tokens = settings.parameters, settings.tokens
     for hparams in plans:
-        supervisor = LanguageModelSupervisor(hparams, manager, folder / hparams.name)
+        supervisor = manager.supervise(hparams, folder / hparams.name)
+        if not isinstance(supervisor, TokenSupervisor):
+            raise HubError(
+                f'supervisor "{hparams.supervisor.name}" counts no tokens, by which compare makes runs equal'
+            )
         supervisor.load_data()
         model = matching.match_parameters(supervisor, target)
-        target = target or model.parameter_count()
+        target = target or parameter_count(model)
         hparams.train.patience = 0  # who stops early has seen fewer tokens
-        batches = supervisor.build_batches(model.backbone.packs)
+        batches = supervisor.build_batches(packs(model))
         if settings.minutes:
             rate = matching.tokens_per_minute(train, hparams, folder / f"{_plain_name(hparams.name)}.rate.json")
             hparams.train.steps = matching.steps_for(round(rate * settings.minutes), batches)
@@ -100,7 +107,7 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
         logger.info(
             "%s: %d parameters at a width of %d, %d steps",
             hparams.name,
-            model.parameter_count(),
+            parameter_count(model),
             hparams.backbone.dim,
             hparams.train.steps,
         )
@@ -136,16 +143,24 @@ def train(hparams: HParams, folder: Path) -> None:
 
 def _ended(command: Sequence[str], environment: dict[str, str]) -> int:
     """The exit code of a child; it gets the signals that come here and the time to save, a second Ctrl-C ends it."""
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
-        before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        try:
+    told: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if child is not None:
+            child.kill() if told.count(signal.SIGINT) > 1 else child.terminate()
+
+    # Before there is a child, or a signal that comes while it starts would end this process and leave it alone.
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as child:
+            if told:
+                child.terminate()
             return child.wait()
-        except KeyboardInterrupt:
-            child.terminate()
-            return child.wait()
-        finally:
-            child.kill()  # of no effect on one that has ended
-            signal.signal(signal.SIGTERM, before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def concluded(place: Path) -> int:

@@ -1,6 +1,8 @@
 """What a token tells: a pitch, when a note begins, how long it sounds, or something else."""
 
-from core.contracts.tokenizer import Tokenizer
+from typing import Any
+
+from core.contracts.tokenizer import Tokenizer, vocab_sizes
 
 KINDS = ("pitch", "onset", "duration", "other", "several")
 # MidiTok's names are TYPE_VALUE; other tokenizers that name tokens so are understood as well.
@@ -22,14 +24,23 @@ TYPES = {
 }
 
 
-def token_kinds(tokenizer: Tokenizer) -> list[int]:
-    """For each id the place of its kind in KINDS; ends and headers are "other", byte pairs of unlike parts "several".
+def token_kinds(tokenizer: Tokenizer) -> list[list[int]]:
+    """For each id of each stream the place of its kind in KINDS.
 
-    A tokenizer says it itself by a method `kind_of(id) -> str`; else the type in the token's name tells.
+    Ends and headers are "other", byte pairs of unlike parts "several". A tokenizer says it itself by a method
+    `kind_of(id) -> str`, of several streams `kind_of(id, stream)`; else the type in the token's name tells.
     """
-    kind_of = getattr(tokenizer, "kind_of", None) or (lambda id: by_name(tokenizer.token(id)))
-    found = [str(kind_of(id)) for id in range(tokenizer.vocab_size)]
-    return [KINDS.index(name) if name in KINDS else KINDS.index("other") for name in found]
+
+    def kind(id: int, *stream: int) -> str:
+        told: Any = getattr(tokenizer, "kind_of", None)
+        name = str(told(id, *stream) if told is not None else by_name(tokenizer.token(id, *stream)))
+        return name if name in KINDS else "other"
+
+    several = tokenizer.streams > 1
+    return [
+        [KINDS.index(kind(id, stream) if several else kind(id)) for id in range(size)]
+        for stream, size in enumerate(vocab_sizes(tokenizer))
+    ]
 
 
 def by_name(name: str) -> str:

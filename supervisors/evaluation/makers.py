@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from core.contracts.grammar import Grammar
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer
 from core.log import logger
 from core.model.generation import generate
 from core.model.language_model import LanguageModel
@@ -32,7 +32,7 @@ class Maker:
         except ValueError as error:
             logger.info("evaluating without a grammar: %s", error)
 
-    def by_model(self, prompts: Sequence[list[int]], length: int, what: str) -> tuple[list[list[int]], int]:
+    def by_model(self, prompts: Sequence[Ids], length: int, what: str) -> tuple[list[Ids], int]:
         """Ids of the pieces, and how many of them came to an end by themselves within `length` tokens."""
         tokenizer = self._tokenizer
         with tqdm(desc=what, unit="token", dynamic_ncols=True) as bar:
@@ -50,7 +50,7 @@ class Maker:
             )
         return [piece.ids for piece in made], sum(piece.ended for piece in made)
 
-    def by_ngram(self, prompts: Sequence[list[int]], length: int) -> list[list[int]]:
+    def by_ngram(self, prompts: Sequence[Ids], length: int) -> list[Ids]:
         """The same from the n-gram, which knows no grammar; `generate.top_p` holds for it too."""
         seed, top_p = self._asked.seed, self._asked.top_p
         made = self._floor.sample(prompts, length, seed, order=self._order, top_p=top_p)

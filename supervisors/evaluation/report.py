@@ -14,19 +14,17 @@ import numpy as np
 from tqdm import tqdm
 
 from core.contracts.dataset import Item, Split
-from core.errors import HubError
 from core.files import atomic, write_json, write_text
 from core.log import logger
 from datatools import ngram
 from datatools.preparing import survey
 from datatools.preparing.store import TokenStore
 from datatools.reading import scores
-from hparams.loading import override
-from plugins.manager import Manager
-from supervisors.artefacts import artefact
+from datatools.writing.page import page as html
+from datatools.writing.page import roll
 from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.copies import copies
-from supervisors.evaluation.kinds import KINDS
+from supervisors.evaluation.kinds import KINDS, token_kinds
 from supervisors.evaluation.leaks import leaks
 from supervisors.evaluation.makers import Maker
 from supervisors.evaluation.metrics import measure
@@ -44,34 +42,13 @@ from supervisors.evaluation.sets import (
     training_of,
     unprompted,
 )
-from supervisors.language_model import LanguageModelSupervisor
+from supervisors.training.token_supervisor import TokenSupervisor
 
-FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
+HEARD = 6  # pieces of a kind that can be played on the page
 TOP = ("overlap_area", "pitch_class_entropy")  # metrics that stand at the top level of evaluation.json
 
 
-def opened(folder: Path, words: list[str], manager: Manager) -> LanguageModelSupervisor:
-    """A run or an artefact, ready to be evaluated; `words` may set evaluate.* and generate.*.
-
-    A run that was not evaluated before gives no facts of its training but the artefact's.
-    """
-    found = artefact.read(folder, manager)
-    for word in words:
-        if not word.startswith(("evaluate.", "generate.")):
-            raise HubError(f'"{word}" cannot be changed here; only evaluate.* and generate.* can')
-    hparams = override(found.hparams, words, section=manager.section)
-    supervisor = LanguageModelSupervisor(hparams, manager, folder)
-    if not supervisor.folder.model.is_dir():
-        supervisor.folder.model = folder  # an artefact
-    supervisor.load_data()
-    weights, known = found.config["sha256"], evaluation.read(supervisor.folder)
-    facts = {key: known[key] for key in FACTS if key in known} if known.get("weights") == weights else {}
-    facts = {"best": found.config["best"], "parameters": found.config["parameters"], "weights": weights} | facts
-    supervisor.adopt(found, facts)
-    return supervisor
-
-
-def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
+def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     """Scores, generates, measures and writes; returns evaluation.json's content."""
     result = supervisor.evaluate()
     if not supervisor.ranks.first:
@@ -111,15 +88,25 @@ def report(supervisor: LanguageModelSupervisor) -> dict[str, Any]:
     pictures = evaluation_plots.write(folder.report, result, free, records)
     pictures += evaluation_plots.rolls(folder.report, free, "generated")
     pictures += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
-    write_text(folder.report / "README.md", evaluation_page.page(hparams.name, result, pictures))
+    text = evaluation_page.page(hparams.name, result, pictures)
+    write_text(folder.report / "README.md", text)
+    write_text(folder.report / "index.html", browsed(hparams.name, text, folder.report, free, bound))
     return result
 
 
-def reader(supervisor: LanguageModelSupervisor) -> Source:
+def browsed(name: str, text: str, folder: Path, free: Setting, bound: Setting) -> str:
+    """The page for a browser: the same words and figures, and some of the music to be heard."""
+    sections = ["<h2>To be heard</h2>"]
+    for kind, setting in (("generated", free), ("continued", bound)):
+        for row, score in enumerate(setting.rows["generated"][:HEARD]):
+            if score is not None and score.note_num():
+                sections.append(roll.section(score, f"{kind}{row}", f"{kind} {row}", engraved=False))
+    return html.from_markdown(f"{name}: evaluation", text, folder, "\n".join(sections))
+
+
+def reader(supervisor: TokenSupervisor) -> Source:
     """Reads the source of a piece of the store; None, and a warning, where that is not to be had any more."""
-    entry = supervisor.manager.datasets[supervisor.hparams.dataset.name]
-    assert entry.build is not None
-    read = survey.reader(entry.build(supervisor.hparams.dataset))
+    read = survey.reader(supervisor.manager.make("dataset", supervisor.hparams.dataset))
 
     @functools.lru_cache(maxsize=2048)
     def source(split: Any, number: int) -> Output:
@@ -139,13 +126,13 @@ def _all_of(store: TokenStore, source: Source, split: Split) -> list[Output]:
     return [source(split, number) for number in numbers]
 
 
-def _shared_out(floor: ngram.Ngram, order: int, supervisor: LanguageModelSupervisor, split: Any) -> dict[str, Any]:
+def _shared_out(floor: ngram.Ngram, order: int, supervisor: TokenSupervisor, split: Any) -> dict[str, Any]:
     """The n-gram's nats per note by kind of token."""
     store, eos = supervisor.store, supervisor.tokenizer.eos_id
     count = store.count(split)
     nats = floor.nats(store.ids(split, number) for number in range(count))[order - 1]
-    ids = np.concatenate([np.append(store.ids(split, number), eos) for number in range(count)]).astype(np.int64)
-    sums = np.bincount(np.asarray(supervisor.kinds)[ids], nats, len(KINDS))
+    told = np.concatenate([np.append(floor.symbols(store.ids(split, number)), eos) for number in range(count)])
+    sums = np.bincount(np.concatenate(token_kinds(supervisor.tokenizer))[told], nats, len(KINDS))
     notes = sum(info.notes for info in store.pieces(split))
     return {"kinds": {kind: cost / max(notes, 1) for kind, cost in zip(KINDS, sums.tolist(), strict=True) if cost}}
 
@@ -191,7 +178,7 @@ def _top(result: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _write_music(supervisor: LanguageModelSupervisor, free: Setting, bound: Setting) -> None:
+def _write_music(supervisor: TokenSupervisor, free: Setting, bound: Setting) -> None:
     """The pieces as they were drawn, whole, so that they can be heard; a continuation with its prompt."""
     for name, setting in (("generated", free), ("continued", bound)):
         for row, ids in enumerate(setting.ids):

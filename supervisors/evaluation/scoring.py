@@ -1,6 +1,6 @@
 """How well a model tells pieces it has not seen: nats per token and per note, every token scored once, the end counted.
 
-Shapes: b batch, l length, v vocabulary, k kinds of token.
+Shapes: b batch, l length, n tokens, s streams, v vocabulary, k kinds of token.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.contracts.backbone import State
@@ -18,6 +19,7 @@ from datatools.preparing.store import PieceInfo
 from plugins.metrics.parts.intervals import ratio
 from supervisors.evaluation.kinds import KINDS
 
+Array = NDArray[Any]
 CHUNK = 512  # tokens at a time, the state carried on: memory stays flat however long a piece is
 BITS = 1 / float(np.log(2))  # in a nat
 
@@ -38,7 +40,7 @@ class PieceScore:
 
 @torch.inference_mode()
 def token_nats(model: LanguageModel, ids: Tensor, targets: Tensor, autocast: AbstractContextManager[None]) -> Tensor:
-    """Nats of each target (b l), float64 on the CPU, given all that came before it; 0 where a target is -100."""
+    """Nats of each target, float64 on the CPU, given all that came before it; 0 where a target is -100."""
     state: State | None = model.init_state(ids.shape[0], ids.shape[1])
     parts = []
     with autocast:
@@ -52,36 +54,45 @@ def token_nats(model: LanguageModel, ids: Tensor, targets: Tensor, autocast: Abs
 def score_pieces(
     model: LanguageModel,
     batches: Iterable[dict[str, Any]],
-    kinds: Sequence[int],
+    kinds: Sequence[Sequence[int]],
     autocast: AbstractContextManager[None],
     progress: Callable[[int], object] | None = None,
 ) -> list[PieceScore]:
-    """The scores of whole pieces by their numbers; `kinds` (v,) gives each id's place in KINDS."""
+    """The scores of whole pieces by their numbers; `kinds` gives each id's place in KINDS, stream by stream."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    table = np.asarray(kinds)
+    tables = [np.asarray(table) for table in kinds]
     scores = []
     for batch in batches:
         nats = token_nats(model, batch["ids"].to(device), batch["targets"].to(device), autocast).numpy()
         for number, row, targets in zip(batch["pieces"], nats, batch["targets"].numpy(), strict=True):
-            counted = targets != IGNORED
-            scores.append(_piece(number, row[counted], table[targets[counted]]))
+            told = targets.reshape(len(targets), -1)  # (l s)
+            tokens = told[:, 0] != IGNORED
+            scores.append(_piece(number, row.reshape(told.shape)[tokens], told[tokens], tables))
         if progress is not None:
             progress(len(batch["pieces"]))
     model.train(training)
     return sorted(scores, key=lambda score: score.number)
 
 
-def _piece(number: int, nats: "np.ndarray[Any, Any]", kinds: "np.ndarray[Any, Any]") -> PieceScore:
+def _piece(number: int, nats: Array, targets: Array, tables: Sequence[Array]) -> PieceScore:
+    """From nats and targets (n s) of a piece; a table (v) of kinds each stream."""
     depths = np.log2(np.arange(1, len(nats) + 1)).astype(np.int64)
+    counted = targets != IGNORED
+    kinds = np.stack([table[column] for table, column in zip(tables, targets.T, strict=True)], axis=1)
+    joint = nats.sum(axis=1)
 
-    def sums(groups: "np.ndarray[Any, Any]", size: int) -> list[tuple[float, int]]:
-        costs, counts = np.bincount(groups, nats, size), np.bincount(groups, minlength=size)
+    def sums(groups: Array, costs_of: Array, size: int) -> list[tuple[float, int]]:
+        costs, counts = np.bincount(groups, costs_of, size), np.bincount(groups, minlength=size)
         return list(zip(costs.tolist(), counts.tolist(), strict=True))
 
     return PieceScore(
-        number, float(nats.sum()), len(nats), sums(kinds, len(KINDS)), sums(depths, int(depths.max(initial=-1)) + 1)
+        number,
+        float(joint.sum()),
+        len(nats),
+        sums(kinds[counted], nats[counted], len(KINDS)),
+        sums(depths, joint, int(depths.max(initial=-1)) + 1),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import symusic
 
 from core.contracts.dataset import Split
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer
 from core.log import logger
 from core.seeds import generator
 from datatools.preparing.store import TokenStore
@@ -50,7 +50,7 @@ class Setting:
     reference: list[Score]
     rows: dict[str, list[Output]]
     prompts: list[Score] = field(default_factory=list)
-    ids: list[list[int]] = field(default_factory=list)
+    ids: list[Ids] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -70,10 +70,10 @@ def tokens_for(tokens: Sequence[int], lengths: Sequence[float], beats: float) ->
     return max(int(np.ceil(np.quantile(rates, 0.9) * beats)), 16) if rates else 1024
 
 
-def decoded(tokenizer: Tokenizer, ids: Sequence[int], begin: float, end: float) -> Output:
+def decoded(tokenizer: Tokenizer, ids: Ids, begin: float, end: float) -> Output:
     """The excerpt of what ids decode to, None where decoding fails."""
     try:
-        return excerpt(tokenizer.decode([int(id) for id in ids]).score, begin, end)
+        return excerpt(tokenizer.decode(list(ids)).score, begin, end)
     except Exception as error:  # a plugin's decoder may raise anything; the page says how many did
         logger.debug("an output cannot be decoded: %s", error)
         return None
@@ -95,7 +95,7 @@ def unprompted(real: Real, maker: Maker, asked: EvaluateHParams, length: int) ->
         more = drawn(store.count(split), asked.count - len(human), "real") if split != tested else []
         human += [(split, k) for k in more]
         told += [counted(len(more), f"{word} piece")] * bool(more)
-    nothing: list[list[int]] = [[] for _ in range(asked.count)]
+    nothing: list[Ids] = [[] for _ in range(asked.count)]
     ids, ended = maker.by_model(nothing, length, "generate")
     rows: dict[str, list[Output]] = {
         "generated": [decoded(tokenizer, piece, 0, asked.beats) for piece in ids],
@@ -116,7 +116,7 @@ def prompted(real: Real, maker: Maker, asked: EvaluateHParams, length: int) -> S
     begin, end = asked.prompt_beats, asked.beats
     opening = getattr(tokenizer, "opening", list)
     setting = Setting([], {"generated": [], "others": [], "ngram": []}, facts={"pieces": [], "beats": begin})
-    prompts: list[list[int]] = []
+    prompts: list[Ids] = []
     for number in generator("evaluate", "prompts").permutation(store.count(tested)).tolist():
         score = source(tested, number) if len(prompts) < asked.count else None
         if score is None or beats_of(score) < begin + LEAST_CONTINUED:

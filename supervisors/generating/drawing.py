@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.contracts.grammar import Grammar
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from core.log import warn_once
 from core.model.generation import Generated, generate
@@ -29,7 +29,7 @@ def draw(
     model: LanguageModel,
     tokenizer: Tokenizer,
     asked: GenerateHParams,
-    prompt: list[int],
+    prompt: Ids,
     row: int | None,
     attempt: int,
     progress: Any,
@@ -53,7 +53,7 @@ def draw(
     return list(zip(positions, pieces, strict=True))
 
 
-def _grammar(tokenizer: Tokenizer, prompt: list[int], asked: GenerateHParams) -> Grammar | None:
+def _grammar(tokenizer: Tokenizer, prompt: Ids, asked: GenerateHParams) -> Grammar | None:
     """What the tokenizer says may follow what, for the bars and tokens asked for; None where it cannot tell."""
     make = getattr(tokenizer, "grammar", None)
     if make is None:
@@ -69,14 +69,14 @@ def _grammar(tokenizer: Tokenizer, prompt: list[int], asked: GenerateHParams) ->
     return grammar
 
 
-def _bar_starts(tokenizer: Tokenizer) -> Callable[[list[int]], Sequence[int]]:
-    starts: Callable[[list[int]], Sequence[int]] | None = getattr(tokenizer, "bar_starts", None)
+def _bar_starts(tokenizer: Tokenizer) -> Callable[[Ids], Sequence[int]]:
+    starts: Callable[[Ids], Sequence[int]] | None = getattr(tokenizer, "bar_starts", None)
     if starts is None:
         raise HubError("generate.bars: this tokenizer does not know its bars; give generate.length (tokens) instead")
     return starts
 
 
-def _bar_counter(tokenizer: Tokenizer, prompt: list[int], bars: int) -> Callable[[int, list[int]], bool]:
+def _bar_counter(tokenizer: Tokenizer, prompt: Ids, bars: int) -> Callable[[int, Ids], bool]:
     starts = _bar_starts(tokenizer)
     most = bars + len(starts(prompt))
     return lambda row, ids: len(starts(ids)) > most

@@ -1,12 +1,12 @@
 """Prompts: the first beats of a file as token ids."""
 
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from datatools.reading import scores
 from hparams.base import GenerateHParams
 
 
-def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> list[int]:
+def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> Ids:
     """Ids of the first beats of the prompt file; no ids without one."""
     if not asked.prompt:
         return []

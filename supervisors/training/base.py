@@ -40,7 +40,7 @@ class Interrupted(Exception):
 
 class Supervisor:
     """Trains what a subclass builds; `build_model`, `train_step`, `evaluate` and `generate` are to be changed, `train`
-    is not."""
+    is not. `TokenSupervisor` is one to begin with."""
 
     engine: Engine
     batches_per_epoch: int
@@ -72,7 +72,7 @@ class Supervisor:
 
     def conclude(self) -> dict[str, Any]:
         """Evaluates and generates after training, or reads what an earlier call found."""
-        samples = list(self.folder.samples.glob("step_*/*.mid"))
+        samples = list(self.folder.samples.glob("step_*/*"))
         result: dict[str, Any]
         if self.folder.evaluation.exists():
             try:
@@ -107,8 +107,12 @@ class Supervisor:
         """All measures of the best model, written to evaluation.json."""
         raise NotImplementedError
 
-    def generate(self) -> list[Path]:
-        """Writes generated pieces; returns their files."""
+    def open(self) -> None:
+        """Takes the trained model that lies in the folder, a run or an artefact, as the best one; needs no data."""
+        raise NotImplementedError
+
+    def generate(self, out: Path | None = None) -> list[Path]:
+        """Writes pieces by the best model to `out`, or among the run's samples; returns the files of music."""
         raise NotImplementedError
 
     def save_model(self) -> None:
@@ -118,6 +122,29 @@ class Supervisor:
     def identity(self) -> dict[str, str]:
         """Fingerprints of data and tokenizer that a checkpoint must agree with."""
         raise NotImplementedError
+
+    # What a subclass may change.
+
+    def save_state(self, folder: Path) -> None:
+        """Writes weights and optimizers to go on from; one of several engines takes a folder of its own."""
+        self.engine.save_checkpoint(folder, "engine")
+
+    def load_state(self, folder: Path) -> None:
+        """Takes what `save_state` wrote."""
+        self.engine.load_checkpoint(folder, "engine")
+
+    def prepared(self) -> str:
+        """What `load_data` prepared, in words."""
+        return f"the data of {self.folder.path} is ready"
+
+    def report(self) -> str:
+        """Evaluates the best model in full; what to say of it."""
+        return self.summary(self.evaluate())
+
+    def summary(self, result: dict[str, Any]) -> str:
+        """The result of `evaluate` in words: every number of it, unless there is a better way."""
+        told = [f"{key:<13}{value:g}" for key, value in sorted(result.items()) if isinstance(value, int | float)]
+        return "\n".join([f"run          {self.folder.path}", *told])
 
     # The run.
 
@@ -197,7 +224,7 @@ class Supervisor:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
         with self.ranks.together(), self.all_or_none(target, temporary):
-            self.engine.save_checkpoint(temporary, "engine")
+            self.save_state(temporary)
             if self.ranks.first:
                 meta = {"step": self.step, "best": self.best, "stale": self.stale, "seconds": self.seconds}
                 meta["steps"] = self.steps
@@ -236,7 +263,7 @@ class Supervisor:
                     )
             if not path.exists():
                 raise HubError(f"{path} is not on {socket.gethostname()}; put the run where all nodes see it")
-        self.engine.load_checkpoint(path, "engine")
+        self.load_state(path)
         self.step, self.best, self.stale, self.seconds = (meta[key] for key in ("step", "best", "stale", "seconds"))
         if self.step < self.steps:
             logger.info("going on from %s", path)

@@ -4,6 +4,8 @@ import functools
 import operator
 from pathlib import Path
 
+from torch import nn
+
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.model.language_model import LanguageModel
@@ -14,7 +16,7 @@ from supervisors.artefacts import artefact, foreign
 from supervisors.artefacts.foreign_configs import is_foreign
 
 
-def load_start(model: LanguageModel, hparams: HParams, tokenizer: Tokenizer, manager: Manager) -> None:
+def load_start(model: nn.Module, hparams: HParams, tokenizer: Tokenizer, manager: Manager) -> None:
     """Copies the weights in `model.start` into a fresh model; does nothing when it is empty.
 
     HubError when the folder is missing or of no known kind, or when its model or vocabulary is another one.
@@ -24,7 +26,7 @@ def load_start(model: LanguageModel, hparams: HParams, tokenizer: Tokenizer, man
     folder = Path(hparams.model.start)
     if not folder.is_dir():
         raise HubError(f"model.start: {folder} is not a folder; expected a run, an artefact or a Hugging Face folder")
-    if is_foreign(folder):
+    if is_foreign(folder) and isinstance(model, LanguageModel):
         foreign.load_into(model, folder, hparams)
         return
     old = artefact.read(folder, manager)
@@ -38,6 +40,8 @@ def _check_settings(old: HParams, new: HParams, folder: Path) -> None:
     """HubError naming every setting to change; equal shapes are not enough, as those of 4 and of 8 heads are."""
     there, here = plain(old), plain(new)
     differ = [key for key in changed(old, new) if key.startswith("backbone") and "drop" not in key]
+    if old.supervisor.name != new.supervisor.name:
+        raise HubError(f"model.start: {folder} holds a model of another kind; give supervisor={old.supervisor.name}")
     if "backbone" in differ:
         words = [f"backbone={there['backbone'].pop('name')}"]
         words += [f"backbone.{key}={value}" for key, value in there["backbone"].items()]

@@ -46,11 +46,11 @@ def _greedy(model: LanguageModel, batch: int, steps: int, device: str) -> dict[s
     for key, stepper, count in (("plain", plain, max(4, steps // 8)), ("greedy", recorded, steps)):
         ids = logits[:, -1].argmax(-1)
         for _ in range(3):
-            ids = stepper(ids).argmax(-1)
+            ids = model.logits(stepper(ids)).argmax(-1)
         ids.tolist()
         began = time.perf_counter()
         for _ in range(count):
-            ids = stepper(ids).argmax(-1)
+            ids = model.logits(stepper(ids)).argmax(-1)
         ids.tolist()
         found[key] = batch * count / (time.perf_counter() - began)
     return found

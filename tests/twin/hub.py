@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -17,11 +16,9 @@ from torch import Tensor, nn
 
 from core.checkpoint import save_weights
 from core.model.language_model import LanguageModel
+from hparams.base import HParams
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors.artefacts import artefact
-from supervisors.artefacts.artefact import section_of
-from supervisors.evaluation.kinds import token_kinds
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import ranks
 
@@ -137,17 +134,15 @@ class Supervisor(LanguageModelSupervisor):
     def load_data(self) -> None:
         self.store = Store()  # type: ignore[assignment]
         self.tokenizer = Tokenizer()  # type: ignore[assignment]
-        self.kinds = token_kinds(self.tokenizer)  # type: ignore[arg-type]
 
-    def build_model(self) -> None:
-        with patch.object(artefact, "build_model", lambda *_: model(self.tied).to(self.number)):
-            super().build_model()
+    def make_model(self, hparams: HParams) -> LanguageModel:
+        return model(self.tied).to(self.number)
 
 
-def supervisor(folder: Path, words: list[str], tied: bool = False) -> Supervisor:
+def supervisor(folder: Path, words: list[str], tied: bool = False, kind: type[Any] = Supervisor) -> Any:
     """A supervisor that has not begun; in float32 but for plain torch, since DeepSpeed sums no wider numbers."""
     manager = load_manager()
-    made = Supervisor(load("tiny", words, preset=manager.preset, section=section_of(manager)), manager, folder)
+    made = kind(load("tiny", words, preset=manager.preset, section=manager.section), manager, folder)
     made.tied = tied
     made.number = torch.float64 if made.hparams.train.engine == "torch" else torch.float32
     return made

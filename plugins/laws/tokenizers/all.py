@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import generator
 from plugins.laws.law import Finding, Law
 from plugins.laws.pieces import Specimen, heard
@@ -24,6 +25,7 @@ from plugins.laws.tokenizers.subject import (
     same_notes,
     verdict,
 )
+from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 
 ORDER = [__name__, table_laws.__name__, grammar_laws.__name__]
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
@@ -55,7 +57,12 @@ def declares(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]
     tokenizer = subject.tokenizer
     size = tokenizer.vocab_size
     yield verdict(f"vocab_size is {size!r}; expected an int of at least 4", isinstance(size, int) and size > 3)
-    yield verdict(f"streams is {tokenizer.streams!r}; expected 1", tokenizer.streams == 1)
+    streams = tokenizer.streams
+    yield verdict(f"streams is {streams!r}; expected an int of at least 1", isinstance(streams, int) and streams > 0)
+    if streams > 1:
+        sizes = list(tokenizer.vocab_sizes)
+        good = len(sizes) == streams and all(isinstance(one, int) and one > 0 for one in sizes) and sizes[0] == size
+        yield verdict(f"vocab_sizes is {sizes}; expected {streams} sizes, the first {size} as vocab_size says", good)
     specials = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)
     yield verdict(f"pad, bos, eos are {specials}; expected three different ids", len(set(specials)) == 3)
     yield verdict(f"pad, bos, eos are {specials}; expected 0 to {size - 1}", all(0 <= id < size for id in specials))
@@ -85,16 +92,22 @@ def piece_left_alone(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
 
 @law("ids in range")
 def ids_in_range(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    ids, size = subject.ids(specimen), subject.tokenizer.vocab_size
-    yield verdict("no ids", len(ids) > 0)
-    wrong = [id for id in ids if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < size]
-    types = sorted({type(id).__name__ for id in wrong})
-    yield verdict(f"{wrong[:3]!r} of type {' and '.join(types)}; expected ints below {size}", not wrong)
+    tokens, sizes = subject.ids(specimen), vocab_sizes(subject.tokenizer)
+    yield verdict("no ids", len(tokens) > 0)
+    if len(sizes) > 1:
+        odd = [token for token in tokens if not isinstance(token, list) or len(token) != len(sizes)]
+        yield verdict(f"token {odd[:1]!r}; expected lists of {len(sizes)} ids", not odd)
+    for stream, size in enumerate(sizes):
+        ids = [ids_of(token)[stream] for token in tokens]
+        wrong = [id for id in ids if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < size]
+        types = sorted({type(id).__name__ for id in wrong})
+        where = f" in stream {stream}" if len(sizes) > 1 else ""
+        yield verdict(f"{wrong[:3]!r} of type {' and '.join(types)}{where}; expected ints below {size}", not wrong)
 
 
 @law("specials never emitted")
 def specials_never_emitted(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    tokenizer, ids = subject.tokenizer, subject.ids(specimen)
+    tokenizer, ids = subject.tokenizer, [ids_of(token)[0] for token in subject.ids(specimen)]
     for name in ("pad_id", "bos_id", "eos_id"):
         yield verdict(f"{name} is among the ids; the hub adds it", getattr(tokenizer, name) not in ids)
 
@@ -111,13 +124,19 @@ def deterministic(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Fin
 
 @law("a plain melody comes through")
 def melody_comes_through(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    """Pitches and the times between them, both of which every representation of music keeps."""
+    """Pitches and the times between them, both of which every representation of music keeps.
+
+    A tokenizer whose time is no grid of beats may declare by how many quarters it is out: `time_error`.
+    """
     if specimen.plain:
         said, found = heard(specimen.piece), heard(subject.tokenizer.decode(subject.ids(specimen)))
         pitches = [note.pitch for note in said], [note.pitch for note in found]
         yield verdict(f"pitches {pitches[0]} became {pitches[1]}", pitches[0] == pitches[1])
-        gaps = [[str(b.start - a.start) for a, b in pairwise(notes)] for notes in (said, found)]
-        yield verdict(f"times between notes {gaps[0]} became {gaps[1]}", gaps[0] == gaps[1])
+        gaps = [[b.start - a.start for a, b in pairwise(notes)] for notes in (said, found)]
+        error = getattr(subject.tokenizer, "time_error", 0)
+        near = all(abs(a - b) <= error for a, b in zip(*gaps, strict=False))
+        told = [list(map(str, each)) for each in gaps]
+        yield verdict(f"times between notes {told[0]} became {told[1]}", near)
 
 
 @law("music survives")
@@ -138,27 +157,30 @@ def it_settles(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Findin
 
 @law("decode accepts anything", once=True)
 def decode_accepts_anything(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    tokenizer, size = subject.tokenizer, subject.tokenizer.vocab_size
-    specials = [tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id]
+    tokenizer, sizes = subject.tokenizer, vocab_sizes(subject.tokenizer)
+    specials = [token_of(tokenizer, id) for id in (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)]
+    beyond = [token_of(tokenizer, *(size + more for size in sizes)) for more in (0, 1, 1000)]
     yield _decodes(tokenizer, "the empty list", [])
-    for id in range(min(size, 2000)):
-        yield _decodes(tokenizer, f"[{id}] ({tokenizer.token(id)})", [id])
-    for id in (size, size + 1, size + 1000):
-        yield _decodes(tokenizer, f"[{id}], from vocab_size on", [id])
+    for stream, size in enumerate(sizes):
+        for id in range(min(size, 2000)):
+            token = token_of(tokenizer, *[0] * stream, id)
+            yield _decodes(tokenizer, f"[{token}] ({' '.join(token_names(tokenizer, token))})", [token])
+    for token in beyond:
+        yield _decodes(tokenizer, f"[{token}], from vocab_size on", [token])
     for one in subject.taken():
         ids = subject.ids(one)
         for cut in range(1, min(len(ids), 120)):
             yield _decodes(tokenizer, f"{one}, the first {cut} of {len(ids)} ids", ids[:cut])
             yield _decodes(tokenizer, f"{one}, without the first {cut} of {len(ids)} ids", ids[cut:])
-        mixed = [specials[0], *ids[:7], *specials, *ids[7:], specials[2], size + 3]
+        mixed = [specials[0], *ids[:7], *specials, *ids[7:], specials[2], beyond[1]]
         yield _decodes(tokenizer, f"{one} with specials strewn in", mixed)
     for length in (3, 10, 30, 100):
         for number in range(20):
-            ids = generator("decode anything", length, number).integers(0, size, length).tolist()
+            ids = random_tokens(tokenizer, generator("decode anything", length, number), length)
             yield _decodes(tokenizer, f"random ids {ids if length < 11 else f'({length} of them)'}", ids)
 
 
-def _decodes(tokenizer: Any, what: str, ids: list[int]) -> Finding:
+def _decodes(tokenizer: Any, what: str, ids: Ids) -> Finding:
     """Decodes, and writes a file from what comes out."""
     try:
         score = tokenizer.decode(ids).score
@@ -171,9 +193,11 @@ def _decodes(tokenizer: Any, what: str, ids: list[int]) -> Finding:
 
 @law("every id has a name", once=True)
 def every_id_has_a_name(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    for id in range(subject.tokenizer.vocab_size):
-        name = subject.tokenizer.token(id)
-        yield verdict(f"token({id}) is {name!r}; expected a name", isinstance(name, str) and name != "")
+    tokenizer = subject.tokenizer
+    for stream, size in enumerate(vocab_sizes(tokenizer)):
+        for id in range(size):
+            name = token_names(tokenizer, token_of(tokenizer, *[0] * stream, id))[stream]
+            yield verdict(f"token({id}) is {name!r}; expected a name", isinstance(name, str) and name != "")
 
 
 @law("save and build give the same tokenizer", once=True)
@@ -187,7 +211,8 @@ def save_and_build(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Fi
         other = subject.build(subject.hparams, folder)
         prints = tokenizer.fingerprint(), other.fingerprint()
         yield verdict(f"fingerprint {prints[0]} became {prints[1]}", prints[0] == prints[1])
-        yield verdict(f"vocab_size became {other.vocab_size}", tokenizer.vocab_size == other.vocab_size)
+        sizes = vocab_sizes(tokenizer), vocab_sizes(other)
+        yield verdict(f"vocab_size {sizes[0]} became {sizes[1]}", sizes[0] == sizes[1])
         for one in subject.taken():
             ids = subject.ids(one)
             yield same_ids(f"{one}", tokenizer, list(other.encode(one.piece)), ids)

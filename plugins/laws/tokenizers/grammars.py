@@ -1,6 +1,6 @@
 """Laws of a tokenizer's optional grammar: it never forbids real music, and never lets nonsense through.
 
-Shapes: b batch, v vocabulary.
+Shapes: b batch, v vocabulary, j streams of a token that are known.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from core.contracts.backbone import select
+from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import derive
 from plugins.laws.law import Finding, LawBroken
 from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music, verdict
+from plugins.laws.tokenizers.tokens import ids_of, token_of
 
 ROWS, STEPS = 16, 300
 
@@ -24,15 +26,15 @@ class Sample(NamedTuple):
     A row that does not end by itself may be ended wherever the grammar allows it, as a limit of length does.
     """
 
-    ids: list[int]
+    ids: Ids
     end: int
     wrong: list[str]
 
 
-def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int) -> Tensor:
-    """The mask (b v) of what may come next; LawBroken when it is no such mask, or leaves nothing."""
-    allowed = grammar.allowed(state)
-    shape = (batch, subject.tokenizer.vocab_size)
+def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int, known: Tensor | None = None) -> Tensor:
+    """The mask (b v) of what may come next, `known` (b j) telling the token's first streams; LawBroken for no mask."""
+    allowed = grammar.allowed(state) if known is None else grammar.allowed(state, known)
+    shape = (batch, vocab_sizes(subject.tokenizer)[0 if known is None else known.shape[1]])
     if not isinstance(allowed, Tensor) or allowed.dtype != torch.bool or tuple(allowed.shape) != shape:
         raise LawBroken(f"allowed gave {getattr(allowed, 'shape', type(allowed).__name__)}; expected bool {shape}")
     return allowed
@@ -41,12 +43,15 @@ def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int) ->
 @law("grammar allows real music")
 def allows_real_music(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     grammar, ids = subject.offered("grammar")(), subject.ids(specimen)
-    state = grammar.begin(1)
-    for at, id in enumerate([*ids, subject.tokenizer.eos_id]):
-        name = subject.tokenizer.token(id)
-        yield verdict(f"id {at} ({name}) is masked", bool(_allowed(subject, grammar, state, 1)[0, id]))
+    tokenizer, state = subject.tokenizer, grammar.begin(1)
+    for at, token in enumerate([*ids, token_of(tokenizer, tokenizer.eos_id)]):
+        said, names = ids_of(token), token_names(tokenizer, token)
+        for stream in range(len(said) if at < len(ids) else 1):
+            known = torch.tensor([said[:stream]]) if stream else None
+            mask = _allowed(subject, grammar, state, 1, known)
+            yield verdict(f"id {at} ({names[stream]}) is masked", bool(mask[0, said[stream]]))
         if at < len(ids):
-            state = grammar.advance(state, torch.tensor([id]))
+            state = grammar.advance(state, torch.tensor([token]))
 
 
 @law("grammar keeps rows apart", once=True)
@@ -56,10 +61,15 @@ def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
     length = min(min(map(len, rows)), 40)
     together, alone = grammar.begin(len(rows)), [grammar.begin(1) for _ in rows]
     for at in range(length):
-        mask = _allowed(subject, grammar, together, len(rows))
+        said = torch.tensor([ids_of(ids[at]) for ids in rows])  # b k
+        for stream in range(said.shape[1]):
+            known = said[:, :stream] if stream else None
+            mask = _allowed(subject, grammar, together, len(rows), known)
+            for row in range(len(rows)):
+                lone = _allowed(subject, grammar, alone[row], 1, None if known is None else known[row : row + 1])
+                same = bool((mask[row] == lone[0]).all())
+                yield verdict(f"row {row} of {len(rows)}, id {at}: another mask than alone", same)
         for row, ids in enumerate(rows):
-            same = bool((mask[row] == _allowed(subject, grammar, alone[row], 1)[0]).all())
-            yield verdict(f"row {row} of {len(rows)}, id {at}: another mask than alone", same)
             alone[row] = grammar.advance(alone[row], torch.tensor([ids[at]]))
         together = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
 
@@ -76,7 +86,7 @@ def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
     """Draws rows from random logits under the mask."""
     tokenizer = subject.tokenizer
     drawn = torch.Generator().manual_seed(derive("grammar laws"))
-    ids: list[list[int]] = [[] for _ in range(ROWS)]
+    ids: list[Ids] = [[] for _ in range(ROWS)]
     wrong: list[list[str]] = [[] for _ in range(ROWS)]
     rows, state, ends = list(range(ROWS)), grammar.begin(ROWS), [-1] * ROWS
     for step in range(STEPS):
@@ -94,10 +104,17 @@ def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
         going = [at for at in range(len(rows)) if alive[at] and int(chosen[at]) != tokenizer.eos_id]
         if not going:
             break
-        state = grammar.advance(select(state, going), chosen[going])
-        rows = [rows[at] for at in going]
-        for row, id in zip(rows, chosen[going].tolist(), strict=True):
-            ids[row].append(id)
+        state, rows, known = select(state, going), [rows[at] for at in going], chosen[going][:, None]  # b j
+        for stream in range(1, tokenizer.streams):
+            mask = _allowed(subject, grammar, state, len(rows), known)
+            for row in [row for row, some in zip(rows, mask.any(1).tolist(), strict=True) if not some]:
+                wrong[row].append(f"step {step}: nothing is allowed in stream {stream}")
+            logits = torch.randn(mask.shape, generator=drawn).masked_fill(~mask, -1e9)
+            known = torch.cat([known, logits.argmax(1, keepdim=True)], dim=1)
+        tokens = known if tokenizer.streams > 1 else known[:, 0]
+        state = grammar.advance(state, tokens)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            ids[row].append(token)
     for row in range(ROWS):
         yield Sample(ids[row], ends[row], wrong[row])
 

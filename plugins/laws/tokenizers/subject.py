@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from core.contracts.tokenizer import Ids, token_names
 from core.log import logger
 from plugins.laws.law import Finding, LawBroken, Skipped, one_thread
 from plugins.laws.pieces import Specimen, heard, specimens
@@ -46,7 +47,7 @@ class TokenizerSubject:
         self.build = build
         self.hparams = hparams
         self.kept: dict[str, Any] = {}  # what several laws look at and is costly to make
-        self._ids: dict[str, list[int]] = {}
+        self._ids: dict[str, Ids] = {}
 
     @cached_property
     def specimens(self) -> list[Specimen]:
@@ -65,7 +66,7 @@ class TokenizerSubject:
             tokenizer.train(specimen.piece for specimen in specimens())
         return tokenizer
 
-    def ids(self, specimen: Specimen) -> list[int]:
+    def ids(self, specimen: Specimen) -> Ids:
         """The ids of a piece; Skipped for one that the tokenizer refuses, which has a law of its own."""
         if specimen.name not in self._ids:
             try:
@@ -116,11 +117,11 @@ def same_notes(what: str, found: Sequence[Any], expected: Sequence[Any]) -> Find
     return Finding(what, 0.0)
 
 
-def same_ids(what: str, tokenizer: Any, found: Sequence[int], expected: Sequence[int]) -> Finding:
+def same_ids(what: str, tokenizer: Any, found: Sequence[Any], expected: Sequence[Any]) -> Finding:
     """Compares two lists of ids and names the first difference."""
     for at, (one, other) in enumerate(zip_longest(found, expected)):
         if one != other:
-            names = [tokenizer.token(id) if id is not None else "the end" for id in (one, other)]
+            names = [" ".join(token_names(tokenizer, id)) if id is not None else "the end" for id in (one, other)]
             wrong = sum(a != b for a, b in zip_longest(found, expected)) / max(len(found), len(expected))
             return Finding(f"{what}: id {at} is {names[0]}; expected {names[1]}", wrong)
     return Finding(what, 0.0)

@@ -4,29 +4,40 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import generator
 from plugins.laws.law import Finding, Skipped
 from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes, verdict
+from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 
 SEMITONES = (-12, -5, -1, 1, 7)
 
 
-def _table(subject: TokenizerSubject, method: str, amount: float) -> list[int]:
+Tables = list[list[int]]  # one a stream
+
+
+def _table(subject: TokenizerSubject, method: str, amount: float) -> Tables:
     try:
-        table = list(subject.offered(method)(amount))
+        made = list(subject.offered(method)(amount))
     except ValueError as error:  # these hyper-parameters leave nothing to map, and say so
         raise Skipped(f"{method}: {error}") from error
-    size = subject.tokenizer.vocab_size
-    if len(table) != size or not all(-1 <= image < size for image in table):
-        raise AssertionError(f"{method}({amount}) has {len(table)} entries; expected {size}, each -1 or an id")
-    return table
+    sizes = vocab_sizes(subject.tokenizer)
+    tables = [made] if len(sizes) == 1 else [list(table) for table in made]
+    if len(tables) != len(sizes):
+        raise AssertionError(f"{method}({amount}) has {len(tables)} tables; expected one for each of {len(sizes)}")
+    for table, size in zip(tables, sizes, strict=True):
+        if len(table) != size or not all(-1 <= image < size for image in table):
+            raise AssertionError(f"{method}({amount}) has {len(table)} entries; expected {size}, each -1 or an id")
+    return tables
 
 
-def _images(table: list[int], ids: list[int]) -> list[int] | None:
-    """The ids under the map; None when one of them has no image."""
-    images = [table[id] for id in ids]
-    return None if -1 in images else images
+def _images(tables: Tables, tokens: Ids) -> Ids | None:
+    """The tokens under the map; None when an id of them has no image."""
+    images = [[table[id] for table, id in zip(tables, ids_of(token), strict=True)] for token in tokens]
+    if any(-1 in image for image in images):
+        return None
+    return [image[0] for image in images] if len(tables) == 1 else images
 
 
 @law("transposition commutes")
@@ -47,11 +58,12 @@ def transposition_commutes(subject: TokenizerSubject, specimen: Specimen) -> Ite
 @law("transposition can be undone", once=True)
 def transposition_undone(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     for semitones in SEMITONES:
-        there, back = (_table(subject, "transpose_table", sign * semitones) for sign in (1, -1))
-        for id, image in enumerate(there):
-            if image != -1:
-                name = subject.tokenizer.token(id)
-                yield verdict(f"{name}: {semitones} semitones and back gives id {back[image]}", back[image] == id)
+        pair = (_table(subject, "transpose_table", sign * semitones) for sign in (1, -1))
+        for stream, (there, back) in enumerate(zip(*pair, strict=True)):
+            for id, image in enumerate(there):
+                if image != -1:
+                    name = token_names(subject.tokenizer, token_of(subject.tokenizer, *[0] * stream, id))[stream]
+                    yield verdict(f"{name}: {semitones} semitones and back gives id {back[image]}", back[image] == id)
 
 
 @law("velocity and tempo maps keep the notes")
@@ -80,14 +92,13 @@ def bar_starts_in_order(subject: TokenizerSubject, specimen: Specimen) -> Iterat
     bar_starts, ids = subject.offered("bar_starts"), subject.ids(specimen)
     yield _in_order("the piece", ids, bar_starts(ids))
     yield verdict("no bar in a whole piece", len(bar_starts(ids)) > 0)
-    size = subject.tokenizer.vocab_size
     for number in range(5):
-        drawn = generator("bars", specimen.name, number).integers(0, size, 40).tolist()
+        drawn = random_tokens(subject.tokenizer, generator("bars", specimen.name, number), 40)
         yield _in_order(f"random ids {number}", drawn, bar_starts(drawn))
     yield _in_order("the empty list", [], bar_starts([]))
 
 
-def _in_order(what: str, ids: list[int], starts: Any) -> Finding:
+def _in_order(what: str, ids: Ids, starts: Any) -> Finding:
     starts = [int(start) for start in starts]
     rising = all(a < b for a, b in pairwise(starts))
     inside = all(0 <= start < len(ids) for start in starts)

@@ -1,7 +1,7 @@
 """The grammar of REMI and TSD: whole notes in rising order of time and pitch, none while its own pitch sounds.
 
 Under it every piece drawn decodes to the notes that its tokens name, on the grid and in bars of their meter, and
-encoding that music gives them back. Each step looks up tables of what the tokens do (token_effects.py); on so few
+encoding that music gives them back. Each step looks up tables of what the tokens do (effects.py); on so few
 numbers NumPy, on the memory of the tensors, takes a third of the time.
 
 Shapes: b batch, v vocabulary, m meters, n notes of all tokens, k notes of one token at most.

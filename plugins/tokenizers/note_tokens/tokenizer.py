@@ -11,24 +11,37 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import symusic
 
 from core.contracts.piece import Piece
 from core.errors import HubError
+from core.log import logger
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens import bars as bar_positions
 from plugins.tokenizers.note_tokens import maps as token_maps
-from plugins.tokenizers.note_tokens.options import SPECIALS, config, grid_of, without_grammar
-from plugins.tokenizers.note_tokens.quantise import Grid, quantise, same
+from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, OnOffDecoder, ShiftDecoder
+from plugins.tokenizers.note_tokens.effects import Vocabulary
+from plugins.tokenizers.note_tokens.encoder import BarEncoder, EachShiftEncoder, Encoder, OnOffEncoder, ShiftEncoder
+from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, grid_of, library, without_grammar
+from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+    from core.contracts.grammar import Grammar
     from plugins.tokenizers.note_tokens.tables import Tables
 
 FILE = "miditok.json"
+MODELS = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}  # as MidiTok calls them
+FAST: dict[str, tuple[type[Encoder], type[Decoder]]] = {
+    "REMI": (BarEncoder, BarDecoder),
+    "TSD": (ShiftEncoder, ShiftDecoder),
+    "Structured": (EachShiftEncoder, ShiftDecoder),
+    "MIDILike": (OnOffEncoder, OnOffDecoder),
+}
 
 
 class MidiTokTokenizer:
@@ -37,11 +50,11 @@ class MidiTokTokenizer:
     streams = 1
 
     def __init__(self, kind: str, hparams: MidiTokHParams, folder: Path | None = None) -> None:
-        import miditok
-
         self.hparams = hparams
         self.kind = kind
-        self._tokenizer: Any = getattr(miditok, kind)(config(hparams, kind))
+        self._tokenizer: Any = getattr(library(), kind)(config(hparams, kind))
+        # Names of the base vocabulary by base id; MidiTok renames some when it learns.
+        self.base_tokens = [name for name, _ in sorted(self._tokenizer.vocab.items(), key=lambda item: item[1])]
         if folder is not None:
             self._load(Path(folder))
         self._adopt()
@@ -50,11 +63,7 @@ class MidiTokTokenizer:
         """Reads off MidiTok's tokenizer what encode and decode need; called again when it has learnt byte pairs."""
         from miditok.constants import CHR_ID_START
 
-        tok = self._tokenizer
-        base: list[str] = [""] * len(tok.vocab)
-        for name, id in tok.vocab.items():
-            base[id] = name
-        self.base_tokens = base  # names of the base vocabulary by base id
+        tok, base = self._tokenizer, self.base_tokens
         if tok.vocab_model is None:
             self.bases: list[list[int]] = [[id] for id in range(len(base))]  # id -> the base ids it stands for
         else:
@@ -62,22 +71,53 @@ class MidiTokTokenizer:
             for text, id in tok.vocab_model.items():
                 # MidiTok writes base id i as the character i + 33; the mark of a word's beginning says nothing.
                 self.bases[id] = [ord(char) - CHR_ID_START for char in text.removeprefix("\u2581")]
+        self._characters = [chr(id + CHR_ID_START) for id in range(len(base))]
         self.vocab_size = len(self.bases)
         self.pad_id, self.bos_id, self.eos_id = (base.index(f"{name}_None") for name in SPECIALS)
-        self._special = {base.index(f"{name}_None") for name in SPECIALS}
+        self._special = np.isin(np.arange(len(base)), (self.pad_id, self.bos_id, self.eos_id))
         self._blanks = {id for id, parts in enumerate(self.bases) if not parts}
-        self.__dict__.pop("_fingerprint", None)
-        self.__dict__.pop("_grammar_tables", None)
+        for kept in ("_fingerprint", "_grammar_tables", "_flat"):
+            self.__dict__.pop(kept, None)
 
     @cached_property
     def grid(self) -> Grid:
         """What the vocabulary can tell."""
         return grid_of(self._tokenizer)
 
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
+        return Vocabulary(
+            names=tuple(self.base_tokens),
+            grid=self.grid,
+            bars="Bar_None" in self.base_tokens,
+            velocities=bool(self._tokenizer.config.use_velocities),
+            drum_tokens=bool(self._tokenizer.config.use_pitchdrum_tokens),
+            ticks={unit: {NO_SHIFT: 0, **ticks[per_beat[unit]]} for unit in self.grid.durations},
+            shift_each=self.grid.shifts is not None,
+        )
+
+    @cached_property
+    def _fast(self) -> tuple[Encoder, Decoder] | None:
+        """The NumPy path; None where options ask for tokens that MidiTok alone can write and read."""
+        if without_grammar(self._tokenizer.config):
+            return None
+        encoder, decoder = FAST[self.kind]
+        return encoder(self._vocabulary), decoder(self._vocabulary)
+
     def encode(self, piece: Piece) -> list[int]:
         """Ids of the piece; ValueError naming it when the vocabulary can tell none of its notes."""
         try:
-            return self._compressed(quantise(piece.score, self.grid, piece.source))
+            if self._fast is None:
+                return self._compressed(quantise(piece.score, self.grid, piece.source))
+            music = settle(raw(piece.score), self.grid, piece.source)
+            if not len(music.time):
+                raise ValueError(self._nothing())
+            base, ticks = self._fast[0](music)
+            if not self._tokenizer.is_trained:
+                plain: list[int] = base.tolist()
+                return plain
+            return self._joined(self._written(base, ticks, music.sections))
         except ValueError as error:
             if piece.source and piece.source in str(error):
                 raise
@@ -85,9 +125,7 @@ class MidiTokTokenizer:
 
     def _compressed(self, score: symusic.Score) -> list[int]:
         if not len(score.tracks):
-            low, high = self.grid.pitches
-            drums = "" if self.grid.programs is not None else " (drums need tokenizer.use_programs)"
-            raise ValueError(f"the vocabulary can tell none of its notes; expected pitches {low} to {high}{drums}")
+            raise ValueError(self._nothing())
         sequence = self._settled(score)
         if not self._tokenizer.is_trained:
             return list(sequence.ids)
@@ -96,6 +134,11 @@ class MidiTokTokenizer:
         ids = list(sequence.ids)
         assert self.base_ids(ids) == base, "byte pairs must stand for what they replace"
         return ids
+
+    def _nothing(self) -> str:
+        low, high = self.grid.pitches
+        drums = "" if self.grid.programs is not None else " (drums need tokenizer.use_programs)"
+        return f"the vocabulary can tell none of its notes; expected pitches {low} to {high}{drums}"
 
     def _settled(self, score: symusic.Score) -> Any:
         """The base tokens of a quantised score, which decode to it; a few more rounds for options that change it."""
@@ -116,14 +159,47 @@ class MidiTokTokenizer:
         sequence = self._tokenizer.encode(score, encode_ids=False, no_preprocess_score=not self.grid.extras)
         return sequence[0] if isinstance(sequence, list) else sequence
 
+    def _written(self, base: Array, ticks: Array, sections: Sections) -> list[str]:
+        """Base ids told at `ticks` as words of characters, cut where bars or beats begin, as MidiTok cuts them."""
+        split = self._tokenizer.config.encode_ids_split
+        text = "".join(map(self._characters.__getitem__, base.tolist()))
+        cuts = [0, len(text)]
+        if split != "no":
+            at = sections.bars(int(ticks[-1]))[0] if split == "bar" else sections.beats(int(ticks[-1]))
+            cuts = [0, *np.searchsorted(ticks, at[1:]).tolist(), len(text)]
+        return [text[start:end] for start, end in pairwise(cuts)]
+
+    def _joined(self, words: list[str]) -> list[int]:
+        ids: list[int] = self._tokenizer._model.encode(words, is_pretokenized=True).ids
+        return ids
+
     def base_ids(self, ids: Iterable[int]) -> list[int]:
         """Base ids, byte pairs taken apart; what is no music (specials, unknown ids) is left out."""
-        bases, special = self.bases, self._special
-        return [base for id in ids if 0 <= id < len(bases) for base in bases[id] if base not in special]
+        base: list[int] = self._base(np.fromiter(ids, dtype=np.int64)).tolist()
+        return base
+
+    def _base(self, ids: Array) -> Array:
+        known = ids[(ids >= 0) & (ids < self.vocab_size)]
+        if self._tokenizer.is_trained:
+            flat, starts = self._flat
+            counts = (starts[1:] - starts[:-1])[known]
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            known = flat[np.repeat(starts[known], counts) + within]
+        return known[~self._special[known]]
+
+    @cached_property
+    def _flat(self) -> tuple[Array, Array]:
+        """The base ids of all ids in one row, and where each id's begin (vocabulary + 1,)."""
+        counts = np.array([0, *map(len, self.bases)])
+        return np.array([base for bases in self.bases for base in bases], dtype=np.int64), np.cumsum(counts)
 
     def decode(self, ids: Sequence[int]) -> Piece:
         """A Piece from any ids; one without notes when they tell none."""
-        score = self._score(self.base_ids(int(id) for id in ids))
+        base = self._base(np.array(ids, dtype=np.int64))
+        if self._fast is None or not len(base):
+            score = self._score(base.tolist())
+        else:
+            score = score_of(settle(self._fast[1](base), self.grid))
         return Piece("", "", "", lambda: score, lambda: _abc(score))
 
     def _score(self, base: Sequence[int]) -> symusic.Score:
@@ -148,16 +224,27 @@ class MidiTokTokenizer:
         words = []
         for piece in pieces:
             try:
-                sequence = self._settled(quantise(piece.score, self.grid, piece.source))
+                words.append(self._words(piece))
             except ValueError:
                 continue  # whoever encodes the piece will hear why
-            words.append(self._words(sequence))
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
-        self._tokenizer.train(vocab_size=self.hparams.bpe, model="BPE", iterator=words)
+        self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
+        self._tokenizer._model = canonical_model(self._tokenizer._model)
         self._adopt()
+        if self.vocab_size < self.hparams.bpe:
+            logger.warning(
+                "tokenizer.bpe is %d; the music gives no more than %d tokens", self.hparams.bpe, self.vocab_size
+            )
 
-    def _words(self, sequence: Any) -> list[str]:
+    def _words(self, piece: Piece) -> list[str]:
+        """What a vocabulary is learnt from."""
+        if self._fast is not None:
+            music = settle(raw(piece.score), self.grid, piece.source)
+            if not len(music.time):
+                raise ValueError(self._nothing())
+            return [word for word in self._written(*self._fast[0](music), music.sections) if word]
+        sequence = self._settled(quantise(piece.score, self.grid, piece.source))
         split = self._tokenizer.config.encode_ids_split
         parts = [sequence]
         if split != "no":
@@ -203,7 +290,7 @@ class MidiTokTokenizer:
             raise HubError(f"{path} does not exist; expected a folder that a tokenizer was saved to") from None
         except (OSError, ValueError, RecursionError) as error:
             raise HubError(f"{path} cannot be read as a saved tokenizer ({str(error).splitlines()[0]})") from error
-        tokens = [name for name, _ in sorted(self._tokenizer.vocab.items(), key=lambda item: item[1])]
+        tokens = self.base_tokens
         if not isinstance(saved, dict) or saved.get("kind") != self.kind:
             raise HubError(f"{path} holds no saved {self.kind} tokenizer")
         if saved.get("vocabulary") != tokens:
@@ -251,33 +338,27 @@ class MidiTokTokenizer:
             result[id] = text.startswith("\u2581")
         return result
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "Grammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
         from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+        from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
 
+        on = without_grammar(self._tokenizer.config)
+        if self.grid.free and self._tokenizer.is_trained:
+            on.append("a learnt vocabulary")
+        if on:
+            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
+        if self.grid.free:
+            return OnOffGrammar(self._vocabulary, self.eos_id, bars, length)
         return NoteGrammar(self._grammar_tables, self.eos_id, bars, length)
 
     @cached_property
     def _grammar_tables(self) -> "Tables":
-        from plugins.tokenizers.note_tokens.effects import Vocabulary
         from plugins.tokenizers.note_tokens.tables import Tables
 
-        options = self._tokenizer.config
-        on = without_grammar(options)
-        if on:
-            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
-        per_beat = self._tokenizer._tpb_per_ts
-        vocabulary = Vocabulary(
-            names=tuple(self.base_tokens),
-            grid=self.grid,
-            bars="Bar_None" in self.base_tokens,
-            velocities=bool(options.use_velocities),
-            drum_tokens=bool(options.use_pitchdrum_tokens),
-            ticks={unit: self._tokenizer._tpb_tokens_to_ticks[per_beat[unit]] for unit in self.grid.durations},
-        )
-        return Tables(vocabulary, self.bases)
+        return Tables(self._vocabulary, self.bases)
 
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
         """Positions at which a bar begins; where tokens tell time only, those of the first event in each bar.
@@ -288,11 +369,27 @@ class MidiTokTokenizer:
         if "Bar_None" in self.base_tokens:
             starts = bar_positions.told(known, self.base_tokens.index("Bar_None"))
         else:
-            per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
-            shifts = {unit: ticks[per_beat[unit]] for unit in self.grid.durations}
-            starts = bar_positions.counted(known, self.base_tokens, self.grid, shifts)
+            count = bar_positions.stepped if self._vocabulary.shift_each else bar_positions.counted
+            starts = count(known, self.base_tokens, self.grid, self._vocabulary.ticks)
         # the mark of a word's beginning, a byte pair of nothing, belongs to what follows it
         return [start - 1 if start and ids[start - 1] in self._blanks else start for start in starts]
+
+
+def canonical_model(model: Any) -> Any:
+    """A learnt model in one order: a unigram model's pieces come from a hash table, in another order each time."""
+    described = json.loads(model.to_str())
+    learnt = described["model"]
+    if learnt["type"] != "Unigram":
+        return model
+    unknown = learnt["vocab"][learnt["unk_id"]][0] if learnt["unk_id"] is not None else None
+    specials = {token["content"]: token["id"] for token in described["added_tokens"]}
+    pieces = [(text, round(score, 5)) for text, score in learnt["vocab"]]
+    pieces.sort(key=lambda piece: (specials.get(piece[0], len(specials)), piece[0]))
+    learnt["vocab"] = pieces
+    learnt["unk_id"] = next((at for at, piece in enumerate(pieces) if piece[0] == unknown), None)
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(described))
 
 
 _SETS = frozenset({"programs", "use_note_duration_programs", "control_change_numbers"})

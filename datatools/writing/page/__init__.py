@@ -1,0 +1,1 @@
+"""Pages of music and figures for a browser."""

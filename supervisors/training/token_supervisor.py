@@ -1,0 +1,252 @@
+"""A supervisor that begins with all but the idea: tokens in rows, one model, one engine, one artefact.
+
+A subclass brings `make_model`, `objective`, `validate` and `generate`; it may bring `evaluate`, and more.
+"""
+
+import functools
+import json
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.checkpoint import load_weights
+from core.contracts.tokenizer import Tokenizer
+from core.errors import HubError
+from core.files import checksum, write_json
+from core.log import logger
+from core.model.memory import keep_freed_memory
+from core.model.optim import learning_rate, parameter_groups
+from core.seeds import derive
+from datatools.batching.batches import Batches
+from datatools.preparing import cache
+from datatools.preparing.losses import advice
+from datatools.preparing.store import TokenStore
+from hparams.base import HParams
+from hparams.loading import plain
+from supervisors.artefacts import artefact
+from supervisors.training import precision
+from supervisors.training.base import Supervisor
+from supervisors.training.engine import build_engine
+from supervisors.training.start import load_start
+
+FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
+EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the data
+
+
+def default_steps(batches: Batches) -> int:
+    """Optimizer steps of a run that leaves them to the data."""
+    return min(MOST, max(FEWEST, round(EPOCHS * batches.steps_per_epoch)))
+
+
+class TokenSupervisor(Supervisor):
+    """Trains one model on a token store. The `objective` is what the engine trains; the model alone is shared."""
+
+    store: TokenStore
+    tokenizer: Tokenizer
+    concluded: Any = None  # the best model, once the run is over
+    known: dict[str, Any] | None = None  # what training said of a model that was opened
+
+    # What a subclass brings.
+
+    def make_model(self, hparams: HParams) -> nn.Module:
+        """A fresh model of these hyper-parameters and `self.tokenizer`, drawn from torch's generator.
+
+        It needs no data: an artefact builds it too. `self.hparams` with another backbone is asked for by comparisons.
+        """
+        raise NotImplementedError
+
+    def objective(self, model: Any) -> nn.Module:
+        """A module whose attribute `model` is the model: a batch (see Batches) in, the sum of nats over its counted
+        targets out. `self.autocast()` is for its products."""
+        raise NotImplementedError
+
+    # From tokens to an engine.
+
+    def load_data(self) -> None:
+        hparams = self.hparams
+        entry = self.manager.tokenizers[hparams.tokenizer.name]
+        assert entry.build is not None
+        prepare = functools.partial(
+            cache.prepare,
+            self.manager.make("dataset", hparams.dataset),
+            functools.partial(entry.build, hparams.tokenizer),
+            json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
+            hparams.data,
+        )
+        if self.ranks.first:
+            self.store = prepare()
+        self.ranks.barrier()
+        if not self.ranks.first:
+            self.store = prepare(progress=False)
+        tokenizer = artefact.build_tokenizer(self.manager, hparams, self.store.tokenizer_folder)
+        if self.known is not None and tokenizer.fingerprint() != self.tokenizer.fingerprint():
+            raise HubError(
+                f"the tokenizer that {self.folder.path} was trained with is not the one that its data gives now; "
+                "restore the data, or train under another name="
+            )
+        self.tokenizer = tokenizer
+
+    def build_model(self) -> None:
+        hparams, device = self.hparams, self.ranks.device
+        keep_freed_memory()
+        torch.manual_seed(derive(hparams.seed, "weights"))
+        self.model: Any = self.make_model(hparams)
+        if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started
+            load_start(self.model, hparams, self.tokenizer, self.manager)
+        self.model.to(device)
+        self.parameters = parameter_count(self.model)  # counted before an engine spreads them over ranks
+        self.dtype, reason = precision.choose(hparams.train.precision, device)
+        logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
+        self.batches = self.build_batches(packs(self.model))
+        self.steps = self.steps or default_steps(self.batches)
+        groups = parameter_groups(self.model, hparams.train.weight_decay)
+        self.engine = build_engine(self.objective(self.model), groups, hparams, self.ranks)
+
+    def build_batches(self, packs: bool) -> Batches:
+        """The training batches of the loaded data."""
+        hparams = self.hparams
+        return Batches(
+            self.store,
+            "train",
+            bos_id=self.tokenizer.bos_id,
+            eos_id=self.tokenizer.eos_id,
+            pad_id=self.tokenizer.pad_id,
+            length=hparams.data.length,
+            batch_size=hparams.data.batch_size,
+            seed=hparams.seed,
+            packs=packs,
+            augment=hparams.data.augment,
+            tokenizer=self.tokenizer,
+            accumulate=hparams.train.accumulate,
+        )
+
+    def train_step(self, step: int) -> dict[str, float]:
+        hparams, ranks = self.hparams.train, self.ranks
+        self.engine.set_rate(
+            learning_rate(step, lr=hparams.lr, steps=self.steps, warmup=hparams.warmup, floor=hparams.lr_floor)
+        )
+        counted = self.batches.counted(step)
+        total = torch.zeros((), device=ranks.device)
+        self.model.train()
+        for micro in range(hparams.accumulate):
+            batch = self.batches.batch(step, micro, ranks.rank, ranks.world)
+            torch.manual_seed(derive(self.hparams.seed, "dropout", step, micro, ranks.rank))
+            nats = self.engine({key: value.to(ranks.device, non_blocking=True) for key, value in batch.items()})
+            # The engine averages over micro-batches and ranks; what is wanted is the sum over the step's tokens.
+            self.engine.backward(nats * (hparams.accumulate * ranks.world / counted))
+            self.engine.step()
+            total += nats.detach()
+        loss = float(ranks.sum(total)) / counted
+        return {"loss": loss, "lr": self.engine.rate(), "grad_norm": self.engine.gradient_norm(), "tokens": counted}
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The number format of the matrix products."""
+        return precision.autocast(self.ranks.device, self.dtype)
+
+    # From an engine to an artefact, and back.
+
+    def weights(self) -> dict[str, Tensor]:
+        """The engine's weights under the model's own names; every rank must ask."""
+        return self.engine.state_dict()
+
+    def whole_model(self) -> Any:
+        """The model with all its weights in this process: a copy where the engine spreads them over ranks."""
+        if self.concluded is not None:
+            return self.concluded
+        if not self.engine.spreads_weights:
+            return self.model
+        return self._made_of(self.weights(), "the engine")
+
+    def load_best(self) -> Any:
+        """The model with the best weights, not the last; the engine's are left as they are."""
+        if self.concluded is None:
+            path = self.folder.model / "model.safetensors"
+            self.concluded = self._made_of(load_weights(path), str(path))
+        return self.concluded
+
+    def _made_of(self, weights: dict[str, Tensor], source: str) -> Any:
+        model = self.make_model(self.hparams).to(self.ranks.device)
+        artefact.load_into(model, weights, source)
+        return model
+
+    def save_model(self) -> None:
+        weights = self.weights()
+        with self.ranks.together():
+            if self.ranks.first:
+                facts = {
+                    "best": self.best,
+                    "parameters": self.parameters,
+                    "data_license": self.store.manifest["dataset"]["license"],
+                    "data_url": self.store.manifest["dataset"]["url"],
+                    "data_fingerprint": self.identity()["data"],
+                }
+                artefact.write(self.folder.model, weights, self.tokenizer, self.hparams, self.manager, facts)
+
+    def identity(self) -> dict[str, str]:
+        files = self.store.manifest["files"]
+        data = "-".join(files[name]["sha256"][:16] for name in ("tokens.bin", "offsets.npy"))
+        return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
+
+    def open(self) -> None:
+        found = artefact.read(self.folder.path, self.manager)
+        self.tokenizer, self.folder.model = found.tokenizer, found.folder
+        self.concluded = self._made_of(found.weights, str(self.folder.path))
+        self.best, weights = found.config["best"], found.config["sha256"]
+        self.known = {"best": self.best, "parameters": found.config["parameters"], "weights": weights}
+        self.known |= self._remembered(weights)
+        self.dtype, _ = precision.choose(self.hparams.train.precision, self.ranks.device)
+
+    # What it says of itself.
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the best model's training."""
+        if self.known is not None:
+            return self.known
+        return {
+            "best": self.best,
+            "parameters": self.parameters,
+            "tokens_seen": sum(self.batches.counted(step) for step in range(self.step)),
+            "steps": self.step,
+            "minutes": self.seconds / 60,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "weights": checksum(self.folder.model / "model.safetensors"),
+        }
+
+    def _remembered(self, weights: str) -> dict[str, Any]:
+        """What evaluation.json tells of the training of these weights."""
+        try:
+            told = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+            return {key: told[key] for key in FACTS if key in told} if told.get("weights") == weights else {}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def evaluate(self) -> dict[str, Any]:
+        """The facts of training, and the validation of the best model."""
+        self.load_best()
+        result = {**self.facts(), **self.validate()}
+        if self.ranks.first:
+            write_json(self.folder.evaluation, result)
+        return result
+
+    def prepared(self) -> str:
+        manifest, failures = self.store.manifest, self.store.failures_path
+        lines = [
+            f"{split:<6} " + ", ".join(f"{value:,.0f} {key.replace('_', ' ')}" for key, value in counts.items())
+            for split, counts in manifest["counts"].items()
+        ]
+        bad, out = manifest["failures"], manifest["left_out"]
+        lines.append(f"{bad} files not used, {out} near-duplicates left out: {failures}")
+        lines += advice(manifest, self.hparams.tokenizer)
+        return "\n".join([*lines, f"store  {self.store.folder}"])
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers that are stored: shared weights once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def packs(model: Any) -> bool:
+    """Whether several pieces may share a row: as the model says, else its backbone, else not."""
+    return bool(getattr(model, "packs", getattr(getattr(model, "backbone", None), "packs", False)))

@@ -1,0 +1,91 @@
+"""Plants the faults of `kernels.toml` in the compiled kernels: `python -m tests.mutants.kernels [NUMBER...]`.
+
+All of them are compiled at once, each behind a question of its number, in a copy of the tree; then the tests of the
+kernels are run once for each number. With number 0 nothing is planted and everything has to pass.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from tests.mutants import results, tree
+
+_ASKED = """#ifndef PLANTED_FAULT
+#define PLANTED_FAULT
+#include <cstdlib>
+inline const int planted_fault = std::getenv("PLANTED") ? std::atoi(std::getenv("PLANTED")) : 0;
+#endif
+"""
+_MARKS = ("<!-- kernels: made by python -m tests.mutants.kernels --write -->", "<!-- end of kernels -->")
+_SECONDS = 900
+_TOLD = tomllib.loads((Path(__file__).parent / "kernels.toml").read_text(encoding="utf-8"))
+FAULTS = [(fault["file"], fault["right"], fault["wrong"]) for fault in _TOLD["fault"]]
+
+
+def prepare(root: Path) -> None:
+    """Plants all faults in a copy of the tree, and lets compiled libraries outlive a session of tests."""
+    files = {path.name: path for path in sorted(root.rglob("*")) if path.suffix in (".h", ".cpp")}
+    for number, (name, right, wrong) in enumerate(FAULTS, 1):
+        text = files[name].read_text(encoding="utf-8")
+        if text.count(right) != 1:
+            sys.exit(f"fault {number}: {name} holds {text.count(right)} times, expected once: {right}")
+        files[name].write_text(text.replace(right, wrong.replace("PLANTED", f"(planted_fault == {number})")))
+    for name in {name for name, _, _ in FAULTS}:
+        files[name].write_text(_ASKED + files[name].read_text(encoding="utf-8"), encoding="utf-8")
+    for path in (root / "plugins").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if 'cache_folder() / "native"' in text:
+            path.write_text(text.replace('cache_folder() / "native"', f"Path({str(root.parent / 'native')!r})"))
+
+
+def noticed(root: Path, number: int) -> str:
+    """The first test that fails with a fault, "" where none does."""
+    first = {".cpp": "grammar"}.get(Path(FAULTS[number - 1][0]).suffix, "") if number else ""
+    files = sorted((root / tree.TESTS).glob("test_native_*.py"), key=lambda path: (first not in path.name, path.name))
+    files = [path for path in files if first in path.name]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *map(str, files)]
+    environment = {**tree.environment(root), "PLANTED": str(number)}
+    environment.pop("OMP_NUM_THREADS")
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "took too long"
+    if done.returncode == 0:
+        return ""
+    found = re.search(r"^(?:FAILED|ERROR) \S*?(test_\S+)", done.stdout, re.MULTILINE)
+    return found[1] if found else f"pytest ended with {done.returncode}"
+
+
+def main() -> int:
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(range(1, len(FAULTS) + 1))
+    with tempfile.TemporaryDirectory(prefix="mutants-") as work:
+        root = tree.copied(Path(work) / "tree")
+        prepare(root)
+        if failed := noticed(root, 0):
+            sys.exit(f"without any fault, {failed}")
+        found = {}
+        for number in numbers:
+            found[number] = noticed(root, number)
+            name, right, wrong = FAULTS[number - 1]
+            print(f"{number} {name}: {found[number] or 'NOT NOTICED'}: {right} -> {wrong}", flush=True)
+    if "--write" in sys.argv:
+        killed = sum(bool(by) for by in found.values())
+        lines = [f"{killed} of {len(found)} noticed.", "", "| file | fault | first noticed by |", "|---|---|---|"]
+        for number, by in found.items():
+            name, right, wrong = FAULTS[number - 1]
+            lines.append(f"| {name} | `{_shown(right)}` → `{_shown(wrong)}` | {by or '**nothing**'} |")
+        results.write("\n".join(lines), _MARKS)
+    return 0 if all(found.values()) else 1
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    os.nice(5)
+    sys.exit(main())

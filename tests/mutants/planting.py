@@ -1,0 +1,183 @@
+"""Plants one fault after another in a copy of the tree and runs the tests that may notice.
+
+A process that has imported the libraries, but nothing of the tree, forks for each fault. The child imports the tree as
+the fault left it and runs the chosen tests in one session of pytest, which ends with the first that fails.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants import tree
+from tests.mutants.reach import Reach, Test
+from tests.mutants.source import Mutant
+
+BUDGET = 60.0  # seconds of tests for one fault, by what they took when they were recorded
+_MEMORY = 6 << 30  # bytes: a fault that fills the machine is noticed as well
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault: "killed", "timed out", or "survived"; by which test; and whether all tests were asked."""
+
+    state: str
+    by: str = ""
+    tests: int = 0
+    whole: bool = True
+
+
+def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[Test], bool]:
+    """The cheapest tests that reach a fault, within the budget, and whether they are all.
+
+    They stand by files, and first the file that reaches the fewest modules: it is about this one.
+    """
+    taken: list[Test] = []
+    paid: set[str] = set()
+    spent = 0.0
+    found = reach.of(mutant)
+    for test in found:
+        cost = test.seconds + sum(reach.fixtures.get(name, 0.0) for name in test.fixtures if name not in paid)
+        if spent + cost > budget:
+            continue
+        spent += cost
+        paid.update(test.fixtures)
+        taken.append(test)
+    narrow = {test.name: reach.breadth[test.name.split("::")[0]] for test in taken}
+    return sorted(taken, key=lambda test: (narrow[test.name], test.name.split("::")[0])), len(taken) == len(found)
+
+
+class Planter:
+    """A copy of the tree, and a parent of the processes that test in it."""
+
+    def __init__(self, work: Path, files: list[str]) -> None:
+        self.tree = tree.copied(work / "tree")
+        self.work = work
+        # Collecting all tests compiles what is not planted in, and tells which libraries a test needs.
+        for name in (self._forked(files, None, 600) or "").split():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+
+    def run(self, mutant: Mutant, tests: list[Test], whole: bool, seconds: float) -> Outcome:
+        """Plants, tests and mends."""
+        text = mutant.text(self.tree)
+        assert text is not None, "not asked for faults that are none"
+        if not tests:
+            return Outcome("survived", whole=whole)
+        path = self.tree / mutant.path
+        before, times = path.read_bytes(), path.stat()
+        try:
+            path.write_text(text, encoding="utf-8")
+            os.utime(path, (times.st_atime, times.st_mtime + 10))  # what was compiled of the right one is not read
+            told = self._forked([test.name for test in tests], len(tests), 20 + 3 * seconds)
+        finally:
+            path.write_bytes(before)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if told is None:
+            return Outcome("timed out", tests=len(tests), whole=whole)
+        return Outcome("killed" if told else "survived", told, len(tests), whole)
+
+    def _forked(self, names: list[str], count: int | None, seconds: float) -> str | None:
+        """The first test that failed, "" where none did; None where it took too long. Without `count` it collects."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reading)
+            with contextlib.suppress(BaseException):
+                os.setsid()
+                _limit(seconds)
+                found = _tested(self.tree, self.work, names, count)
+                with open(writing, "wb") as file:
+                    file.write(json.dumps(found).encode() + b"\n")
+            os._exit(0)
+        os.close(writing)
+        try:
+            ready, _, _ = select.select([reading], [], [], 8 * seconds)  # others may be using the machine
+            told = b""
+            while ready and not told.endswith(b"\n") and (part := os.read(reading, 1 << 16)):
+                told += part
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            os.close(reading)
+        if told:
+            return json.loads(told)
+        if not ready or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)):
+            return None
+        return "the process of the tests died"
+
+
+def _limit(seconds: float) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class _Watcher:
+    """Keeps the chosen tests in the chosen order, and the name of the first that failed."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.order = {name: i for i, name in enumerate(names)}
+        self.failed = ""
+
+    def pytest_collection_modifyitems(self, items: list) -> None:  # type: ignore[type-arg]
+        items[:] = sorted((i for i in items if i.nodeid in self.order), key=lambda item: self.order[item.nodeid])
+
+    def pytest_collectreport(self, report) -> None:  # type: ignore[no-untyped-def]
+        if report.failed:
+            self.failed = self.failed or f"{report.nodeid} (import)"
+
+    def pytest_runtest_logreport(self, report) -> None:  # type: ignore[no-untyped-def]
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+
+def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
+    import pytest
+
+    void = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(void, number)
+    os.environ.update(tree.environment(root))
+    os.chdir(root)
+    sys.path[:] = [str(root), *(p for p in sys.path if p not in ("", str(tree.ROOT)))]
+    rooms = {name.split("/")[0] for name in tree.sources()} | {tree.TESTS}
+    for name in [name for name in sys.modules if name.split(".")[0] in rooms]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    watcher = _Watcher(names)
+    sys.dont_write_bytecode = count is not None
+    if count is not None:
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    files = list(dict.fromkeys(name.split("::")[0] for name in names))
+    options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={work / 'pytest'}", f"--rootdir={root}"]
+    if count is None:
+        pytest.main([*options, "--collect-only", *files])
+        return " ".join(name for name in sys.modules if name.split(".")[0] not in {*rooms, "__main__"})
+    for part in (files[:1], files[1:]):  # most faults need no more than the first
+        code = pytest.main([*options, *part], plugins=[watcher]) if part else 0
+        if watcher.failed:
+            return watcher.failed
+        if code not in (0, 5):
+            return f"pytest ended with {int(code)}"
+    return ""
+
+
+def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
+    """The outcome of each fault, as they come."""
+    planter = Planter(work, sorted({name.split("::")[0] for name in reach.tests}))
+    for mutant in mutants:
+        tests, whole = chosen(reach, mutant, budget)
+        seconds = sum(test.seconds for test in tests)
+        seconds += sum(reach.fixtures.get(name, 0.0) for name in {f for test in tests for f in test.fixtures})
+        yield planter.run(mutant, tests, whole, seconds)

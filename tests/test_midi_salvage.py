@@ -1,0 +1,89 @@
+"""Damaged and odd MIDI files are read as mido reads them, with a word on what was mended; hopeless ones are refused."""
+
+import struct
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+
+import mido
+import pytest
+
+from datatools.reading.midi import reader
+
+BAND = (Path(__file__).parent / "music" / "band.mid").read_bytes()
+
+
+def track(*events: bytes) -> bytes:
+    body = b"".join(events) + b"\x00\xff\x2f\x00"
+    return b"MTrk" + struct.pack(">L", len(body)) + body
+
+
+def file(*tracks: bytes, kind: int = 1, division: int = 480) -> bytes:
+    return b"MThd" + struct.pack(">LHHH", 6, kind, len(tracks), division) + b"".join(tracks)
+
+
+def by_mido(data: bytes) -> Counter[tuple[int, int]]:
+    found: Counter[tuple[int, int]] = Counter()
+    for part in mido.MidiFile(file=BytesIO(data), clip=True).tracks:
+        now = 0
+        for message in part:
+            now += message.time
+            if message.type == "note_on" and message.velocity:
+                found[now, message.note] += 1
+    return found
+
+
+def ours(data: bytes) -> tuple[Counter[tuple[int, int]], str]:
+    score, remarks = reader.score(data)
+    return Counter((note.time, note.pitch) for part in score.tracks for note in part.notes), "; ".join(remarks)
+
+
+NOTE, OFF = b"\x00\x90\x3c\x50", b"\x60\x80\x3c\x40"
+ODD = {
+    "riff": (b"RIFF\x00\x00\x00\x00RMIDdata\x00\x00\x00\x00" + BAND, BAND, "taken out of its RIFF file"),
+    "macbinary": (b"\x00\x04BAND" + bytes(122) + BAND, BAND, "128 bytes before MThd"),
+    "long_header": (BAND[:7] + b"\x08" + BAND[8:14] + b"\x00\x00" + BAND[14:], BAND, "a header of 8 bytes"),
+    "loud": (file(track(b"\x00\x90\x3c\xd0", OFF)), file(track(NOTE, OFF)), "1 values above 127 made 127"),
+    "undefined": (file(track(NOTE, b"\x00\xf4", OFF)), file(track(NOTE, OFF)), "1 bytes of no meaning"),
+    "sysex_in_packets": (
+        file(track(NOTE, b"\x10\xf0\x02\x43\x12\x10\xf7\x03\x40\x41\xf7", OFF, NOTE, OFF)),
+        file(track(NOTE, b"\x20\xff\x01\x00", OFF, NOTE, OFF)),
+        "",
+    ),
+    "escape": (file(track(NOTE, b"\x00\xf7\x02\xf3\x01", OFF)), file(track(NOTE, OFF)), ""),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_is_mended(name: str) -> None:
+    data, plain, remark = ODD[name]
+    found, remarks = ours(data)
+    assert found == by_mido(plain)
+    assert remark in remarks if remark else not remarks
+
+
+def test_a_file_that_breaks_off_keeps_what_came_before() -> None:
+    found, remarks = ours(BAND[: len(BAND) * 9 // 10])
+    assert found < by_mido(BAND) and found.total() > by_mido(BAND).total() // 2
+    assert "tracks break off; what came before is kept" in remarks
+    with pytest.raises(ValueError, match=r"it is no valid MIDI file: \d+ % of it can be had"):
+        ours(BAND[: len(BAND) // 3])
+
+
+def test_frames_become_seconds() -> None:
+    data = file(
+        track(b"\x00\xff\x51\x03\x01\x00\x00", NOTE, b"\x83\x74\x80\x3c\x40"), division=0x10000 - (25 << 8) + 20
+    )
+    score, remarks = reader.score(data)
+    (note,) = score.to("second").tracks[0].notes
+    assert note.duration == pytest.approx(1.0)  # 500 ticks of 25 frames of 20 ticks, whatever the tempo
+    assert "times in frames (500 ticks a second)" in remarks[0]
+
+
+def test_what_is_left_out_is_said() -> None:
+    twice = file(track(NOTE, b"\x00\x3e\x50", OFF))
+    found, remarks = ours(twice)
+    assert found == {(0, 60): 1} and remarks == "left out 1 notes that are never released"
+    _, remarks = ours(file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
+    assert remarks == "its format is 2: its 2 tracks are sequences of their own, and are played together"
+    assert ours(BAND) == (by_mido(BAND), "")
