@@ -71,7 +71,15 @@ def inputs(batch: int, length: int, e: int, k: int) -> list[Tensor]:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    weights = [draw(e, k), draw(e), draw(RANK + 2 * N, e) / 2, draw(e, RANK), draw(e), -draw(e, N).abs() - 0.05, draw(e)]
+    weights = [
+        draw(e, k),
+        draw(e),
+        draw(RANK + 2 * N, e) / 2,
+        draw(e, RANK),
+        draw(e),
+        -draw(e, N).abs() - 0.05,
+        draw(e),
+    ]
     return [draw(batch, length, 2 * e), *weights, draw(batch, e, k - 1), draw(batch, e, N)]
 
 

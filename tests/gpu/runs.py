@@ -14,7 +14,13 @@ _STEPS = 12
 
 def losses(device: str) -> dict[str, Any]:
     """Losses of the first steps on the CPU and on the device, in fp32 without dropout."""
-    words = ["backbone.dropout=0", "train.precision=fp32", f"train.steps={_STEPS}", "generate.count=1", "evaluate.tokens=2000"]
+    words = [
+        "backbone.dropout=0",
+        "train.precision=fp32",
+        f"train.steps={_STEPS}",
+        "generate.count=1",
+        "evaluate.tokens=2000",
+    ]
     preset = "mamba_remi" if device == "cuda" else "tiny"
     with TemporaryDirectory() as name:
         first, _ = _train(Path(name) / "cpu", preset, [*words, "name=cpu"], "cpu")
