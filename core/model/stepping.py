@@ -1,4 +1,4 @@
-"""One token a row, again and again: on CUDA a recorded graph, whose replay costs one launch however many kernels it has.
+"""One token a row, again and again: on CUDA a recorded graph, one launch however many kernels a step has.
 
 Shapes: b batch, d model width, k streams.
 """

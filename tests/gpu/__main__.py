@@ -1,8 +1,8 @@
-"""`python -m tests.gpu [minutes=8] [device=cuda] [out=gpu] [only=laws,speed]`: what a CUDA machine says of all this.
+"""`python -m tests.gpu [minutes=8] [device=cuda] [out=gpu] [only=laws,scan]`: what a CUDA machine says of all this.
 
-Runs, in the order of worth and within its minutes, the laws of every backbone, the Triton kernels beside the plain path,
-their speed, training and decoding against length, and whole runs beside the CPU's; writes `gpu.json` and `gpu.md` to
-`out` after each of them. A second call goes on where the first one ended. `device=cpu` rehearses all of it, small.
+Runs, in the order of worth and within its minutes, the laws of every backbone, the Triton kernels beside the plain
+path, their speed, decoding, training against length, and whole runs beside the CPU's; writes `gpu.json` and `gpu.md`
+to `out` after each of them. A second call goes on where the first one ended. `device=cpu` rehearses all of it, small.
 `python -m tests.gpu wheels` lists the packages that such a machine may lack.
 """
 

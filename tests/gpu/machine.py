@@ -13,10 +13,7 @@ from tests.gpu.timing import seconds
 def measure(device: str) -> dict[str, Any]:
     """Names, versions, FLOP/s of products in fp32 and bf16, bytes/s of a copy (read plus written)."""
     cuda = device == "cuda"
-    source = torch.randn(1 << (30 if cuda else 22), device=device)
-    target = torch.empty_like(source)
-    copied = 2 * source.numel() * source.element_size() / seconds(lambda: target.copy_(source), device)
-    del source, target
+    copied = _copy_rate(1 << (30 if cuda else 22), device)
     rates = {} if not cuda else {each: max(MatrixRate(device).sample(each).values()) for each in ("fp32", "bf16")}
     return {
         "name": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
@@ -26,6 +23,12 @@ def measure(device: str) -> dict[str, Any]:
         "matrix": rates,
         "copy": copied,
     }
+
+
+def _copy_rate(count: int, device: str) -> float:
+    source = torch.randn(count, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() * source.element_size() / seconds(lambda: target.copy_(source), device)
 
 
 def _version(name: str) -> str | None:

@@ -3,6 +3,7 @@
 Shapes: b batch, l length, d model width.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,8 +59,7 @@ def _packed(model: Any, x: Tensor, dtype: torch.dtype) -> float:
     starts[:, borders[:-1]] = True
     with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         together = model(row, None, starts)[0]
-        pairs = zip(borders, borders[1:], strict=False)
-        alone = torch.cat([model(row[:, begin:end])[0] for begin, end in pairs], 1)
+        alone = torch.cat([model(row[:, begin:end])[0] for begin, end in pairwise(borders)], 1)
     return _distance(together, alone)
 
 

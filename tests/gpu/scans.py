@@ -17,7 +17,7 @@ _RANK = 128
 
 
 def measure(device: str) -> dict[str, Any]:
-    """Width 4096 (d 2048), 16 states, bf16, 16,384 tokens at several lengths; ours and, where installed, mamba_ssm's."""
+    """Width 4096 (d 2048), 16 states, bf16, 8,192 tokens; ours and, where it is installed, mamba_ssm's."""
     if device != "cuda":
         return {"rows": [], "why": "only kernels on a card are timed"}
     rows = []

@@ -5,9 +5,9 @@ from pathlib import Path
 # What an image with PyTorch, transformers and their kind has; the rest of what we import is to be carried.
 _NEEDED = (
     "omegaconf", "pluggy", "miditok", "symusic", "music21", "tensorboard", "safetensors", "einops", "tqdm",
-    "pySmartDL", "platformdirs", "chardet", "jsonpickle", "more-itertools", "webcolors", "requests", "charset-normalizer",
-    "idna", "joblib", "mido", "mambapy", "deepspeed", "hjson", "pydantic", "pydantic_core", "annotated-types",
-    "typing-inspection", "typing_extensions", "msgpack", "ninja", "psutil", "py-cpuinfo",
+    "pySmartDL", "platformdirs", "chardet", "jsonpickle", "more-itertools", "webcolors", "requests",
+    "charset-normalizer", "idna", "joblib", "mido", "mambapy", "deepspeed", "hjson", "pydantic", "pydantic_core",
+    "annotated-types", "typing-inspection", "typing_extensions", "msgpack", "ninja", "psutil", "py-cpuinfo",
 )  # fmt: skip
 
 

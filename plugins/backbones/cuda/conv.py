@@ -118,7 +118,7 @@ def _backward_x(
 def forward(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None, since: Tensor | None) -> Tensor:
     """y (b l e) in x's type from x (b l e), its channels dense, weight (e k), bias (e), the inputs before x
     (b e k-1) or None for zeros, and `since` (b l) int32, steps since the piece's start, or None."""
-    batch, length, channels = x.shape
+    _, length, channels = x.shape
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     before = None if before is None else before.contiguous()
     _forward[_grid(x, length)](

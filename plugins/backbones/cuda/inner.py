@@ -1,6 +1,6 @@
 """What lies between a Mamba block's two projections, on CUDA: convolution, step size, B and C, scan and gate.
 
-Under autocast, and for 16-bit input, products and what lies between kernels are in 16 bits; sums and states are float32.
+Under autocast, and for 16-bit input, products and what lies between kernels are in 16 bits, sums and states float32.
 Only the two halves of the first projection and the states before the scan's chunks are kept for the backward pass: the
 convolution, and the step sizes from their few ranks, are cheaper to make again than to keep.
 

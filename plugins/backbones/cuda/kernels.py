@@ -67,7 +67,8 @@ def _deviation(device: str) -> float:
         weights = draw(batch, length, e)
         exact = [value.clone().requires_grad_() for value in values]
         single = [value.to(device, torch.float32).requires_grad_() for value in values]
-        wanted, found = _plain(exact, starts), inner(*single, since=since_start(starts.to(device)))[0]
+        arguments: Any = [*single, None, None, since_start(starts.to(device))]
+        wanted, found = _plain(exact, starts), inner(*arguments)[0]
         pairs: list[tuple[Any, Any]] = [(wanted, found)]
         pairs += zip(
             torch.autograd.grad((wanted * weights).sum(), exact),

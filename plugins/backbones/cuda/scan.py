@@ -112,7 +112,8 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
         grad_y, x.u, x.delta, x.z, x.B, x.C, rates, x.D, x.bias, x.since, first, behind, scratch,
         grad_u, grad_delta, grad_z, grad_B, grad_C, grad_A, grad_D, grad_bias, grad_before,
         batch, length, channels, PLAN.chunk, 0, grad_y.stride(1), x.u.stride(1), x.delta.stride(1), x.z.stride(1),
-        x.B.stride(1), grad_z.stride(1), states, padded, PLAN.back, PLAN.kept, packed, dots, num_warps=PLAN.back_warps, num_stages=1,
+        x.B.stride(1), grad_z.stride(1), states, padded, PLAN.back, PLAN.kept, packed, dots,
+        num_warps=PLAN.back_warps, num_stages=1,
     )  # fmt: skip
     return Gradients(
         u=grad_u,

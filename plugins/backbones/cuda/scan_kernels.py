@@ -180,9 +180,10 @@ def differentiate(
 ):  # fmt: skip
     """All gradients, one chunk of E channels of one row after the other.
 
-    `behind` (b c n e) is what later chunks want of each chunk's last state. `grad_B` and `grad_C` (parts b l n) have one
+    `behind` (b c n e) is what later chunks want of each chunk's last state. `grad_B` and `grad_C` (parts b l n) have a
     part per block of channels, `grad_A` (b c n e), `grad_D` and `grad_bias` (b c e) one per chunk. `scratch` holds for
-    each program the states before every T steps of a chunk. DOTS: sums over channels on the matrix units, of numbers in the input's 16 bits.
+    each program the states before every T steps of a chunk. DOTS: sums over channels are made on the matrix units, of
+    numbers in the input's 16 bits.
     """
     n = tl.arange(0, NP)
     there = n < N
