@@ -1,4 +1,4 @@
-"""The laws over anything registered, and over a plugin author's own backbone or tokenizer in a test.
+"""The laws over anything registered, and over a plugin author's own backbone, tokenizer or supervisor in a test.
 
 from plugins.checks import backbone_checks
 
@@ -15,6 +15,7 @@ import torch
 from core.errors import HubError, did_you_mean
 from plugins.laws.backbones.all import backbone_laws
 from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table
+from plugins.laws.supervisors.all import supervisor_laws
 from plugins.laws.tokenizers.all import tokenizer_laws
 from plugins.manager import Manager, find
 
@@ -26,6 +27,8 @@ __all__ = [
     "backbone_checks",
     "backbone_laws",
     "run",
+    "supervisor_checks",
+    "supervisor_laws",
     "table",
     "tokenizer_checks",
     "tokenizer_laws",
@@ -55,6 +58,13 @@ def tokenizer_checks(
     return parameters(tokenizer_laws(build, hparams), expected_failures or {})
 
 
+def supervisor_checks(
+    build: Callable[..., Any], hparams: Any, *, expected_failures: Mapping[str, str] | None = None
+) -> tuple[str, list[Any]]:
+    """As `backbone_checks`, for `build(hparams, manager, folder)` of a supervisor; `hparams` is its own section."""
+    return parameters(supervisor_laws(build, hparams), expected_failures or {})
+
+
 def laws_of(manager: Manager, name: str, device: str = "cpu", dtype: str | torch.dtype = "float64") -> list[Law]:
     """The laws of everything registered under `name`; HubError for an unknown name, device or dtype."""
     found = find(manager, name)
@@ -71,8 +81,10 @@ def laws_of(manager: Manager, name: str, device: str = "cpu", dtype: str | torch
         assert entry.build is not None and entry.hparams is not None
         if entry.kind == "backbone":
             laws += backbone_laws(entry.build, entry.hparams(), device, dtype)
-        else:
+        elif entry.kind == "tokenizer":
             laws += tokenizer_laws(entry.build, entry.hparams())
+        else:
+            laws += supervisor_laws(entry.build, entry.hparams())
     return laws
 
 
