@@ -16,6 +16,7 @@ from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
+from core.model.stepping import Stepper
 
 AHEAD = 64  # steps whose random numbers are made at once
 
@@ -121,7 +122,8 @@ class _Run:
         bos, pad = _alone(bos_id, len(sizes)), _alone(pad_id, len(sizes))
         inputs = [[bos, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
-        self.hidden, self.state = _prefill(model, inputs, pad, capacity, self.device)  # (b d)
+        self.hidden, state = _prefill(model, inputs, pad, capacity, self.device)  # (b d)
+        self.stepper = Stepper(model, state, length)
 
     def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
@@ -141,15 +143,14 @@ class _Run:
             return count
         if len(going) < count:
             kept = torch.tensor(going, device=self.device)
-            self.state, drawn, read = select(self.state, kept), drawn[kept], read[going]
+            self.stepper.keep(kept)
+            drawn, read = drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
             self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
         for seen, ids in zip(self.seen, drawn.view(len(drawn), -1).unbind(1), strict=True):
             seen.scatter_(1, ids[:, None], True)
-        hidden, state = self.model.read(drawn[:, None], self.state)
-        assert state is not None, "a backbone that is given a state returns one"
-        self.hidden, self.state = hidden[:, -1], state
+        self.hidden = self.stepper(drawn)
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
             self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count
