@@ -8,29 +8,31 @@ Shapes: r rows of a piece, c width of the control.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.control import Control, Vectors
 from core.contracts.dataset import SPLITS, Dataset, Item, Split
+from core.contracts.piece import Piece
+from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from core.files import atomic_folder, checksum, write_json
 from core.log import logger
 from datatools.preparing import survey
 from datatools.preparing.encoding import Build, Read, tokenizer_of
-from datatools.preparing.store import TokenStore
+from datatools.preparing.store import PieceInfo, TokenStore
 from datatools.storage import cache_folder, locked, storage
 from datatools.workers.executors import Machines, chosen, spread
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams
 
 FORMAT = 1
-BuildControl = Callable[[], Control]
 
 
 class ControlStore:
@@ -59,34 +61,44 @@ class ControlStore:
         return self._values[self._offsets[row] : self._offsets[row + 1]]
 
 
-def prepare_control(
-    name: str,
-    build_control: BuildControl,
-    key: str,
+@dataclass(frozen=True)
+class Wanted:
+    """A control to be stored: `build()` makes it anywhere, `key` changes whenever its settings or version do."""
+
+    name: str
+    build: Callable[[], Control]
+    key: str
+
+    def folder(self, store: TokenStore) -> Path:
+        """Where its vectors lie, or will lie."""
+        digest = hashlib.sha256(f"{FORMAT} {self.key}".encode()).hexdigest()[:16]
+        return store.folder / "controls" / f"{self.name}-{digest}"
+
+
+def prepare_controls(
+    wanted: Sequence[Wanted],
     store: TokenStore,
     dataset: Dataset,
     build_tokenizer: Build,
     data: DataHParams,
     progress: bool = True,
-) -> ControlStore:
-    """The vectors of a control for all pieces of a store, made when they are not there yet.
+) -> list[ControlStore]:
+    """The vectors of each control for all pieces of a store; those that are not there yet are made in one reading.
 
-    `key` changes whenever the control's hyper-parameters or version do; both builders must be picklable.
+    All builders must be picklable. HubError when a control knows nothing of any piece.
     """
-    folder = store.folder / "controls" / f"{name}-{hashlib.sha256(f'{FORMAT} {key}'.encode()).hexdigest()[:16]}"
     home = cache_folder()
     with storage(home):
-        if not folder.exists():
-            with locked(home / "locks" / f"{store.folder.name}-{name}", f"another process prepares {name}; waiting"):
-                if not folder.exists():
-                    _make(folder, name, build_control, store, dataset, build_tokenizer, data, progress)
-        return ControlStore(folder, store)
+        if not all(one.folder(store).exists() for one in wanted):
+            with locked(home / "locks" / f"{store.folder.name}-controls", "another process prepares controls; waiting"):
+                missing = [one for one in wanted if not one.folder(store).exists()]
+                if missing:
+                    _make(missing, store, dataset, build_tokenizer, data, progress)
+        return [ControlStore(one.folder(store), store) for one in wanted]
 
 
 def _make(
-    folder: Path,
-    name: str,
-    build_control: BuildControl,
+    wanted: Sequence[Wanted],
     store: TokenStore,
     dataset: Dataset,
     build_tokenizer: Build,
@@ -94,47 +106,82 @@ def _make(
     progress: bool,
 ) -> None:
     infos = [info for split in SPLITS for info in store.pieces(split)]
-    lengths = [int(length) for split in SPLITS for length in store.lengths(split)]
-    function = partial(vectors, build_control, build_tokenizer, store.tokenizer_folder, survey.reader(dataset))
-    counts: list[int] = []
-    reasons: list[tuple[str, str]] = []
-    folder.parent.mkdir(exist_ok=True)
-    with atomic_folder(folder) as part, chosen() as engine, (part / "values.bin").open("wb") as file:
-        machines = Machines(engine).seeing(store.folder) if engine is not None else None
+    builders = [one.build for one in wanted]
+    (store.folder / "controls").mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        parts = [_Part(stack.enter_context(atomic_folder(one.folder(store))), one) for one in wanted]
+        engine = stack.enter_context(chosen())
         results = spread(
-            function,
+            partial(vectors, builders, build_tokenizer, store.tokenizer_folder, survey.reader(dataset)),
             [Item(info.path, info.index) for info in infos],
-            machines=machines,
+            machines=Machines(engine).seeing(store.folder) if engine is not None else None,
             workers=data.workers,
             seconds=data.seconds_per_file,
             megabytes=data.megabytes_per_worker,
-            progress=name if progress else "",
+            progress="controls" if progress else "",
             warm=partial(tokenizer_of, build_tokenizer, store.tokenizer_folder),
         )
-        for (_, result), info, length in zip(results, infos, lengths, strict=True):
-            if isinstance(result, Failure):
-                reasons.append((info.source, result.reason))
-                counts.append(0)
-                continue
-            if len(result) not in (1, length):
-                raise HubError(f"control {name} gives {len(result)} rows for {info.source}; expected 1 or {length}")
-            file.write(result.astype("<f4").tobytes())
-            counts.append(len(result))
-        file.flush()
-        np.save(part / "offsets.npy", np.cumsum([0, *counts], dtype=np.int64), allow_pickle=False)
-        dim = build_control().dim
-        content: dict[str, Any] = {"format": FORMAT, "name": name, "dim": dim, "unknown": len(reasons)}
-        write_json(part / "manifest.json", content | {"sha256": checksum(part / "values.bin")})
-    if reasons:
-        logger.warning("%s is unknown of %d of %d pieces, first %s: %s", name, len(reasons), len(infos), *reasons[0])
-    if len(reasons) == len(infos):
-        raise HubError(f"model.controls: {name} is known of no piece; {reasons[0][0]}: {reasons[0][1]}")
+        for (_, result), info in zip(results, infos, strict=True):
+            found = [result.reason] * len(parts) if isinstance(result, Failure) else result
+            for part, one in zip(parts, found, strict=True):
+                part.take(info, one)
+        for part in parts:
+            part.close()
 
 
-def vectors(build_control: BuildControl, build_tokenizer: Build, folder: Path, read: Read, item: Item) -> Vectors:
-    """What a control knows of one item (r c); ValueError when it knows nothing, or gives what is no such array."""
-    tokenizer, control, piece = tokenizer_of(build_tokenizer, folder), build_control(), read(item)
+class _Part:
+    """The vectors of one control in the making."""
+
+    def __init__(self, folder: Path, wanted: Wanted) -> None:
+        self._folder, self._wanted = folder, wanted
+        self._dim = wanted.build().dim
+        self._counts: list[int] = []
+        self._reasons: list[str] = []
+
+    def take(self, info: PieceInfo, found: Vectors | str) -> None:
+        """Appends what is known of a piece, or why nothing is."""
+        if isinstance(found, str):
+            self._reasons.append(f"{info.source}: {found}")
+            self._counts.append(0)
+            return
+        if len(found) not in (1, info.tokens):
+            raise HubError(
+                f"control {self._wanted.name} has {len(found)} rows for {info.source}; expected 1 or {info.tokens}"
+            )
+        with (self._folder / "values.bin").open("ab") as file:
+            file.write(found.astype("<f4").tobytes())
+        self._counts.append(len(found))
+
+    def close(self) -> None:
+        """Writes what leads through the vectors; HubError when there are none."""
+        name, unknown = self._wanted.name, len(self._reasons)
+        if unknown:
+            told = "%s is unknown of %d of %d pieces, first %s"
+            logger.warning(told, name, unknown, len(self._counts), self._reasons[0])
+        if unknown == len(self._counts):
+            raise HubError(f"model.controls: {name} is known of no piece; {self._reasons[0]}")
+        np.save(self._folder / "offsets.npy", np.cumsum([0, *self._counts], dtype=np.int64), allow_pickle=False)
+        content = {"format": FORMAT, "name": name, "dim": self._dim, "unknown": unknown}
+        write_json(self._folder / "manifest.json", content | {"sha256": checksum(self._folder / "values.bin")})
+
+
+def vectors(
+    builders: Sequence[Callable[[], Control]], build_tokenizer: Build, folder: Path, read: Read, item: Item
+) -> list[Vectors | str]:
+    """What each control knows of one item (r c), or why it knows nothing."""
+    tokenizer, piece = tokenizer_of(build_tokenizer, folder), read(item)
     ids = tokenizer.encode(piece)
+    found: list[Vectors | str] = []
+    for build in builders:
+        try:
+            found.append(_checked(build(), piece, ids, tokenizer))
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def _checked(control: Control, piece: Piece, ids: Ids, tokenizer: Tokenizer) -> Vectors:
+    """What a control knows of a piece (r c); ValueError when it knows nothing, or gives what is no such array."""
     found = np.asarray(control.of(piece, ids, tokenizer), dtype=np.float32)
     rows = found[None] if found.ndim == 1 else found
     if rows.ndim != 2 or rows.shape[1] != control.dim or len(rows) not in (1, len(ids)):

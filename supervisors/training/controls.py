@@ -14,7 +14,7 @@ from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError, did_you_mean
 from core.model.conditioning import Known
 from datatools.batching.controls import Beside
-from datatools.preparing.controls import prepare_control
+from datatools.preparing.controls import Wanted, prepare_controls
 from datatools.preparing.encoding import Build
 from datatools.preparing.store import TokenStore
 from hparams.base import GenerateHParams, HParams
@@ -50,13 +50,13 @@ def stored(
     names = hparams.model.controls
     if not names:
         return None
-    stores = []
+    wanted = []
     for name in names:
         entry, section = manager.controls[name], manager.section("control", name)
         assert entry.build is not None
         key = json.dumps([name, entry.distribution, entry.version, asdict(section)], sort_keys=True)
-        build = functools.partial(entry.build, section)
-        stores.append(prepare_control(name, build, key, store, dataset, build_tokenizer, hparams.data, progress))
+        wanted.append(Wanted(name, functools.partial(entry.build, section), key))
+    stores = prepare_controls(wanted, store, dataset, build_tokenizer, hparams.data, progress)
     return Beside(controls_of(manager, hparams), stores, hparams.model.control_dropout, hparams.seed)
 
 
