@@ -192,6 +192,8 @@ class GenerateHParams:
     # How strongly the pieces follow what is asked: 1 as the model learned it, more exaggerates; each piece then takes
     # twice the work.
     guidance: float = 1.0
+    # Files of each piece beside its .mid and .json: any of png, abc, musicxml, svg (engraved), wav, mirex.
+    formats: list[str] = field(default_factory=lambda: ["png"])
 
     def __post_init__(self) -> None:
         require(self.guidance >= 0, "generate.guidance", self.guidance, "0 (not at all) or more")

@@ -27,8 +27,14 @@ VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 LAWFUL = ("backbone", "tokenizer", "supervisor", "control")  # the kinds that `check` has laws for
 BUILT_IN = (
     "supervisors.language_model",
-    *(f"plugins.backbones.{name}" for name in ("mamba", "transformer", "lstm", "gru", "mamba2", "gated_deltanet")),
-    *(f"plugins.tokenizers.{name}" for name in ("remi", "tsd", "abc", "grid", "performance_240", "performance_388")),
+    *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
+    *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
+    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "hybrid")),
+    *(
+        f"plugins.tokenizers.{name}"
+        for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
+    ),
+    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio")),
     *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from core.errors import HubError
+from core.errors import HubError, did_you_mean
 from hparams.base import HParams
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
@@ -40,12 +40,18 @@ def existing(options: argparse.Namespace, verb: str) -> Path:
     if not options.run:
         raise HubError(f"{verb} needs --run FOLDER, a run or an artefact")
     folder = Path(options.run)
-    if not folder.is_dir():
-        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        from core.errors import did_you_mean
-
-        raise HubError(f"{folder} is not a folder.{did_you_mean(folder.name, beside)}")
-    return folder
+    if folder.is_dir():
+        return folder
+    named = runs_folder() / options.run  # a run's name stands for its folder
+    if folder.name == options.run and named.is_dir():
+        return named
+    if folder.is_file():
+        raise HubError(f"{folder} is a file; expected the folder of a run or an artefact, here {folder.parent}")
+    around = folder.parent if folder.name != options.run else runs_folder()
+    beside = [path.name for path in around.iterdir() if path.is_dir()] if around.is_dir() else []
+    raise HubError(
+        f"{folder} is not a folder, nor the name of a run in {runs_folder()}.{did_you_mean(folder.name, beside)}"
+    )
 
 
 def of_run(folder: Path, words: list[str]) -> HParams:

@@ -130,7 +130,7 @@ class LanguageModelSupervisor(TokenSupervisor):
         return files
 
     def summary(self, result: dict[str, Any]) -> str:
-        return summary(self.folder.path, result, self.store.manifest, self.store.failures_path)
+        return summary(self.folder.path, result, self.store.manifest, self.store.failures_path, self.hparams.tokenizer)
 
 
 @hookimpl

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import HubError
+from hparams.base import HParams
+from hparams.hints import meant
 from hparams.loading import override
+from hparams.sentences import settings
 from plugins.manager import Manager
 from supervisors.artefacts import artefact
 
@@ -16,7 +19,11 @@ def opened(folder: Path, words: list[str], manager: Manager, free: tuple[str, ..
     """
     for word in words:
         if not word.startswith(free):
-            raise HubError(f'"{word}" cannot be changed here; only {" and ".join(f"{key}*" for key in free)} can')
+            known = [one.key for one in settings(HParams()) if one.key.startswith(free)]
+            hint = meant(word.partition("=")[0], known, free)
+            raise HubError(
+                f'"{word}" cannot be changed here; only {" and ".join(f"{key}*" for key in free)} can.{hint}'
+            )
     hparams = artefact.settings(folder, manager)
     hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
     supervisor = manager.supervise(override(hparams, words, section=manager.section), folder)

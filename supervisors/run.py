@@ -10,16 +10,18 @@ from importlib import import_module
 from typing import NoReturn
 
 from core.errors import HubError, did_you_mean
-from plugins.manager import own_version
+from plugins.manager import load_manager, own_version
 
 USAGE = """\
 swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
 
+  help       [VERB|KEY|SLOT=NAME]                    what a verb, a setting or a plugin takes
   train      --hparams PRESET|FILE [key=value ...]   train, evaluate, generate; the default verb
              --run FOLDER [train.steps=N]            go on with a run
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
   evaluate   --run FOLDER [evaluate.count=64 ...]    score the best model, and its music against real music
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
+  convert    IN OUT                                  a file of music in another format, e.g. tune.abc tune.wav
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
   list                                               every plugin, and the broken ones with their error
@@ -32,6 +34,7 @@ VERBS = {
     "prepare": "supervisors.verbs:prepare",
     "evaluate": "supervisors.verbs:evaluate",
     "generate": "supervisors.verbs:generate",
+    "convert": "supervisors.verbs:convert",
     "compare": "supervisors.comparison.verb:compare",
     "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",
@@ -87,28 +90,66 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     options, rest = parser.parse_known_intermixed_args(arguments)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
-        flag = flags[0].partition("=")[0]
-        hint = f" Settings are key=value, e.g. {flag.lstrip('-')}=..." if flag not in ("--hparams", "--run") else ""
-        raise HubError(f'there is no flag "{flag}".{hint}')
+        raise HubError(_no_flag(flags[0], arguments))
     options.words += rest
-    options.verb = "train"
-    if options.words and "=" not in options.words[0]:
-        options.verb = options.words.pop(0)
+    options.verb, options.named = "train", False
+    if options.words and "=" not in options.words[0] and (options.words[0] in VERBS or not _source(options)):
+        options.verb, options.named = options.words.pop(0), True
+    if options.verb in ("train", "prepare") and _source(options):  # `train mamba_remi`, or `mamba_remi` alone
+        options.hparams = options.words.pop(0)
     return options
 
 
+def _source(options: argparse.Namespace) -> bool:
+    """Whether the first word names a preset or a file, where no flag does."""
+    if options.hparams or options.run or not options.words or "=" in options.words[0]:
+        return False
+    word = options.words[0]
+    return word.endswith((".yaml", ".yml")) or word in load_manager().preset_names()
+
+
+def _no_flag(word: str, typed: list[str]) -> str:
+    """What to say to `--steps 100`, which other tools understand."""
+    from hparams.base import HParams
+    from hparams.hints import meant
+    from hparams.sentences import settings
+
+    flag, _, value = word.partition("=")
+    if not value:
+        value = next(iter(typed[typed.index(word) + 1 :]), "")
+    hint = meant(flag.lstrip("-").replace("-", "_"), [one.key for one in settings(HParams())])
+    key = hint.partition('"')[2].partition('"')[0]
+    if key:
+        return f'there is no flag "{flag}". Settings are key=value: {key}={value or "..."}'
+    return f'there is no flag "{flag}".{hint or " Settings are key=value; see --help"}'
+
+
 def _run(options: argparse.Namespace) -> int:
-    if options.help or (not options.hparams and not options.run and not options.words and options.verb == "train"):
-        print(USAGE, end="")
-        return 0
     if options.version:
         print(f"swaptunes {own_version()}")
         return 0
+    asked = options.named or options.words or options.hparams or options.run
+    if options.help or options.verb == "help" or not asked:
+        return _help(options)
     if options.verb not in VERBS:
-        raise HubError(f'there is no verb "{options.verb}".{did_you_mean(options.verb, VERBS)}')
+        known = [*VERBS, "help", *load_manager().preset_names()]
+        raise HubError(f'there is no verb or preset "{options.verb}".{did_you_mean(options.verb, known)}')
     module, function = VERBS[options.verb].split(":")
     verb: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
     return verb(options)
+
+
+def _help(options: argparse.Namespace) -> int:
+    """`VERB --help`, `help VERB`, `help KEY`, `help backbone=NAME`; the verbs alone where nothing is named."""
+    from supervisors import helping
+
+    manager = load_manager()
+    words = options.words if options.verb == "help" or not options.named else [options.verb]
+    if not words:
+        print(USAGE, end="")
+    for word in words:
+        print(helping.of_verb(word, USAGE, manager) if word in VERBS else helping.of_key(word, manager), end="")
+    return 0
 
 
 def _say(text: str) -> None:

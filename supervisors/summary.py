@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from datatools.preparing.losses import advice
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
@@ -13,8 +14,8 @@ from supervisors.evaluation.tables import counted, spread
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 
 
-def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], failures: Path) -> str:
-    """Validation and test loss beside the baselines of the same split."""
+def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], failures: Path, tokenizer: Any) -> str:
+    """Validation and test loss beside the baselines of the same split; `tokenizer` are its hyper-parameters."""
     lines = [f"run          {folder}", f"model        {folder / 'model'} ({result['parameters']:,} parameters)"]
     best = f"best at step {result['best']['step']:.0f}"
     if "tokens_seen" in result:  # an artefact does not tell
@@ -53,6 +54,7 @@ def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], fail
             f"{count:,} of {manifest['counts'][split]['notes']:,} in {split}" for split, count in untold.items()
         )
         lines.append(f"not told     notes that the tokenizer drops, though they count above: {parts}")
+    lines += advice(manifest, tokenizer)
     if bad or out:
         unread, near = counted(bad, "file"), counted(out, "near-duplicate")
         lines.append(f"not used     {unread} that could not be read or told, {near}: see {failures}")

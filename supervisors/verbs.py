@@ -25,6 +25,8 @@ def train(options: argparse.Namespace) -> int:
             print(supervisor.summary(result))
             for path in sorted(supervisor.folder.samples.glob("step_*/*.mid")):
                 print(f"samples      {path}")
+            for path in sorted(supervisor.folder.samples.glob("step_*/index.html")):
+                print(f"listen       {path.resolve().as_uri()}")
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f"saved at step {stop.step}" if isinstance(stop, Interrupted) else "interrupted"
         if supervisor.ranks.first:
@@ -75,6 +77,22 @@ def generate(options: argparse.Namespace) -> int:
     return 0
 
 
+def convert(options: argparse.Namespace) -> int:
+    """Writes a file of music in another format, by the ending of its name."""
+    if len(options.words) != 2 or any("=" in word for word in options.words):
+        raise HubError("convert takes a file and the file to write, e.g. convert tune.abc tune.musicxml")
+    from datatools.reading import scores
+    from datatools.writing import formats
+
+    source, target = map(Path, options.words)
+    try:
+        piece = scores.read(source)
+        print(formats.save(piece, target, piece.title))
+    except (ValueError, OSError) as error:
+        raise HubError(f"{source} cannot be written as {target}: {error}") from error
+    return 0
+
+
 def listing(options: argparse.Namespace) -> int:
     """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
     rows = [
@@ -90,10 +108,30 @@ def listing(options: argparse.Namespace) -> int:
     return 0
 
 
+def _ladder(names: list[str], words: list[str]) -> int:
+    """Trains one backbone up the sanity ladder and prints what it can do."""
+    from hparams.loading import section_of_words
+    from plugins.ladder.climb import climb, table
+
+    manager = load_manager()
+    if len(names) != 1:
+        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
+    entry = manager.backbones[names[0]]
+    assert entry.build is not None and entry.hparams is not None
+    section = section_of_words(entry.hparams(), words)
+    print(table(list(climb(entry.build, section))))
+    return 0
+
+
 def check(options: argparse.Namespace) -> int:
-    """Prints the table of laws over one plugin; 1 when one is broken, a skipped one is not."""
+    """Prints the table of laws over one plugin; 1 when one is broken, a skipped one is not.
+
+    With ladder=true what a backbone, with settings of its own, can learn; that is a finding and no fault: 0.
+    """
     words = [word for word in options.words if "=" not in word]
     settings = dict(word.split("=", 1) for word in options.words if "=" in word)
+    if settings.pop("ladder", "false") == "true":
+        return _ladder(words, [f"{key}={value}" for key, value in settings.items()])
     if len(words) != 1 or settings.keys() - {"device", "dtype"}:
         raise HubError("check takes one NAME and device= or dtype=, e.g. check mamba dtype=float32")
     from plugins import checks

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import symusic
 
 from core.contracts.piece import Piece
-from datatools.reading.scores import read
+from datatools.reading.scores import piece_from_score, read
+from hparams.tokenizers.note_tokens import MidiLikeHParams, StructuredHParams
+from plugins.tokenizers import midilike, structured
 from plugins.tokenizers.note_tokens.quantise import quantise, same
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from tests.odd_pieces import KINDS, METERS, built, in_meter, piece
@@ -21,9 +24,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"use_programs": True, "use_velocities": True, "beat_res": {"0_1": 24, "1_12": 3}},
 ]
 PIECES: list[Piece] = [
-    *(piece(seed, tpq=(480, 96, 1024)[seed % 3]) for seed in range(6)),
-    *(in_meter(*meter) for meter in METERS[::3]),
+    *(piece(seed, tpq=(480, 96, 1024)[seed % 3]) for seed in range(4)),
+    *(in_meter(*meter) for meter in METERS[::4]),
 ]
+GLOBAL = ("use_tempos", "use_key_signatures", "use_time_signatures", "time_signature_range")
 
 
 def miditok_ids(tokenizer: MidiTokTokenizer, source: Piece) -> list[int]:
@@ -54,6 +58,72 @@ def test_byte_pairs_are_miditoks(kind: str, split: str) -> None:
     tokenizer.train(PIECES)
     for source in PIECES:
         assert tokenizer.encode(source) == miditok_ids(tokenizer, source)
+
+
+@pytest.mark.parametrize("options", OPTIONS[1::3])
+def test_structured_and_midilike_are_miditoks(options: dict[str, Any]) -> None:
+    told = {key: value for key, value in options.items() if key not in GLOBAL}
+    for tokenizer in (
+        structured.build(StructuredHParams(**told)),
+        midilike.build(MidiLikeHParams(**options)),
+    ):
+        assert tokenizer._fast is not None
+        for source in [*PIECES, read(BAND)]:
+            ids = tokenizer.encode(source)
+            assert ids == miditok_ids(tokenizer, source)
+            assert same(tokenizer.decode(ids).score, tokenizer._score(tokenizer.base_ids(ids)))
+            assert tokenizer.encode(tokenizer.decode(ids)) == ids
+
+
+def test_midilike_known_answer_and_what_is_never_released() -> None:
+    tokenizer = midilike.build(MidiLikeHParams(use_velocities=True, num_velocities=127))
+    score = symusic.Score(100)
+    track = symusic.Track()
+    track.notes.append(symusic.Note(0, 200, 60, 77))
+    track.notes.append(symusic.Note(100, 100, 64, 20))
+    score.tracks.append(track)
+    ids = tokenizer.encode(piece_from_score(score))
+    on, off = ["TimeSig_4/4", "NoteOn_60", "Velocity_77", "TimeShift_1.0.12"], ["NoteOff_60", "NoteOff_64"]
+    expected = [*on, "NoteOn_64", "Velocity_20", "TimeShift_1.0.12", *off]
+    assert [tokenizer.token(id) for id in ids] == expected
+    assert tokenizer.decode(ids[:-2]).score.tracks == tokenizer.decode(ids).score.tracks
+    assert len(tokenizer.decode(ids[:-3]).score.tracks[0].notes) == 1  # the second was pressed and lasted no time
+
+
+def test_structured_shortens_long_silence_only() -> None:
+    tokenizer = structured.build(StructuredHParams())
+    score = symusic.Score(24)
+    track = symusic.Track()
+    for beat in (0, 1, 41, 42, 43):
+        track.notes.append(symusic.Note(beat * 24, 24, 60 + beat % 7, 80))
+    score.tracks.append(track)
+    found = tokenizer.decode(tokenizer.encode(piece_from_score(score))).score
+    assert [note.time / found.ticks_per_quarter for note in found.tracks[0].notes] == [
+        0,
+        1,
+        13,
+        14,
+        15,
+    ]  # 12 beats are the longest shift
+    with pytest.raises(ValueError, match="Structured tells notes and nothing else"):
+        StructuredHParams(use_tempos=True)
+
+
+@pytest.mark.parametrize("vocabulary", ["unigram", "wordpiece"])
+def test_other_vocabularies_stand_for_the_same_base_tokens(vocabulary: Any, tmp_path: Path) -> None:
+    plain = structured.build(StructuredHParams())
+    hparams = StructuredHParams(bpe=500, vocabulary=vocabulary)
+    tokenizer, twin = structured.build(hparams), structured.build(hparams)
+    for each in (tokenizer, twin):
+        each.train(PIECES)
+    if vocabulary != "unigram":  # the library learns these from a hash table
+        assert tokenizer.fingerprint() == twin.fingerprint()
+    tokenizer.save(tmp_path)
+    loaded = structured.build(hparams, tmp_path)
+    for source in PIECES:
+        ids = tokenizer.encode(source)
+        assert tokenizer.base_ids(ids) == plain.encode(source) and len(ids) < len(plain.encode(source))
+        assert loaded.encode(source) == ids
 
 
 def test_options_that_need_miditok_go_through_it() -> None:

@@ -19,6 +19,8 @@ from datatools.batching.batches import whole
 from datatools.ngram import Ngram, baselines
 from hparams.backbones.mamba import MambaHParams
 from hparams.backbones.transformer import TransformerHParams
+from hparams.loading import dump, override
+from plugins.manager import load_manager
 from plugins.metrics.parts.intervals import ratio, summary
 from supervisors.comparison.intervals import Row, interval
 from supervisors.comparison.rows import collect
@@ -159,8 +161,9 @@ def written(folder: Path, name: str, seed: int, nats: dict[str, float], order: l
     lines = [{"split": "test", "source": key, "index": 0, "nats": nats[key], "notes": 10} for key in order]
     (place / "evaluation/pieces.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (place / "model/config.json").write_text('{"data_fingerprint": "d", "tokenizer_fingerprint": "t"}')
-    text = f"seed: {seed}\ndataset: {{name: folder}}\ntokenizer: {{name: remi}}\n"
-    (place / "hparams.yaml").write_text(text)
+    manager = load_manager()
+    hparams = override(manager.preset("mamba_remi"), [f"seed={seed}"], section=manager.section)
+    (place / "hparams.yaml").write_text(dump(hparams))
     return place
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from datatools.abc import writer
 from datatools.reading import scores
 
 SMALL = Path(__file__).parent / "small_music"
@@ -26,3 +27,23 @@ def test_it_is_read_as_it_is_written(name: str) -> None:
 def test_a_reason_names_the_line_of_the_file_and_of_the_tune() -> None:
     with pytest.raises(ValueError, match=r"line 14 \(line 5 of the tune\): '@4\|' is not ABC music"):
         scores.read(SMALL / "abc6_line_number_book.abc", 1)
+
+
+@pytest.mark.parametrize("name", ["mido", "verovio", "abc2midi"])
+def test_other_peoples_readers_agree(name: str) -> None:
+    """The short form of `python -m tests.readers`, on files that every reader should read alike."""
+    from tests import readers
+
+    if name not in readers.installed():
+        pytest.skip(f"{name}, which this compares with, is not installed")
+    music = Path(__file__).parent / "music"
+    paths = [music / "band.mid", music / "two_spines.krn", music / "small.abc", SMALL / "kern4_nested_split.krn"]
+    report = {pair: one["files"] for pair, one in readers.compare(paths).items() if pair.endswith(name)}
+    assert report and all(list(files) == ["the same"] for files in report.values()), report
+
+
+def test_a_triplet_in_ticks_that_cannot_tell_it_is_a_triplet() -> None:
+    """1024 ticks a quarter: 341, 342 and 341 of them; a tick further off is no triplet."""
+    assert "(3CDE" in scores.read(SMALL / "tok1_triplet_1024.mid").abc
+    assert [writer._step(tick, 1024) for tick in (0, 340, 341, 342, 343, 683)] == [0, None, 8, 8, None, 16]
+    assert [writer._step(tick, 480) for tick in (0, 1, 160, 161)] == [0, None, 8, None]

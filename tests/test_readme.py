@@ -9,6 +9,7 @@ import pytest
 from hparams.base import HParams
 from hparams.loading import load, override
 from plugins.manager import load_manager
+from supervisors.helping import table
 from supervisors.run import USAGE, build_parser, parse
 from tests import readme_pages
 
@@ -77,3 +78,8 @@ def test_the_root_readme_is_one_screen_and_leads_to_every_other() -> None:
     assert len(README.splitlines()) <= 110
     others = {path.relative_to(ROOT).as_posix() for path in READMES if path.parent != ROOT}
     assert others <= set(re.findall(r"\]\(([^)]+)\)", README))
+
+
+def test_the_table_of_settings_is_what_the_dataclasses_say() -> None:
+    _, found = readme_pages.block("keys")
+    assert found[1] == table(load_manager()), "make it anew: python -m tests.readme_keys"

@@ -11,6 +11,7 @@ import symusic
 
 from datatools.reading import scores
 from datatools.writing import engraving, formats, mirex, musicxml, sound
+from supervisors.run import main
 
 MUSIC = Path(__file__).parent / "music"
 
@@ -126,6 +127,34 @@ def test_mirex_is_the_task_s_own_grid_and_comes_back():
     assert [(n.time, n.duration, n.pitch) for n in again.tracks[0].notes] == [(0, 2, 60)]
     with pytest.raises(ValueError, match="lacks start"):
         mirex.score({"prompt": [{"pitch": 60}]})
+
+
+@pytest.mark.parametrize("ending", ["mid", "png", "abc", "musicxml", "wav", "mirex.json"])
+def test_convert_writes_what_the_ending_says(ending, tmp_path, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["convert", str(MUSIC / "two_of_us.abc"), str(tmp_path / f"new/out.{ending}")])
+    assert done.value.code == 0 and (tmp_path / f"new/out.{ending}").stat().st_size > 10
+    if ending in ("mid", "abc", "musicxml"):
+        again = scores.read(tmp_path / f"new/out.{ending}").score
+        assert sounding(again) == sounding(scores.read(MUSIC / "two_of_us.abc").score)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["a.mid"], "convert takes a file and the file to write"),
+        (["none.mid", "b.wav"], "there is no such file"),
+        ([str(MUSIC / "band.mid"), "b.doc"], 'its ending is ".doc"; expected one of'),
+        ([str(MUSIC / "band.mid"), "b.abc"], "drums, which ABC's notes cannot tell"),
+    ],
+)
+def test_what_cannot_be_converted_is_one_line(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["convert", *words])
+    told = capsys.readouterr().err
+    assert done.value.code == 2 and said in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_quantised_moves_to_the_nearest_place():

@@ -18,7 +18,8 @@ class Tokenizer(Protocol):
     the hyper-parameters ask for none; `grammar()` masks what may not follow; `transpose_table(semitones)`,
     `velocity_table(steps)` and `tempo_table(factor)` give an exact map id -> id, -1 where there is no image, as a list
     of `vocab_size` ints; `bar_starts(ids)` gives the positions at which a bar begins; `features(piece)` gives per-token
-    controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not.
+    controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not;
+    `formats` has endings of files, such as "abc", that a generated piece is written in too.
     `time_error`, in quarters at 120 a minute, declares how far the times between notes may be out where time is no grid
     of beats.
 

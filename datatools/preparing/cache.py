@@ -160,7 +160,7 @@ class _Job:
                 reasons = list((first | dict(refused)).items())
                 raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", reasons)
         outcomes = [
-            Outcome(row, split, piece.tokens, piece.told, piece.remarks)
+            Outcome(row, split, piece.tokens, piece.told, piece.remarks, piece.lost)
             for (row, split), piece in zip(chosen, encoded, strict=True)
             if not piece.failure
         ]

@@ -5,12 +5,13 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import symusic
 from numpy.typing import NDArray
 
 from core.contracts.dataset import Item
@@ -18,6 +19,7 @@ from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.log import logger
 from datatools.preparing import survey
+from datatools.preparing.losses import losses
 from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from datatools.workers.worker import reason
@@ -32,7 +34,8 @@ Read = Callable[[Item], Piece]
 class Encoded:
     """How one item went: its tokens, or the reason why it has none; a line of progress.jsonl is the list of its fields.
 
-    `told` counts the notes that the tokens decode to, `remarks` is what the tokenizer had to say.
+    `told` counts the notes that the tokens decode to, `remarks` is what reader and tokenizer had to say, `lost` counts
+    what the tokens do not tell, by cause.
     """
 
     source: str
@@ -41,6 +44,7 @@ class Encoded:
     remarks: str = ""
     failure: str = ""
     limited: bool = False
+    lost: dict[str, int] = field(default_factory=dict)
 
 
 def token_type(sizes: Sequence[int]) -> np.dtype[Any]:
@@ -82,7 +86,7 @@ def encode_all(
             else:
                 tokens.write(result.ids.astype(dtype).tobytes())
                 tokens.flush()  # before the line that vouches for it
-                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks))
+                done.append(Encoded(names[item], len(result.ids), result.told, result.remarks, lost=result.lost))
             log.write(json.dumps(astuple(done[-1])) + "\n")
             log.flush()
         os.fsync(tokens.fileno())
@@ -91,11 +95,12 @@ def encode_all(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a worker sends back about a piece: ids (n,) or (n, streams), the notes they decode to, and remarks."""
+    """What a worker sends back: ids (n,) or (n, streams), the notes they decode to, remarks, losses by cause."""
 
     ids: NDArray[np.uint32]
     told: int
     remarks: str
+    lost: dict[str, int]
 
 
 _built: dict[Path, Tokenizer] = {}
@@ -116,8 +121,11 @@ def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
     with _listening() as remarks:
         ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
     _check(tokenizer, ids)
-    said = dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in remarks)
-    return Told(ids.astype(np.uint32), _notes(tokenizer, ids.tolist()), "; ".join(said)[:MOST_REMARKS])
+    heard = [*getattr(piece, "remarks", ()), *remarks]
+    said = "; ".join(dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in heard))[:MOST_REMARKS]
+    told = _told(tokenizer, ids.tolist())
+    notes = sum(len(track.notes) for track in told.tracks)
+    return Told(ids.astype(np.uint32), notes, said, losses(piece.score, told))
 
 
 def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
@@ -139,10 +147,10 @@ def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
         raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
 
 
-def _notes(tokenizer: Tokenizer, ids: Ids) -> int:
-    """Notes that the ids decode to, which shows how many of the piece's are lost on the way."""
+def _told(tokenizer: Tokenizer, ids: Ids) -> symusic.Score:
+    """The score that the ids decode to, which shows what of the piece's is lost on the way."""
     try:
-        return sum(len(track.notes) for track in tokenizer.decode(ids).score.tracks)
+        return tokenizer.decode(ids).score
     except MemoryError:
         raise
     except Exception as error:

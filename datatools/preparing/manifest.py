@@ -1,6 +1,7 @@
 """What a token store says about itself: manifest, pieces, failures, what was left out and what is near to what."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +21,14 @@ from datatools.preparing.store import FORMAT
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A piece that is in the store; `told` counts the notes that its tokens decode to."""
+    """A piece in the store; `told` counts the notes that its tokens decode to, `lost` what they do not, by cause."""
 
     row: survey.Row
     split: Split
     tokens: int
     told: int
     remarks: str
+    lost: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def write(
         "limited": limited,
         "limits": prepared.limits,
         "remarks": len(remarks),
+        "lost": _lost(outcomes),
         "left_out": len(left_out),
         "near_duplicates": len(near),
         "near_across_splits": sum(any(elder["side"] != one["side"] for elder in one["elders"]) for one in near),
@@ -113,6 +116,14 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, float]:
         "seconds": round(sum(outcome.row.seconds for outcome in outcomes), 3),
         "tokens": sum(outcome.tokens for outcome in outcomes),
     }
+
+
+def _lost(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """What all pieces lose, by cause."""
+    total: Counter[str] = Counter()
+    for outcome in outcomes:
+        total.update(outcome.lost)
+    return dict(sorted(total.items()))
 
 
 def _piece(outcome: Outcome, root: str | Path | None) -> dict[str, Any]:

@@ -1,73 +1,109 @@
 """The formats that music is written in, by the ending of a file's name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import symusic
 
-from core.contracts.piece import Piece
 from core.errors import HubError, did_you_mean
 from core.files import atomic
+from core.log import warn_once
+from datatools.abc import writer as abc_writer
 from datatools.writing import engraving, mirex, musicxml, pianoroll, sound
 
-Writer = Callable[[Piece, Path], None]
+Writer = Callable[[symusic.Score, Path, str], None]  # what, where to, title
 
 
-def _midi(piece: Piece, path: Path) -> None:
-    piece.score.dump_midi(path)
+def _midi(score: symusic.Score, path: Path, title: str) -> None:
+    score.dump_midi(path)
 
 
-def _png(piece: Piece, path: Path) -> None:
-    pianoroll.plot(piece.score, path, title=piece.title)
+def _abc(score: symusic.Score, path: Path, title: str) -> None:
+    path.write_text(abc_writer.write(score, title=title), encoding="utf-8")
 
 
-def _abc(piece: Piece, path: Path) -> None:
-    path.write_text(piece.abc, encoding="utf-8")
+def _musicxml(score: symusic.Score, path: Path, title: str) -> None:
+    path.write_text(musicxml.text(score, title), encoding="utf-8")
 
 
-def _musicxml(piece: Piece, path: Path) -> None:
-    path.write_text(musicxml.text(piece.score, piece.title), encoding="utf-8")
+def _wav(score: symusic.Score, path: Path, title: str) -> None:
+    sound.write(score, path)
 
 
-def _svg(piece: Piece, path: Path) -> None:
-    engraving.write(piece.score, path, piece.title)
+def _mirex(score: symusic.Score, path: Path, title: str) -> None:
+    path.write_text(mirex.text(score), encoding="utf-8")
 
 
-def _wav(piece: Piece, path: Path) -> None:
-    sound.write(piece.score, path)
-
-
-def _mirex(piece: Piece, path: Path) -> None:
-    path.write_text(mirex.text(piece.score), encoding="utf-8")
-
-
-# Ending without its dot -> what writes it. MIREX's JSON bears two endings, since .json is a piece's own record.
+# Ending without its dot -> what writes it.
 FORMATS: dict[str, Writer] = {
     "mid": _midi,
-    "png": _png,
+    "png": pianoroll.plot,
     "abc": _abc,
     "musicxml": _musicxml,
-    "svg": _svg,
+    "svg": engraving.write,
     "wav": _wav,
     "mirex": _mirex,
 }
-_ENDINGS = {"mirex": "mirex.json"}
-_GRID = 12  # positions a quarter that notation is put on, where a piece has a finer one: sixteenths and triplets
+NOTATION = ("abc", "musicxml", "svg")
+_ENDINGS = {"mirex": "mirex.json"}  # .json alone is a piece's own record
+_GRID = 12  # positions a quarter that notation is put on where music has a finer one: sixteenths and triplets
 
 
-def check(names: list[str]) -> None:
-    """HubError for a format that there is not."""
+def check(key: str, names: Sequence[str]) -> None:
+    """HubError, naming the hyper-parameter `key`, for a format that there is not."""
     for name in names:
         if name not in FORMATS:
-            raise HubError(f'there is no format "{name}".{did_you_mean(name, FORMATS)}')
+            raise HubError(f'{key} has "{name}", which is no format.{did_you_mean(name, FORMATS)}')
 
 
-def write(piece: Piece, stem: Path, name: str) -> Path:
-    """Writes the piece as stem + ending; ValueError where the format cannot tell it (a note off the grid, say)."""
-    path = stem.with_name(f"{stem.name}.{_ENDINGS.get(name, name)}")
+def write(piece: Any, stem: Path, name: str, title: str = "") -> Path:
+    """Writes a Piece, or anything with `.score`, as stem + ending; see `save`."""
+    return save(piece, stem.with_name(f"{stem.name}.{_ENDINGS.get(name, name)}"), title)
+
+
+def save(piece: Any, path: Path, title: str = "") -> Path:
+    """Writes a Piece, or anything with `.score`, in the format of the path's ending.
+
+    Music off the grid is moved to the nearest place for notation, and that is said once; ValueError for an ending that
+    there is not, or where the format has no means for what is in the piece.
+    """
+    name = _format_of(path)
     with atomic(path) as temporary:
-        FORMATS[name](piece, temporary)
+        own = _own_text(piece) if name == "abc" else None
+        if own is not None:
+            temporary.write_text(own, encoding="utf-8")
+            return path
+        score = piece.score
+        if name in NOTATION and not on_grid(score):
+            warn_once(f"{name}: music off the grid is written to the nearest of {_GRID} places a quarter")
+            score = quantised(score)
+        FORMATS[name](score, temporary, title)
     return path
+
+
+def _format_of(path: Path) -> str:
+    endings = {_ENDINGS.get(name, name): name for name in FORMATS} | {"midi": "mid", "xml": "musicxml"}
+    for ending in sorted(endings, key=len, reverse=True):
+        if path.name.lower().endswith(f".{ending}"):
+            return endings[ending]
+    raise ValueError(f'its ending is "{path.suffix}"; expected one of {" ".join(f".{end}" for end in sorted(endings))}')
+
+
+def _own_text(piece: Any) -> str | None:
+    """The ABC that a piece itself has, and that says more than its notes; None where it has none."""
+    try:
+        text: str | None = getattr(piece, "abc", None)
+    except ValueError:
+        return None
+    return text
+
+
+def on_grid(score: symusic.Score) -> bool:
+    """Whether every onset and end lies on the 24 steps a quarter that notation is written from."""
+    tpq = score.ticks_per_quarter
+    columns = [track.notes.numpy() for track in score.tracks]
+    return all(((c["time"] * 24 % tpq == 0) & ((c["time"] + c["duration"]) * 24 % tpq == 0)).all() for c in columns)
 
 
 def quantised(score: symusic.Score) -> symusic.Score:

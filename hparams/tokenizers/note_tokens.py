@@ -1,7 +1,7 @@
 """Hyper-parameters of the tokenizers that tell notes through MidiTok."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hparams.base import require
 
@@ -9,6 +9,16 @@ from hparams.base import require
 @dataclass(kw_only=True)
 class MidiTokHParams:
     """What the tokenizers of MidiTok share, in MidiTok's own terms (its class TokenizerConfig)."""
+
+    # What keeps each thing that a piece may lose, for people who are told of the loss.
+    remedies: ClassVar[dict[str, str]] = {
+        "drums": "tokenizer.use_programs=true",
+        "programs": "tokenizer.use_programs=true",
+        "velocities": "tokenizer.use_velocities=true",
+        "pitches": "tokenizer.pitch_range=[0,127]",
+        "tempos": "tokenizer.use_tempos=true",
+        "durations": "a longer stretch in tokenizer.beat_res, e.g. {0_4: 12, 4_32: 4}",
+    }
 
     # Lowest and highest pitch, as MIDI note numbers; other notes are left out.
     pitch_range: tuple[int, int] = (21, 109)
@@ -43,8 +53,11 @@ class MidiTokHParams:
     use_programs: bool = False
     # Whether drums have pitch tokens of their own, where instruments are told.
     use_pitchdrum_tokens: bool = True
-    # Size of the vocabulary to learn by byte-pair encoding, base tokens included; 0: none is learnt.
+    # Size of the vocabulary to learn from the training pieces, base tokens included; 0: none is learnt.
     bpe: int = 0
+    # How it is learnt: byte pairs, the pieces of a unigram model (which come out a little different each time), or word
+    # pieces.
+    vocabulary: Literal["bpe", "unigram", "wordpiece"] = "bpe"
     # Any other option of MidiTok's TokenizerConfig, by its name there.
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -101,3 +114,25 @@ class TsdHParams(MidiTokHParams):
     """TSD (Fradet et al., arXiv 2301.11975) of MidiTok: time shifts and notes."""
 
     name: Literal["tsd"] = "tsd"
+
+
+@dataclass(kw_only=True)
+class MidiLikeHParams(MidiTokHParams):
+    """MIDI-like (Oore et al., arXiv 1808.03715) of MidiTok: keys pressed and released, and time shifts."""
+
+    name: Literal["midilike"] = "midilike"
+
+
+@dataclass(kw_only=True)
+class StructuredHParams(MidiTokHParams):
+    """Structured (Hadjeres & Crestel, arXiv 2107.05944) of MidiTok: time shift, pitch and duration of each note."""
+
+    # Structured tells notes only.
+    use_time_signatures: bool = False
+    name: Literal["structured"] = "structured"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        told = ("use_rests", "use_chords", "use_tempos", "use_time_signatures", "use_key_signatures")
+        for key in told:
+            require(not getattr(self, key), f"tokenizer.{key}", True, "false: Structured tells notes and nothing else")

@@ -21,6 +21,7 @@ from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.native.mamba import blocks
 from plugins.backbones.native.mamba import step as mamba_step
+from plugins.backbones.native.mamba.functions import inner
 from plugins.backbones.parts import mamba_kernels
 from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.rmsnorm import RMSNorm
@@ -62,6 +63,8 @@ class Mixer(nn.Module):
         """x (b l d) -> (b l d); the state holds `conv` (b e k-1) and `ssm` (b e n)."""
         if state is not None and starts is None and x.shape[1] == 1:
             return self._step(x, state)
+        if kernels.usable(x):
+            return self._fused(x, state, starts)
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
         marks = None if starts is None else starts.t()
         u, z = self.in_proj(x.transpose(0, 1)).chunk(2, -1)  # (l b e)
@@ -73,6 +76,14 @@ class Mixer(nn.Module):
         y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
+
+    def _fused(self, x: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State | None]:
+        """On the compiled operators, for a stack in which other blocks stand beside."""
+        conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
+        weights = (self._taps(), self._conv_bias(), self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
+        y, ssm, conv = inner(self.in_proj(x), *weights, self._rates(), self.D, conv, ssm, starts)
+        out = self.out_proj(self._narrow(y))
+        return out, None if conv is None else self._keep(state, conv.contiguous(), ssm)
 
     def _step(self, x: Tensor, state: State) -> tuple[Tensor, State | None]:
         u, z = self.in_proj(x[:, 0]).chunk(2, -1)  # (b e)

@@ -36,6 +36,7 @@ class AbcTokenizer:
     """The contract of core/contracts/tokenizer.py over a closed vocabulary; nothing is learnt."""
 
     streams = 1
+    formats = ("abc",)  # its tokens tell more than notes do
     pad_id, bos_id, eos_id = 0, 1, 2
 
     def __init__(self) -> None:

@@ -66,6 +66,7 @@ def compare(options: argparse.Namespace) -> int:
         train(hparams, folder)
         runs.setdefault(preset, []).append(folder / hparams.name)
 
+    from datatools.writing.page.page import from_markdown
     from supervisors.comparison.page import figure, page
     from supervisors.comparison.rows import collect
 
@@ -74,8 +75,9 @@ def compare(options: argparse.Namespace) -> int:
     figure(groups, folder / "compare.png")
     text = page(groups)
     write_text(folder / "README.md", text)
+    write_text(folder / "index.html", from_markdown(f"{settings.name or folder.name}: comparison", text, folder))
     print(text)
-    print(f"page  {folder / 'README.md'}")
+    print(f"page  {folder / 'index.html'}")
     return 0
 
 

@@ -7,6 +7,7 @@ Written are evaluation.json, and in evaluation/ the page README.md, its pictures
 import functools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from datatools import ngram
 from datatools.preparing import survey
 from datatools.preparing.store import TokenStore
 from datatools.reading import scores
+from datatools.writing.page import page as html
+from datatools.writing.page import roll
 from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.copies import copies
 from supervisors.evaluation.kinds import KINDS, token_kinds
@@ -41,6 +44,7 @@ from supervisors.evaluation.sets import (
 )
 from supervisors.training.token_supervisor import TokenSupervisor
 
+HEARD = 6  # pieces of a kind that can be played on the page
 TOP = ("overlap_area", "pitch_class_entropy")  # metrics that stand at the top level of evaluation.json
 
 
@@ -84,8 +88,20 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     pictures = evaluation_plots.write(folder.report, result, free, records)
     pictures += evaluation_plots.rolls(folder.report, free, "generated")
     pictures += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
-    write_text(folder.report / "README.md", evaluation_page.page(hparams.name, result, pictures))
+    text = evaluation_page.page(hparams.name, result, pictures)
+    write_text(folder.report / "README.md", text)
+    write_text(folder.report / "index.html", browsed(hparams.name, text, folder.report, free, bound))
     return result
+
+
+def browsed(name: str, text: str, folder: Path, free: Setting, bound: Setting) -> str:
+    """The page for a browser: the same words and figures, and some of the music to be heard."""
+    sections = ["<h2>To be heard</h2>"]
+    for kind, setting in (("generated", free), ("continued", bound)):
+        for row, score in enumerate(setting.rows["generated"][:HEARD]):
+            if score is not None and score.note_num():
+                sections.append(roll.section(score, f"{kind}{row}", f"{kind} {row}", engraved=False))
+    return html.from_markdown(f"{name}: evaluation", text, folder, "\n".join(sections))
 
 
 def reader(supervisor: TokenSupervisor) -> Source:

@@ -1,4 +1,4 @@
-"""Generated pieces as files: .mid, .png, .json and, where the tokens are ABC, .abc."""
+"""Generated pieces as files: .mid, .json, what `generate.formats` asks for, and a page of them all."""
 
 import time
 from pathlib import Path
@@ -8,15 +8,18 @@ from tqdm import tqdm
 
 from core.contracts.tokenizer import Tokenizer, token_names
 from core.errors import HubError
-from core.files import atomic, write_json, write_text
+from core.files import write_json, write_text
 from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
-from datatools.writing import pianoroll
+from datatools.writing import formats
+from datatools.writing.page import page, roll
 from hparams.base import HParams
 from supervisors.generating.drawing import draw
 from supervisors.generating.prompts import prompt_ids
 
+PAGE = "index.html"
+ENGRAVED = 8  # pieces of a page that show their score; more would make it heavy
 TRIES = 5  # draws of a piece that came out without a note, before giving up
 
 
@@ -28,6 +31,7 @@ def write_samples(
     A piece without a note is drawn again under another row number, and said; HubError when that fails too often.
     """
     asked = hparams.generate
+    formats.check("generate.formats", asked.formats)
     prompt = prompt_ids(tokenizer, asked)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,9 +58,11 @@ def write_samples(
     seconds = time.perf_counter() - began
     drawn = sum(len(piece.ids) - piece.prompt_length for piece in made if piece)
     files = []
-    for row, piece in enumerate(piece for piece in made if piece is not None):
+    pieces = [piece for piece in made if piece is not None]
+    for row, piece in enumerate(pieces):
         facts = {"row": row + attempts[row] * asked.count, "seconds": seconds, "tokens_per_second": drawn / seconds}
         files.append(_write(tokenizer, hparams, piece, folder / str(row), facts))
+    _page(tokenizer, hparams, pieces, folder)
     return files
 
 
@@ -65,17 +71,13 @@ def _notes(tokenizer: Tokenizer, piece: Generated) -> int:
 
 
 def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path, facts: dict[str, Any]) -> Path:
+    asked = hparams.generate
     decoded = tokenizer.decode(piece.ids)
-    midi = stem.with_suffix(".mid")
-    with atomic(midi) as temporary:
-        decoded.score.dump_midi(temporary)
-    with atomic(stem.with_suffix(".png")) as temporary:
-        pianoroll.plot(
-            decoded.score, temporary, title=f"{hparams.name}, seed {hparams.generate.seed}, row {facts['row']}"
-        )
-    if hparams.tokenizer.name == "abc":
-        write_text(stem.with_suffix(".abc"), decoded.abc)
-    settings = {key: getattr(hparams.generate, key) for key in vars(hparams.generate)}
+    title = f"{hparams.name}, seed {asked.seed}, row {facts['row']}"
+    midi = formats.write(decoded, stem, "mid", title)
+    for name in dict.fromkeys([*asked.formats, *getattr(tokenizer, "formats", ())]):
+        if name != "mid":
+            formats.write(decoded, stem, name, title)
     write_json(
         stem.with_suffix(".json"),
         {
@@ -84,8 +86,23 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
             "prompt_tokens": piece.prompt_length,
             "ended": piece.ended,
             "notes": _notes(tokenizer, piece),
-            "settings": settings,
+            "settings": vars(asked),
             **facts,
         },
     )
     return midi
+
+
+def _page(tokenizer: Tokenizer, hparams: HParams, pieces: list[Generated], folder: Path) -> None:
+    """All pieces on one page, to be seen and heard in a browser."""
+    sections = []
+    for row, piece in enumerate(pieces):
+        score = tokenizer.decode(piece.ids).score
+        end = "ended by itself" if piece.ended else "cut off at its length"
+        facts = f"{score.note_num()} notes, {len(piece.ids) - piece.prompt_length} tokens drawn, {end}"
+        given = 0.0
+        if piece.prompt_length:
+            prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score.to("second")
+            given = max((note.time + note.duration for track in prompt.tracks for note in track.notes), default=0.0)
+        sections.append(roll.section(score, f"piece{row}", f"Piece {row}", facts, given, engraved=row < ENGRAVED))
+    write_text(folder / PAGE, page.page(f"{hparams.name}: {len(pieces)} pieces", "\n".join(sections)))

@@ -22,6 +22,7 @@ from core.seeds import derive
 from datatools.batching.batches import Batches
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
+from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
 from hparams.base import HParams
 from hparams.loading import plain
@@ -266,6 +267,7 @@ class TokenSupervisor(Supervisor):
         ]
         bad, out = manifest["failures"], manifest["left_out"]
         lines.append(f"{bad} files not used, {out} near-duplicates left out: {failures}")
+        lines += advice(manifest, self.hparams.tokenizer)
         return "\n".join([*lines, f"store  {self.store.folder}"])
 
 

@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from torch import Tensor, nn
 
 from core.checkpoint import save_weights
 from core.model.language_model import LanguageModel
+from hparams.base import HParams
 from hparams.loading import load
 from plugins.manager import load_manager
-from supervisors.artefacts import artefact
-from supervisors.evaluation.kinds import token_kinds
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import ranks
 
@@ -136,11 +134,9 @@ class Supervisor(LanguageModelSupervisor):
     def load_data(self) -> None:
         self.store = Store()  # type: ignore[assignment]
         self.tokenizer = Tokenizer()  # type: ignore[assignment]
-        self.kinds = token_kinds(self.tokenizer)  # type: ignore[arg-type]
 
-    def build_model(self) -> None:
-        with patch.object(artefact, "build_model", lambda *_: model(self.tied).to(self.number)):
-            super().build_model()
+    def make_model(self, hparams: HParams) -> LanguageModel:
+        return model(self.tied).to(self.number)
 
 
 def supervisor(folder: Path, words: list[str], tied: bool = False, kind: type[Any] = Supervisor) -> Any:

@@ -19,8 +19,8 @@ def page(title: str, body: str) -> str:
     )
 
 
-def from_markdown(title: str, text: str, folder: Path) -> str:
-    """The document of a page that was written as Markdown; its pictures, found from `folder`, go inside."""
+def from_markdown(title: str, text: str, folder: Path, more: str = "") -> str:
+    """The document of a page that was written as Markdown, and `more` HTML; its pictures, in `folder`, go inside."""
     import markdown
 
     def inside(match: re.Match[str]) -> str:
@@ -32,4 +32,4 @@ def from_markdown(title: str, text: str, folder: Path) -> str:
     body = markdown.markdown(re.sub(r"\A# .*\n+", "", text), extensions=["tables", "fenced_code"])
     body = re.sub(r'src="([^":]+\.png)"', inside, body)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    return page(title, body)
+    return page(title, body + more)

@@ -18,10 +18,13 @@ MOST_NOTES = 20_000  # of one piece; a longer one is shown from its beginning, a
 MOST_ENGRAVED = 600  # notes; a longer score makes a heavy page
 
 
-def section(score: symusic.Score, name: str, title: str, facts: str = "", given: float = 0.0) -> str:
+def section(
+    score: symusic.Score, name: str, title: str, facts: str = "", given: float = 0.0, *, engraved: bool = True
+) -> str:
     """HTML of one piece: heading, play button, roll, legend and, where it can be engraved, the score.
 
-    `name` is the element's id, `facts` a line beside the heading, `given` the seconds of a prompt, shaded in the roll.
+    `name` is the element's id, `facts` a line beside the heading, `given` the seconds of a prompt, shaded in the roll;
+    `engraved` asks for the score.
     """
     seconds = score.to("second")
     notes = sorted(
@@ -38,11 +41,12 @@ def section(score: symusic.Score, name: str, title: str, facts: str = "", given:
         f'<span><i style="background:{COLOURS[number % len(COLOURS)]}"></i>{escape(label(track, number))}</span>'
         for number, track in enumerate(score.tracks)
     )
+    shown = _engraved(score) if engraved else ""
     return (
         f'<section data-piece id="{name}"><div class="bar"><h2>{escape(title)}</h2>'
         f'<button class="play" aria-pressed="false">Play</button><span class="clock">0.0 s</span>'
         f'<span class="facts">{escape(facts + cut)}</span></div>{_roll(score, notes, whole, given)}'
-        f'<div class="legend">{legend}</div>{_engraved(score)}<script type="application/json">{data}</script></section>'
+        f'<div class="legend">{legend}</div>{shown}<script type="application/json">{data}</script></section>'
     )
 
 

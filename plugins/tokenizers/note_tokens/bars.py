@@ -36,3 +36,21 @@ def counted(
                 meter = (int(beats), int(unit))
             before = kind
     return result
+
+
+def stepped(
+    tokens: Sequence[Sequence[int]], names: Sequence[str], grid: Grid, shifts: Mapping[int, Mapping[str, int]]
+) -> list[int]:
+    """Positions of the shifts to the first note in each bar of 4/4, where each note has a shift of its own."""
+    now, seen = 0, -1
+    result: list[int] = []
+    for position, parts in enumerate(tokens):
+        for index, base in enumerate(parts):
+            kind, _, value = names[base].partition("_")
+            if kind == "TimeShift":
+                now += shifts[4][value]
+                bar = now // grid.bar((4, 4))
+                if index == 0 and bar > seen:
+                    result.append(position)
+                    seen = bar
+    return result

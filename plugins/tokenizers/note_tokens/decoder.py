@@ -24,6 +24,10 @@ KINDS = (
     "Bar",
     "Position",
     "TimeShift",
+    "NoteOn",
+    "NoteOff",
+    "DrumOn",
+    "DrumOff",
 )
 OTHER = len(KINDS)
 
@@ -36,7 +40,7 @@ class Decoder(ABC):
         self.velocities = vocabulary.velocities
         names = [name.partition("_") for name in vocabulary.names]
         self.kinds = np.array([KINDS.index(kind) if kind in KINDS else OTHER for kind, _, _ in names], np.int8)  # v
-        plain = ("Pitch", "PitchDrum", "Velocity", "Program", "Position")
+        plain = ("Pitch", "PitchDrum", "Velocity", "Program", "Position", "NoteOn", "NoteOff", "DrumOn", "DrumOff")
         self.values = np.array([int(value) if kind in plain else 0 for kind, _, value in names])  # v
         self.values[(self.kinds == KINDS.index("Program")) & (self.values == -1)] = DRUMS
         self.units = sorted(vocabulary.ticks)
@@ -65,23 +69,15 @@ class Decoder(ABC):
         kinds = self.kinds[ids]
         meter = self._held(ids, kinds)
         ticks = self.times(ids, kinds, meter)
-        pitched = np.flatnonzero(kinds <= KINDS.index("PitchDrum"))
-        if self.velocities:
-            pitched = pitched[pitched < len(ids) - 2]
-            pitched = pitched[kinds[pitched + 1] == KINDS.index("Velocity")]
-        pitched = pitched[pitched < len(ids) - 1 - self.velocities]
-        ends = pitched + 1 + self.velocities
-        whole = kinds[ends] == KINDS.index("Duration")
-        pitched, ends = pitched[whole], ends[whole]
-        pitch = self.values[ids[pitched]]
+        notes, duration = self.notes(ids, kinds, meter, ticks)
+        pitch = self.values[ids[notes]]
         inside = (pitch >= self.grid.pitches[0]) & (pitch <= self.grid.pitches[1])
-        pitched, ends, pitch = pitched[inside], ends[inside], pitch[inside]
-        duration = self.lengths[self.unit[meter[pitched]], ids[ends]]
-        velocity = self.values[ids[pitched + 1]] if self.velocities else np.full(len(pitch), self.grid.velocity)
+        notes, duration, pitch = notes[inside], duration[inside], pitch[inside]
+        velocity = self.values[ids[notes + 1]] if self.velocities else np.full(len(pitch), self.grid.velocity)
         return Raw(
             self.grid.ticks,
-            self._ranks(ids, kinds)[pitched],
-            ticks[pitched],
+            self._ranks(ids, kinds)[notes],
+            ticks[notes],
             duration,
             pitch,
             velocity,
@@ -89,6 +85,20 @@ class Decoder(ABC):
             [(int(ticks[at]), self.tempo[int(ids[at])]) for at in np.flatnonzero(kinds == KINDS.index("Tempo"))],
             [(int(ticks[at]), self.key[int(ids[at])]) for at in np.flatnonzero(kinds == KINDS.index("KeySig"))],
         )
+
+    def notes(self, ids: Array, kinds: Array, meter: Array, ticks: Array) -> tuple[Array, Array]:
+        """Places (n,) of the pitches of whole notes, and their durations (n,) in ticks."""
+        pitched = np.flatnonzero(kinds <= KINDS.index("PitchDrum"))
+        pitched = self._loud(pitched, kinds, 1)
+        ends = pitched + 1 + self.velocities
+        whole = kinds[ends] == KINDS.index("Duration")
+        pitched, ends = pitched[whole], ends[whole]
+        return pitched, self.lengths[self.unit[meter[pitched]], ids[ends]]
+
+    def _loud(self, pitched: Array, kinds: Array, behind: int) -> Array:
+        """Those places of pitches that have their velocity, if those are told, and `behind` tokens more."""
+        pitched = pitched[pitched < len(kinds) - behind - self.velocities]
+        return pitched[kinds[pitched + 1] == KINDS.index("Velocity")] if self.velocities else pitched
 
     def _held(self, ids: Array, kinds: Array) -> Array:
         """(l,): the number of the meter that holds at each id, its own if it tells one."""
@@ -146,6 +156,54 @@ class ShiftDecoder(Decoder):
         shifts = np.where(kinds == KINDS.index("TimeShift"), self.lengths[self.unit[meter], ids], 0)
         ticks: Array = np.cumsum(shifts)
         return ticks
+
+
+class OnOffDecoder(ShiftDecoder):
+    """MIDI-like: what was pressed first is released first; what is never released ends with the music.
+
+    MidiTok leaves out what is never released; a piece that was cut short keeps it here.
+    """
+
+    def notes(self, ids: Array, kinds: Array, meter: Array, ticks: Array) -> tuple[Array, Array]:
+        """Places (n,) of the pitches pressed, and durations (n,) in ticks."""
+        starts, stops = (
+            np.isin(kinds, [KINDS.index(f"{what}{side}") for what in ("Note", "Drum")]) for side in ("On", "Off")
+        )
+        begins = self._loud(np.flatnonzero(starts), kinds, 0)
+        events = np.concatenate((begins, np.flatnonzero(stops)))
+        keys = (self._ranks(ids, kinds) * 128 + self.values[ids])[events]
+        order = np.lexsort((events, keys))
+        events, keys = events[order], keys[order]
+        begin = np.where(starts[events], 1, -1)
+        # A release of what does not sound is none: it takes the count of its key below all before.
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        group = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
+        count = np.cumsum(begin) if len(keys) else keys
+        count = count - (count[first] - begin[first])[group]
+        span = len(keys) + 1
+        lowest = np.minimum.accumulate(count - 2 * span * group) + 2 * span * group
+        floor = np.minimum(np.concatenate(([0], lowest[:-1])), 0)
+        floor[first] = 0
+        counts = (begin > 0) | (count >= floor)
+        events, keys, begin = events[counts], keys[counts], begin[counts]
+        pressed, released = events[begin > 0], events[begin < 0]
+        # Of each key, the one pressed as the k-th is the k-th to be released.
+        codes, others = (keys[side] * span + _numbered(keys[side]) for side in (begin > 0, begin < 0))
+        match = np.searchsorted(others, codes)
+        found = match < len(others)
+        found[found] = others[match[found]] == codes[found]
+        end = np.full(len(pressed), ticks[-1] if len(ticks) else 0)
+        end[found] = ticks[released[match[found]]]
+        duration = end - ticks[pressed]
+        kept = found | (duration > 0)
+        order = np.argsort(pressed[kept])
+        return pressed[kept][order], duration[kept][order]
+
+
+def _numbered(keys: Array) -> Array:
+    """How many of the same key were before each, in a sorted array."""
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    return np.arange(len(keys)) - np.repeat(first, np.diff(first, append=len(keys)))
 
 
 def grid_meters(names: list[tuple[str, str, str]]) -> list[Meter]:

@@ -42,6 +42,7 @@ class Vocabulary:
     velocities: bool
     drum_tokens: bool
     ticks: dict[int, dict[str, int]]  # unit -> duration or time shift -> ticks
+    shift_each: bool = False  # structured: a time shift before each note, of nought too
 
     @property
     def ranks(self) -> dict[int, int]:
@@ -64,7 +65,8 @@ class Vocabulary:
         if kind == "Position":
             return Phase.TIME if phase in (Phase.METER, Phase.TEMPO, Phase.KEY, Phase.NOTE) else None
         if kind == "TimeShift":
-            return Phase.TIME if event else None
+            fits = phase in (Phase.START, Phase.NOTE) if self.shift_each else event
+            return Phase.TIME if fits else None
         if kind == "TimeSig":
             return Phase.METER if phase in ((Phase.BAR,) if self.bars else self._opening) else None
         if kind == "Tempo":
@@ -93,6 +95,8 @@ class Vocabulary:
     @property
     def _events(self) -> tuple[Phase, ...]:
         """Where something that happens now may be told."""
+        if self.shift_each:
+            return (Phase.TIME,)
         phases = (Phase.TIME, Phase.TEMPO, Phase.KEY, Phase.NOTE)
         if self.bars:
             return phases
@@ -107,7 +111,7 @@ class Vocabulary:
         if self.bars:
             within |= {Phase.METER: note + 1, Phase.BAR: note + 2, Phase.START: note + 2 + meter}
         else:
-            within |= {Phase.START: note + meter}
+            within |= {Phase.START: note + (meter or self.shift_each)}
         return [within.get(phase, note) for phase in Phase]
 
 
@@ -174,6 +178,8 @@ def effect(vocabulary: Vocabulary, base: list[int], meter: int) -> Effect:
                 result.now += vocabulary.ticks[current[1]][value]
             if vocabulary.bars:
                 result.position = positions[-1]
+            elif not vocabulary.ticks[current[1]][value]:
+                continue
             here, fresh, result.last_key = [], True, -1
         elif kind == "TimeSig":
             beats, unit = (int(part) for part in value.split("/"))

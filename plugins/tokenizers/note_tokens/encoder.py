@@ -13,12 +13,15 @@ import numpy as np
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Music
 
+LAST = 2**31 - 1  # the place behind all others
+
 
 class Part(NamedTuple):
-    """Ticks (n,), rising or not, and ids (n, w)."""
+    """Ticks (n,), rising or not, ids (n, w), and where several parts share a tick their places (n,) there."""
 
     ticks: Array
     ids: Array
+    places: Array | int = 0
 
 
 class Encoder:
@@ -136,7 +139,8 @@ class ShiftEncoder(Encoder):
             told = table[rests] >= 0  # (n, most shifts)
             begins = (start + counts * longest)[:, None] + offsets[rests]
             parts.append(Part(begins[told], table[rests][told][:, None]))
-        return Part(np.concatenate([part.ticks for part in parts]), np.concatenate([part.ids for part in parts]))
+        ticks = np.concatenate([part.ticks for part in parts])
+        return Part(ticks, np.concatenate([part.ids for part in parts]), LAST)
 
     @cached_property
     def _greedy(self) -> dict[int, tuple[Array, Array, int, int]]:
@@ -162,11 +166,54 @@ class ShiftEncoder(Encoder):
         return tables
 
 
+class EachShiftEncoder(Encoder):
+    """Structured: each note behind the time since the one before, nought included, and nothing else."""
+
+    def parts(self, music: Music) -> list[Part]:
+        """Notes with their shifts."""
+        notes = self.notes(music)
+        shifts = self._lengths("TimeShift", 4)[np.diff(notes.ticks, prepend=0)]
+        return [Part(notes.ticks, np.concatenate((shifts[:, None], notes.ids), 1))]
+
+
+class OnOffEncoder(ShiftEncoder):
+    """MIDI-like: keys pressed and released; at one tick in the order of the notes, programs and drums last."""
+
+    def parts(self, music: Music) -> list[Part]:
+        """Meters, tempos, keys, notes on and off, time shifts."""
+        drums, programs = (music.rank == DRUMS).astype(np.int64), [self._programs[music.rank]]
+        programs = programs if self.grid.programs is not None else []
+        begins, ends = [*programs, self._keys[0][drums, music.pitch]], [*programs, self._keys[1][drums, music.pitch]]
+        if self.vocabulary.velocities:
+            begins.append(self._velocities[music.velocity])
+        number = 2 * np.arange(len(music.time))
+        happens = [
+            *self.marks(music),
+            Part(music.time, np.stack(begins, 1), number + 1),
+            Part(music.time + music.duration, np.stack(ends, 1), number + 2),
+        ]
+        if self.grid.meters:
+            starts = np.array(music.sections.starts, dtype=np.int64)
+            happens.insert(0, Part(starts, self.meters(music)[:, None]))
+        return [*happens, self.shifts(music, np.unique(np.concatenate([part.ticks for part in happens])))]
+
+    @cached_property
+    def _keys(self) -> tuple[Array, Array]:
+        """(2, 128) each: the ids of pitches, and of drums, that begin and that end."""
+        drums = "Drum" if self.vocabulary.drum_tokens else "Note"
+        begins, ends = (
+            np.array([[self.id.get(f"{kind}{what}_{pitch}", -1) for pitch in range(128)] for kind in ("Note", drums)])
+            for what in ("On", "Off")
+        )
+        return begins, ends
+
+
 def interleaved(parts: Sequence[Part]) -> tuple[Array, Array]:
-    """The ids of all parts by tick, and at one tick by part; and their ticks."""
+    """The ids of all parts by tick, at one tick by place and at one place by part; and their ticks."""
     ticks = np.concatenate([part.ticks for part in parts])
     widths = np.repeat([part.ids.shape[1] for part in parts], [len(part.ids) for part in parts])
-    order = np.argsort(ticks, kind="stable")
+    places = np.concatenate([np.broadcast_to(np.asarray(part.places), part.ticks.shape) for part in parts])
+    order = np.argsort((ticks << 31) + places, kind="stable")
     ends = np.cumsum(widths[order])
     starts = np.empty_like(ends)
     starts[order] = ends - widths[order]

@@ -20,7 +20,7 @@ def transposed(names: Sequence[str], semitones: int, options: Any) -> list[int]:
         moved = (int(fifths) + 7 * semitones + 6) % 12 - 6
         return f"{int(fifths) if semitones % 12 == 0 else moved}:{mode}"
 
-    return _mapped(names, {"Pitch": pitch, "KeySig": key})
+    return _mapped(names, {"Pitch": pitch, "NoteOn": pitch, "NoteOff": pitch, "KeySig": key})
 
 
 def louder(names: Sequence[str], steps: int) -> list[int]:

@@ -13,6 +13,7 @@ from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens.quantise import Grid
 
 SPECIALS = ("PAD", "BOS", "EOS")
+NO_SHIFT = "0.0.1"  # what Structured says between notes that begin together
 # Options of TokenizerConfig that would break the contract, each with the reason.
 _REFUSED = {
     "special_tokens": "the hub adds PAD, BOS and EOS itself",
@@ -52,7 +53,7 @@ def library() -> Any:
 def config(hparams: MidiTokHParams, kind: str) -> Any:
     """MidiTok's TokenizerConfig; HubError for an option that it does not know or that cannot work."""
     TokenizerConfig = library().TokenizerConfig
-    typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "options")}
+    typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "vocabulary", "options")}
     known = set(inspect.signature(TokenizerConfig.__init__).parameters) - {"self", "kwargs"}
     known |= set(_REMI_OPTIONS) if kind == "REMI" else set()
     for key in hparams.options:
@@ -125,4 +126,13 @@ def grid_of(tok: Any) -> Grid:
         untimed=frozenset(range(-1, 128)) - frozenset(options.use_note_duration_programs),
         untimed_beats=float(options.default_note_duration),
         extras=bool(extras),
+        free=bool(tok._note_on_off),
+        shifts=_only_shifts(tok),
     )
+
+
+def _only_shifts(tok: Any) -> Any:
+    """Ticks of the shifts of a vocabulary that tells each time between onsets by one token."""
+    if f"TimeShift_{NO_SHIFT}" not in tok.vocab or "Bar_None" in tok.vocab:
+        return None
+    return np.array(sorted(set(tok._tpb_to_time_array[tok.time_division].tolist())), dtype=np.int64)

@@ -45,6 +45,8 @@ class Grid:
     untimed: frozenset[int]  # programs whose notes bear no duration
     untimed_beats: float  # and what they are given instead
     extras: bool  # pedals, bends and controls are carried along for MidiTok to quantise
+    free: bool = False  # notes end when they are released, anywhere on the grid
+    shifts: Array | None = None  # (s,) ticks, rising: the only times between onsets, where one token tells each
 
     @cached_property
     def loudness(self) -> Array:
@@ -233,12 +235,15 @@ def settle(found: Raw, grid: Grid, source: str = "") -> Music:
         logger.info("%s: %d notes that the vocabulary cannot tell are left out", source or "a score", (~fits).sum())
         found = found._replace(**{key: getattr(found, key)[fits] for key in COLUMNS})
         rank = rank[fits]
-    if source:  # of what a model made up nobody asks
+    if source and not grid.free:  # of what a model made up nobody asks
         longest = max(int(bins[-1]) for bins in grid.durations.values())
         shortened = int((found.duration * grid.ticks > longest * found.tpq).sum())
         if shortened:
             logger.info("%s: %d notes are longer than any duration of the vocabulary", source, shortened)
     columns = _notes(found._replace(rank=rank), grid, sections)
+    if grid.shifts is not None and len(rank):
+        moved = _stepped(columns["time"], grid.shifts, source)
+        columns = _notes(Raw(grid.ticks, **(columns | {"time": moved}), meters=[], tempos=[], keys=[]), grid, sections)
     last = int(columns["time"].max()) if len(rank) else -1
     sections.cut(max(last, 0))
     return Music(sections, **columns, tempos=_tempos(found, sections, last), keys=_keys(found, sections, last))
@@ -298,9 +303,14 @@ def same(a: symusic.Score, b: symusic.Score) -> bool:
 def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
     tpq, rank, pitch = found.tpq, found.rank, found.pitch
     time = sections.quantised(found.time, tpq)
+    if grid.free:
+        sections.cut(int(time.max(initial=0)))  # what is behind the last onset must not tell where notes end
     units = sections.units(time)
     duration = np.empty_like(time)
-    for unit in {meter[1] for meter in sections.meters}:
+    if grid.free:
+        steps = np.array([grid.step(meter[1]) for meter in sections.meters])[sections.index(time)]
+        duration = np.maximum(sections.quantised(found.time + found.duration, tpq) - time, steps)
+    for unit in () if grid.free else {meter[1] for meter in sections.meters}:
         bins = grid.durations[unit]
         middles = (bins[1:] + bins[:-1]) * tpq  # twice the middle between neighbours
         here = units == unit
@@ -324,7 +334,9 @@ def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
     gap = np.full(len(time), np.iinfo(np.int64).max)
     gap[:-1] = np.where(np.diff(key) == 0, np.diff(time), gap[:-1])
     overlaps = duration > gap
-    for unit in {meter[1] for meter in sections.meters} if overlaps.any() else ():
+    if grid.free:
+        duration = np.minimum(duration, gap)
+    for unit in {meter[1] for meter in sections.meters} if overlaps.any() and not grid.free else ():
         bins, here = grid.durations[unit], np.flatnonzero(overlaps & (units == unit))
         duration[here] = bins[np.searchsorted(bins, gap[here], side="right") - 1]
     if grid.rests:
@@ -333,6 +345,28 @@ def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
     order = np.argsort((rank << 48) + (time << 7) + pitch)
     columns = (rank, time, duration, pitch, velocity)
     return {name: column[order] for name, column in zip(COLUMNS, columns, strict=True)}
+
+
+def _stepped(time: Array, shifts: Array, source: str) -> Array:
+    """Onsets (n,) of which each is one of the shifts behind the one before; longer silence is shortened."""
+    onsets, where = np.unique(time, return_inverse=True)
+    longest = int(shifts[-1])
+    middles = (shifts[1:] + shifts[:-1]) / 2
+    nearest = shifts[np.searchsorted(middles, np.arange(longest + 1))].tolist()
+    now, late = 0, 0
+    found: list[int] = []
+    for onset in onsets.tolist():
+        gap = onset - late - now
+        if gap > longest:
+            late += gap - longest
+            gap = longest
+        if onset or found:
+            now += nearest[max(gap, 0)]
+        found.append(now)
+    if late:
+        logger.info("%s: silence longer than any shift of the vocabulary is shortened", source or "a score")
+    moved: Array = np.array(found, dtype=np.int64)[where]
+    return moved
 
 
 def _end_on_grid(time: Array, duration: Array, units: Array, grid: Grid, sections: Sections) -> None:

@@ -20,23 +20,28 @@ import symusic
 
 from core.contracts.piece import Piece
 from core.errors import HubError
+from core.log import logger
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens import bars as bar_positions
 from plugins.tokenizers.note_tokens import maps as token_maps
-from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, ShiftDecoder
+from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, OnOffDecoder, ShiftDecoder
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.encoder import BarEncoder, Encoder, ShiftEncoder
-from plugins.tokenizers.note_tokens.options import SPECIALS, config, grid_of, library, without_grammar
+from plugins.tokenizers.note_tokens.encoder import BarEncoder, EachShiftEncoder, Encoder, OnOffEncoder, ShiftEncoder
+from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, grid_of, library, without_grammar
 from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
     from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+    from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
     from plugins.tokenizers.note_tokens.tables import Tables
 
 FILE = "miditok.json"
+MODELS = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}  # as MidiTok calls them
 FAST: dict[str, tuple[type[Encoder], type[Decoder]]] = {
     "REMI": (BarEncoder, BarDecoder),
     "TSD": (ShiftEncoder, ShiftDecoder),
+    "Structured": (EachShiftEncoder, ShiftDecoder),
+    "MIDILike": (OnOffEncoder, OnOffDecoder),
 }
 
 
@@ -49,6 +54,8 @@ class MidiTokTokenizer:
         self.hparams = hparams
         self.kind = kind
         self._tokenizer: Any = getattr(library(), kind)(config(hparams, kind))
+        # Names of the base vocabulary by base id; MidiTok renames some when it learns.
+        self.base_tokens = [name for name, _ in sorted(self._tokenizer.vocab.items(), key=lambda item: item[1])]
         if folder is not None:
             self._load(Path(folder))
         self._adopt()
@@ -57,11 +64,7 @@ class MidiTokTokenizer:
         """Reads off MidiTok's tokenizer what encode and decode need; called again when it has learnt byte pairs."""
         from miditok.constants import CHR_ID_START
 
-        tok = self._tokenizer
-        base: list[str] = [""] * len(tok.vocab)
-        for name, id in tok.vocab.items():
-            base[id] = name
-        self.base_tokens = base  # names of the base vocabulary by base id
+        tok, base = self._tokenizer, self.base_tokens
         if tok.vocab_model is None:
             self.bases: list[list[int]] = [[id] for id in range(len(base))]  # id -> the base ids it stands for
         else:
@@ -84,14 +87,15 @@ class MidiTokTokenizer:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
-        per_beat = self._tokenizer._tpb_per_ts
+        per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
         return Vocabulary(
             names=tuple(self.base_tokens),
             grid=self.grid,
             bars="Bar_None" in self.base_tokens,
             velocities=bool(self._tokenizer.config.use_velocities),
             drum_tokens=bool(self._tokenizer.config.use_pitchdrum_tokens),
-            ticks={unit: self._tokenizer._tpb_tokens_to_ticks[per_beat[unit]] for unit in self.grid.durations},
+            ticks={unit: {NO_SHIFT: 0, **ticks[per_beat[unit]]} for unit in self.grid.durations},
+            shift_each=self.grid.shifts is not None,
         )
 
     @cached_property
@@ -111,7 +115,10 @@ class MidiTokTokenizer:
             if not len(music.time):
                 raise ValueError(self._nothing())
             base, ticks = self._fast[0](music)
-            return self._joined(base, ticks, music.sections) if self._tokenizer.is_trained else base.tolist()
+            if not self._tokenizer.is_trained:
+                plain: list[int] = base.tolist()
+                return plain
+            return self._joined(self._written(base, ticks, music.sections))
         except ValueError as error:
             if piece.source and piece.source in str(error):
                 raise
@@ -153,15 +160,17 @@ class MidiTokTokenizer:
         sequence = self._tokenizer.encode(score, encode_ids=False, no_preprocess_score=not self.grid.extras)
         return sequence[0] if isinstance(sequence, list) else sequence
 
-    def _joined(self, base: Array, ticks: Array, sections: Sections) -> list[int]:
-        """Learnt tokens for base ids told at `ticks`: words are cut where bars or beats begin, as MidiTok cuts them."""
+    def _written(self, base: Array, ticks: Array, sections: Sections) -> list[str]:
+        """Base ids told at `ticks` as words of characters, cut where bars or beats begin, as MidiTok cuts them."""
         split = self._tokenizer.config.encode_ids_split
         text = "".join(map(self._characters.__getitem__, base.tolist()))
         cuts = [0, len(text)]
         if split != "no":
             at = sections.bars(int(ticks[-1]))[0] if split == "bar" else sections.beats(int(ticks[-1]))
             cuts = [0, *np.searchsorted(ticks, at[1:]).tolist(), len(text)]
-        words = [text[start:end] for start, end in pairwise(cuts)]
+        return [text[start:end] for start, end in pairwise(cuts)]
+
+    def _joined(self, words: list[str]) -> list[int]:
         ids: list[int] = self._tokenizer._model.encode(words, is_pretokenized=True).ids
         return ids
 
@@ -216,16 +225,26 @@ class MidiTokTokenizer:
         words = []
         for piece in pieces:
             try:
-                sequence = self._settled(quantise(piece.score, self.grid, piece.source))
+                words.append(self._words(piece))
             except ValueError:
                 continue  # whoever encodes the piece will hear why
-            words.append(self._words(sequence))
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
-        self._tokenizer.train(vocab_size=self.hparams.bpe, model="BPE", iterator=words)
+        self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
         self._adopt()
+        if self.vocab_size < self.hparams.bpe:
+            logger.warning(
+                "tokenizer.bpe is %d; the music gives no more than %d tokens", self.hparams.bpe, self.vocab_size
+            )
 
-    def _words(self, sequence: Any) -> list[str]:
+    def _words(self, piece: Piece) -> list[str]:
+        """What a vocabulary is learnt from."""
+        if self._fast is not None:
+            music = settle(raw(piece.score), self.grid, piece.source)
+            if not len(music.time):
+                raise ValueError(self._nothing())
+            return [word for word in self._written(*self._fast[0](music), music.sections) if word]
+        sequence = self._settled(quantise(piece.score, self.grid, piece.source))
         split = self._tokenizer.config.encode_ids_split
         parts = [sequence]
         if split != "no":
@@ -271,7 +290,7 @@ class MidiTokTokenizer:
             raise HubError(f"{path} does not exist; expected a folder that a tokenizer was saved to") from None
         except (OSError, ValueError, RecursionError) as error:
             raise HubError(f"{path} cannot be read as a saved tokenizer ({str(error).splitlines()[0]})") from error
-        tokens = [name for name, _ in sorted(self._tokenizer.vocab.items(), key=lambda item: item[1])]
+        tokens = self.base_tokens
         if not isinstance(saved, dict) or saved.get("kind") != self.kind:
             raise HubError(f"{path} holds no saved {self.kind} tokenizer")
         if saved.get("vocabulary") != tokens:
@@ -319,22 +338,26 @@ class MidiTokTokenizer:
             result[id] = text.startswith("\u2581")
         return result
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar | OnOffGrammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
         from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+        from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
 
+        on = without_grammar(self._tokenizer.config)
+        if self.grid.free and self._tokenizer.is_trained:
+            on.append("a learnt vocabulary")
+        if on:
+            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
+        if self.grid.free:
+            return OnOffGrammar(self._vocabulary, self.eos_id, bars, length)
         return NoteGrammar(self._grammar_tables, self.eos_id, bars, length)
 
     @cached_property
     def _grammar_tables(self) -> "Tables":
         from plugins.tokenizers.note_tokens.tables import Tables
 
-        options = self._tokenizer.config
-        on = without_grammar(options)
-        if on:
-            raise ValueError(f"there is no grammar for {self.kind} with {', '.join(on)}; leave them off to use one")
         return Tables(self._vocabulary, self.bases)
 
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
@@ -346,9 +369,8 @@ class MidiTokTokenizer:
         if "Bar_None" in self.base_tokens:
             starts = bar_positions.told(known, self.base_tokens.index("Bar_None"))
         else:
-            per_beat, ticks = self._tokenizer._tpb_per_ts, self._tokenizer._tpb_tokens_to_ticks
-            shifts = {unit: ticks[per_beat[unit]] for unit in self.grid.durations}
-            starts = bar_positions.counted(known, self.base_tokens, self.grid, shifts)
+            count = bar_positions.stepped if self._vocabulary.shift_each else bar_positions.counted
+            starts = count(known, self.base_tokens, self.grid, self._vocabulary.ticks)
         # the mark of a word's beginning, a byte pair of nothing, belongs to what follows it
         return [start - 1 if start and ids[start - 1] in self._blanks else start for start in starts]
 

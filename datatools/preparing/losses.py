@@ -1,0 +1,81 @@
+"""What a piece loses on its way to tokens, by cause, told by comparing it with what its tokens decode to.
+
+Nothing here knows a tokenizer: what is gone is seen in the two scores, and which setting would keep it the tokenizer's
+hyper-parameters say themselves, in a class attribute `remedies` (cause -> settings).
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import symusic
+from numpy.typing import NDArray
+
+# Each cause in words; all are counted in notes but tempos, which are counted in marks.
+CAUSES = {
+    "drums": "drums",
+    "programs": "the instrument",
+    "velocities": "the loudness",
+    "pitches": "pitches out of range",
+    "unisons": "unisons merged",
+    "durations": "durations cut",
+    "tempos": "tempos",
+}
+_LONGER = 1.05  # a note is cut that lasts longer than the longest that is told, rounding aside
+
+
+def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
+    """Notes (for tempos: marks) that are lost, by cause; a cause that costs nothing is left out."""
+    drums = _notes(read, True)["pitch"].size - _notes(told, True)["pitch"].size
+    before, after = _notes(read, False), _notes(told, False)
+    pitches = int(np.isin(before["pitch"], after["pitch"], invert=True).sum())
+    found = {
+        "drums": max(0, drums),
+        "programs": int(np.isin(before["program"], after["program"], invert=True).sum()),
+        "velocities": before["pitch"].size if _several(before) and not _several(after) else 0,
+        "pitches": pitches,
+        "unisons": max(0, before["pitch"].size - after["pitch"].size - pitches),
+        "durations": int((before["quarters"] > _LONGER * after["quarters"].max(initial=0.0)).sum()),
+        "tempos": max(0, _tempos(read) - _tempos(told)),
+    }
+    return {cause: count for cause, count in found.items() if count}
+
+
+def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
+    tracks = [track for track in score.tracks if bool(track.is_drum) == drums and len(track.notes)]
+    columns = [track.notes.numpy() for track in tracks]
+    result = {
+        key: np.concatenate([column[key] for column in columns]) if columns else np.zeros(0, dtype=np.int64)
+        for key in ("pitch", "velocity", "duration")
+    }
+    result["quarters"] = result["duration"] / score.ticks_per_quarter
+    result["program"] = np.repeat([int(track.program) for track in tracks], [len(track.notes) for track in tracks])
+    return result
+
+
+def _several(notes: Mapping[str, NDArray[Any]]) -> bool:
+    return np.unique(notes["velocity"]).size > 1
+
+
+def _tempos(score: symusic.Score) -> int:
+    """Marks that say something: another tempo than the one before, 120 quarters a minute at the beginning."""
+    speeds = [120, *(round(tempo.qpm) for tempo in score.tempos)]
+    return sum(one != before for before, one in pairwise(speeds))
+
+
+def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
+    """What the tokens of a store do not tell, the dearest first, with the setting that keeps it; and remarks, if any.
+
+    `tokenizer` are the tokenizer's hyper-parameters.
+    """
+    remedies = getattr(type(tokenizer), "remedies", {})
+    notes = sum(counts["notes"] for counts in manifest["counts"].values())
+    lines = []
+    for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
+        share = f"{count:,} marks" if cause == "tempos" else f"{100 * count / max(notes, 1):.2g} % of notes"
+        remedy = f" -> {remedies[cause]}" if cause in remedies else ""
+        lines.append(f"{'' if lines else 'lost':<13}{share}: {CAUSES.get(cause, cause)}{remedy}")
+    if manifest["remarks"]:
+        lines.append(f"remarks      on {manifest['remarks']:,} pieces: remarks.txt in the token store")
+    return lines

@@ -1,0 +1,83 @@
+"""What a person may have meant by a key that there is not: by its last part, by what others call it, by spelling."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# What other tools call a thing -> its key here. The value is a key, or a sentence where no key will do.
+MEANINGS = {
+    **dict.fromkeys(("learning_rate", "max_lr", "base_lr", "eta"), "train.lr"),
+    **dict.fromkeys(("max_steps", "num_steps", "n_steps", "iterations", "iters", "max_iters"), "train.steps"),
+    **dict.fromkeys(("warmup_steps", "warmup_iters", "num_warmup_steps"), "train.warmup"),
+    **dict.fromkeys(("min_lr", "lr_min"), "train.lr_floor"),
+    **dict.fromkeys(("grad_clip", "max_grad_norm", "clip_grad", "gradient_clip_val"), "train.clip"),
+    **dict.fromkeys(
+        ("gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum", "accumulation"), "train.accumulate"
+    ),
+    **dict.fromkeys(("fp16", "bf16", "amp", "dtype", "mixed_precision"), "train.precision"),
+    **dict.fromkeys(("early_stopping", "early_stop"), "train.patience"),
+    **dict.fromkeys(
+        ("bs", "batch", "train_batch_size", "micro_batch_size", "per_device_batch_size"), "data.batch_size"
+    ),
+    **dict.fromkeys(
+        ("seq_len", "seq_length", "sequence_length", "max_seq_len", "max_seq_length", "context_length", "block_size"),
+        "data.length",
+    ),
+    **dict.fromkeys(("num_workers", "n_workers"), "data.workers"),
+    **dict.fromkeys(("transposition", "pitch_shift"), "data.augment.transpose"),
+    **dict.fromkeys(
+        ("d_model", "hidden_size", "n_embd", "embed_dim", "model_dim", "hidden_dim", "width"), "backbone.dim"
+    ),
+    **dict.fromkeys(("n_layers", "num_layers", "n_layer", "num_hidden_layers", "depth"), "backbone.layers"),
+    **dict.fromkeys(("n_heads", "num_heads", "n_head", "num_attention_heads"), "backbone.heads"),
+    **dict.fromkeys(("dropout_rate", "p_dropout", "drop"), "backbone.dropout"),
+    **dict.fromkeys(("vocab_size", "vocabulary_size", "bpe_size"), "tokenizer.bpe"),
+    **dict.fromkeys(("max_tokens", "max_new_tokens", "gen_length", "num_tokens"), "generate.length"),
+    **dict.fromkeys(("num_samples", "n_samples", "samples", "n"), "generate.count"),
+    **dict.fromkeys(("prime", "primer", "seed_file", "prompt_file", "input"), "generate.prompt"),
+    **dict.fromkeys(("eval_every", "eval_interval", "val_every", "eval_steps"), "evaluate.every"),
+    **dict.fromkeys(("save_every", "save_interval", "save_steps", "ckpt_every"), "checkpoint.every"),
+    **dict.fromkeys(("data", "data_dir", "data_path", "dataset_path", "dataset_dir", "midi_dir"), "dataset.path"),
+    **dict.fromkeys(("pretrained", "init_from", "checkpoint_path", "load", "finetune"), "model.start"),
+    **dict.fromkeys(("out", "out_dir", "output", "output_dir", "save_dir", "log_dir", "run_name", "exp_name"), "name"),
+    **dict.fromkeys(("model", "arch", "architecture", "model_type", "network"), "backbone"),
+    **dict.fromkeys(("tokenization", "encoding", "representation"), "tokenizer"),
+    **dict.fromkeys(("random_seed", "rng_seed"), "seed"),
+    **dict.fromkeys(
+        ("epochs", "num_epochs", "max_epochs", "n_epochs"),
+        "train.steps counts optimizer steps; 0 chooses about twenty passes over the data.",
+    ),
+    **dict.fromkeys(
+        ("device", "gpu", "gpus", "cuda", "accelerator"),
+        "The device is found by itself, a GPU where PyTorch sees one; CUDA_VISIBLE_DEVICES= (empty) keeps to the CPU, "
+        "and torchrun takes several.",
+    ),
+    **dict.fromkeys(("resume", "resume_from", "continue", "ckpt"), "--run FOLDER goes on with a run."),
+    **dict.fromkeys(("config", "cfg", "config_file"), "--hparams takes a preset or a YAML file."),
+    **dict.fromkeys(("runs", "runs_dir", "root_dir"), "SWAPTUNES_RUNS=FOLDER says where runs lie."),
+}
+
+
+def meant(key: str, known: Iterable[str], sections: tuple[str, ...] = ()) -> str:
+    """' Did you mean "train.lr"?' or a sentence, for a key that is not among `known`; empty when nothing is near.
+
+    `sections` are preferred where a last part is found in several, as `generate.` is when generating.
+    """
+    known = sorted(set(known))
+    last = key.rpartition(".")[2].lower().replace("-", "_")
+    same = [one for one in known if one.rpartition(".")[2] == last and one != key]
+    same.sort(key=lambda one: (not one.startswith(sections) if sections else False, one.count("."), one))
+    if same and (key == last or len(same) == 1):
+        return f' Did you mean "{same[0]}"?'
+    other = MEANINGS.get(last)
+    if other is not None:
+        return f" {other}" if " " in other else f' Did you mean "{other}"?'
+    inner = {one.rsplit(".", 1)[0] for one in known if "." in one}
+    within = sorted(one for one in inner if one.rpartition(".")[2] == last)
+    if within and "." not in key and within[0] != key:
+        return f' Did you mean "{within[0]}"?'
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    if not near and "." not in key:
+        by_last = {one.rpartition(".")[2]: one for one in reversed(known)}
+        close = get_close_matches(last, by_last, n=1, cutoff=0.7)
+        near = [by_last[close[0]]] if close else []
+    return f' Did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,124 @@
+"""Wrong commands that people type, from first users and from other tools' habits, each with the right hint."""
+
+from pathlib import Path
+
+import pytest
+
+from hparams.base import HParams
+from hparams.sentences import sentences, settings
+from plugins.manager import load_manager
+from supervisors import helping
+from supervisors.run import USAGE, VERBS, build_parser, main, parse
+
+TINY = ("--hparams", "tiny")
+# What is typed -> what the one line must hold.
+WRONG = [
+    ([*TINY, "--steps", "100"], "train.steps=100"),
+    ([*TINY, "--lr", "1e-3"], "train.lr=1e-3"),
+    ([*TINY, "--lr=1e-3"], "train.lr=1e-3"),
+    ([*TINY, "--out_dir", "x"], "name=x"),
+    ([*TINY, "--output-dir", "x"], "name=x"),
+    ([*TINY, "--batch-size", "8"], "data.batch_size=8"),
+    ([*TINY, "--max_steps", "10"], "train.steps=10"),
+    ([*TINY, "--learning-rate", "1e-3"], "train.lr=1e-3"),
+    ([*TINY, "--seed", "1"], "seed=1"),
+    ([*TINY, "--epochs", "3"], "train.steps counts optimizer steps"),
+    ([*TINY, "--device", "cuda"], "CUDA_VISIBLE_DEVICES"),
+    ([*TINY, "--config", "a.yaml"], "--hparams takes a preset or a YAML file"),
+    ([*TINY, "learning_rate=1e-3"], '"train.lr"'),
+    ([*TINY, "train.learning_rate=1e-3"], '"train.lr"'),
+    ([*TINY, "lr=1e-3"], '"train.lr"'),
+    ([*TINY, "steps=10"], '"train.steps"'),
+    ([*TINY, "max_iters=10"], '"train.steps"'),
+    ([*TINY, "device=cuda"], "CUDA_VISIBLE_DEVICES"),
+    ([*TINY, "batch_size=4"], '"data.batch_size"'),
+    ([*TINY, "temperature=0.8"], '"generate.temperature"'),
+    ([*TINY, "top_p=0.9"], '"generate.top_p"'),
+    ([*TINY, "epochs=10"], "train.steps counts optimizer steps"),
+    ([*TINY, "n_layers=2"], '"backbone.layers"'),
+    ([*TINY, "d_model=64"], '"backbone.dim"'),
+    ([*TINY, "hidden_size=64"], '"backbone.dim"'),
+    ([*TINY, "block_size=128"], '"data.length"'),
+    ([*TINY, "weight_decay=0.1"], '"train.weight_decay"'),
+    ([*TINY, "dropout=0.1"], '"backbone.dropout"'),
+    ([*TINY, "precision=bf16"], '"train.precision"'),
+    ([*TINY, "gradient_accumulation_steps=2"], '"train.accumulate"'),
+    ([*TINY, "model=lstm"], "backbone"),
+    ([*TINY, "train.step=5"], '"train.steps"'),
+    ([*TINY, "dataset.path=music"], "dataset=folder dataset.path=music"),
+    ([*TINY, "dataset=./music"], "dataset=folder dataset.path=./music"),
+    ([*TINY, "dataset=my/files"], "dataset=folder dataset.path=my/files"),
+    ([*TINY, "backbone=mambo"], '"mamba"'),
+    (["mamba_rmi"], '"mamba_remi"'),
+    (["trian", *TINY], '"train"'),
+    (["generate"], "generate needs --run"),
+    (["generate", "--run", "nothing"], "not a folder, nor the name of a run"),
+    (["generate", "--run", "stray.txt"], "is a file; expected the folder"),
+    (["help", "augment"], '"data.augment"'),
+    (["help", "temperature"], '"generate.temperature"'),
+]
+
+
+@pytest.mark.parametrize("words, hint", WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_a_wrong_command_ends_in_one_line_with_the_right_hint(words, hint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    Path("stray.txt").write_text("x")
+    with pytest.raises(SystemExit) as done:
+        main(words)
+    said = capsys.readouterr().err
+    assert done.value.code == 2 and said.count("\n") == 1 and hint in said, said
+    assert not Path("runs").exists()  # nothing is left behind by a mistake
+
+
+def test_there_are_forty_of_them():
+    assert len(WRONG) >= 40
+
+
+@pytest.mark.parametrize("words", [["train", "tiny"], ["tiny"], ["--hparams", "tiny"], ["tiny", "train.steps=3"]])
+def test_a_preset_may_stand_without_its_flag(words):
+    options = parse(build_parser(), words)
+    assert (options.verb, options.hparams) == ("train", "tiny")
+    assert options.words == [word for word in words if "=" in word]
+
+
+def test_the_name_of_a_run_stands_for_its_folder(tmp_path, monkeypatch):
+    from supervisors.asking import existing
+
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path))
+    (tmp_path / "mytunes").mkdir()
+    assert existing(parse(build_parser(), ["generate", "--run", "mytunes"]), "generate") == tmp_path / "mytunes"
+
+
+def test_version_is_said(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("swaptunes 0.")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_answers_help(verb, capsys):
+    for words in ([verb, "--help"], ["help", verb]):
+        with pytest.raises(SystemExit) as done:
+            main(words)
+        assert done.value.code == 0 and f"swaptunes {verb}" in capsys.readouterr().out
+
+
+def test_help_has_the_defaults_and_the_sentences_of_the_dataclasses():
+    text = helping.of_verb("generate", USAGE, load_manager())
+    assert "generate.top_p=0.98" in text and "Seed of the draws." in text
+    own = helping.of_key("backbone=lstm", load_manager())
+    assert "backbone.layers=3" in own and "Number of layers." in own
+
+
+def test_every_setting_has_a_sentence():
+    manager = load_manager()
+    silent = [one.key for one in settings(HParams()) if not one.sentence]
+    for slot in ("backbone", "tokenizer", "dataset"):
+        (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+        for entry in registry.values():
+            if entry.distribution == "swaptunes":
+                found = settings(manager.section(slot, entry.name), f"{slot}.")
+                silent += [f"{entry.name}: {one.key}" for one in found if not one.sentence]
+    assert silent == []
+    assert sentences(HParams)["seed"] == "Seed of weights, order of data, dropout and augmentation."

@@ -1,0 +1,56 @@
+"""What tokens do not tell is counted by cause, and the setting that keeps it is named."""
+
+import symusic
+
+from datatools.preparing.losses import advice, losses
+from hparams.tokenizers.note_tokens import RemiHParams
+from plugins.manager import load_manager
+
+
+def made() -> symusic.Score:
+    """Six notes: a piano with a unison and a high note, a bass, two of drums; two tempos and loudnesses."""
+    score = symusic.Score(480)
+    rows = [(0, False, [(0, 480, 60, 80), (0, 480, 60, 80), (480, 480, 127, 40)])]
+    rows += [(32, False, [(0, 480 * 40, 36, 80)]), (0, True, [(0, 240, 36, 80), (480, 240, 38, 80)])]
+    for program, drum, notes in rows:
+        track = symusic.Track("", program, drum)
+        for note in notes:
+            track.notes.append(symusic.Note(*note))
+        score.tracks.append(track)
+    score.tempos.append(symusic.Tempo(0, 90))
+    score.tempos.append(symusic.Tempo(480, 120))
+    return score
+
+
+def test_each_loss_is_counted_once_with_its_cause() -> None:
+    told = symusic.Score(8)  # what a tokenizer for the piano keeps: one track, no loudness, up to 12 quarters
+    track = symusic.Track()
+    for note in [(0, 8, 60, 100), (0, 96, 36, 100)]:
+        track.notes.append(symusic.Note(*note))
+    told.tracks.append(track)
+    assert losses(made(), told) == {
+        "drums": 2, "programs": 1, "velocities": 4, "pitches": 1, "unisons": 1, "durations": 1, "tempos": 2
+    }  # fmt: skip
+    assert losses(made(), made()) == {}
+
+
+def test_the_advice_keeps_what_it_says() -> None:
+    from datatools.reading.scores import piece_from_score
+
+    piece = piece_from_score(made())
+    plain = load_manager().make("tokenizer", RemiHParams())
+    lost = losses(piece.score, plain.decode(plain.encode(piece)).score)
+    assert set(lost) >= {"drums", "programs", "velocities", "pitches", "tempos"}
+    full = RemiHParams(use_programs=True, use_velocities=True, use_tempos=True, pitch_range=(0, 127))
+    tokenizer = load_manager().make("tokenizer", full)
+    kept = losses(piece.score, tokenizer.decode(tokenizer.encode(piece)).score)
+    assert not set(kept) & {"drums", "programs", "velocities", "pitches", "tempos"}
+
+
+def test_the_table_names_share_and_setting() -> None:
+    manifest = {"counts": {"train": {"notes": 200}}, "lost": {"unisons": 1, "drums": 60}, "remarks": 3}
+    assert advice(manifest, RemiHParams()) == [
+        "lost         30 % of notes: drums -> tokenizer.use_programs=true",
+        "             0.5 % of notes: unisons merged",
+        "remarks      on 3 pieces: remarks.txt in the token store",
+    ]
