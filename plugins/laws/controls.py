@@ -16,9 +16,8 @@ from core.contracts.control import describe_example
 from core.errors import HubError
 from core.model.conditioning import Conditioning, Known
 from datatools.reading.scores import piece_from_score
-from plugins.laws.law import Finding, Law, LawBroken
+from plugins.laws.law import Finding, Law, LawBroken, verdict
 from plugins.laws.pieces import Specimen, specimens
-from plugins.laws.tokenizers.subject import verdict
 
 SEMITONES = (-2, 1, 5)
 NONSENSE = ("", "no such thing", "-1e9", "???")
