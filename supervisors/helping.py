@@ -9,6 +9,7 @@ from hparams.base import HParams
 from hparams.bench import BenchHParams
 from hparams.compare import CompareHParams
 from hparams.hints import meant
+from hparams.listen import ListenHParams
 from hparams.loading import SLOTS
 from hparams.sentences import Setting, settings
 from plugins.manager import Manager
@@ -20,7 +21,11 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate.", "generate."),
     "generate": ("generate.",),
 }
-_OWN: dict[str, tuple[str, Any]] = {"compare": ("compare.", CompareHParams()), "bench": ("", BenchHParams())}
+_OWN: dict[str, tuple[str, Any]] = {
+    "compare": ("compare.", CompareHParams()),
+    "bench": ("", BenchHParams()),
+    "listen": ("listen.", ListenHParams()),
+}
 _EXAMPLES = {
     "train": ("--hparams mamba_remi", "--hparams lstm_abc dataset=folder dataset.path=PATH", "--run runs/mamba_remi"),
     "prepare": ("prepare --hparams mamba_remi dataset=folder dataset.path=PATH",),
@@ -32,6 +37,7 @@ _EXAMPLES = {
     "compare": ("compare mamba_remi lstm_remi compare.seeds=3",),
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
+    "listen": ("listen runs/mamba_remi runs/lstm_remi real listen.pieces=12", "listen --ratings runs/listen"),
     "check": ("check mamba dtype=float32",),
 }
 _WIDTH = 100

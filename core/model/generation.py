@@ -17,6 +17,7 @@ from core.contracts.tokenizer import Ids
 from core.model.conditioning import Known
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
+from core.model.stepping import Stepper
 
 AHEAD = 64  # steps whose random numbers are made at once
 
@@ -128,15 +129,16 @@ class _Run:
         bos, pad = _alone(bos_id, len(sizes)), _alone(pad_id, len(sizes))
         inputs = [[bos, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
-        self.known, self.guidance = known, guidance
         self.twice = known is not None and guidance != 1  # the second half of all rows knows nothing
+        self.guidance = guidance
         if known is not None:
             given = known.given.expand(len(inputs), 1, -1)
             given = torch.cat([given, torch.zeros_like(given)]) if self.twice else given
-            self.known = Known(known.values.expand(len(given), 1, -1).to(self.device), given.to(self.device))
+            known = Known(known.values.expand(len(given), 1, -1).to(self.device), given.to(self.device))
         if self.twice:
             inputs = inputs + inputs
-        self.hidden, self.state = _prefill(model, inputs, pad, capacity, self.device, self.known)  # (b d)
+        self.hidden, state = _prefill(model, inputs, pad, capacity, self.device, known)  # (b d)
+        self.stepper = Stepper(model, state, length, known)
 
     def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
@@ -156,18 +158,14 @@ class _Run:
             return count
         if len(going) < count:
             kept = torch.tensor(going, device=self.device)
-            both = torch.cat([kept, kept + count]) if self.twice else kept
-            self.state, drawn, read = select(self.state, both), drawn[kept], read[going]
-            if self.known is not None:
-                self.known = Known(self.known.values[both], self.known.given[both])
+            self.stepper.keep(torch.cat([kept, kept + count]) if self.twice else kept)
+            drawn, read = drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
             self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
         for seen, ids in zip(self.seen, drawn.view(len(drawn), -1).unbind(1), strict=True):
             seen.scatter_(1, ids[:, None], True)
-        hidden, state = self.model.read(self._doubled(drawn)[:, None], self.state, known=self.known)
-        assert state is not None, "a backbone that is given a state returns one"
-        self.hidden, self.state = hidden[:, -1], state
+        self.hidden = self.stepper(self._doubled(drawn))
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
             self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count
