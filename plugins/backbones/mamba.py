@@ -18,6 +18,7 @@ from core.contracts.backbone import State
 from core.model.linear import Linear, linear
 from hparams.backbones.mamba import MambaHParams
 from plugins import hookimpl
+from plugins.backbones.cuda import kernels as triton_kernels
 from plugins.backbones.native import kernels
 from plugins.backbones.native.mamba import blocks
 from plugins.backbones.native.mamba import step as mamba_step
@@ -73,7 +74,7 @@ class Mixer(nn.Module):
         u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        y, ssm = scan(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
 
@@ -90,7 +91,7 @@ class Mixer(nn.Module):
         u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
+        y, ssm = selective_step(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
         return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
 
     def _taps(self) -> Tensor:
@@ -100,7 +101,7 @@ class Mixer(nn.Module):
         assert self.conv1d.bias is not None
         return self.conv1d.bias
 
-    def _rates(self) -> Tensor:
+    def rates(self) -> Tensor:
         """A (e n), at least in float32 whatever the weights' precision."""
         return -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
 
@@ -132,7 +133,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d), the residual stream, -> (b l d) in x's precision."""
-        y, state = self.mixer(self.norm(x), state, pieces.starts)
+        normed = self.norm(x)
+        if triton_kernels.usable(normed, self.mixer.states):
+            from plugins.backbones.cuda import mixer as on_cuda  # imports Triton, which takes a second
+
+            y, state = on_cuda.forward(self.mixer, normed, state, pieces)
+        else:
+            y, state = self.mixer(normed, state, pieces.starts)
         return x + self.dropout(y), state
 
     def init_state(self, batch: int, max_length: int) -> State:
