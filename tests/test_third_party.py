@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 HERE = Path(__file__).parent
 FOREIGN = HERE / "third_party"
+PACKAGES = ("mingru_example", "broken_example", "pairs_example", "register_example", "intervals_example")
 OURS = {"core", "hparams", "datatools", "plugins", "supervisors", "tests", "swaptunes"}
 
 PROBE = """
@@ -52,10 +54,7 @@ def beside(tmp_path_factory):
     """A new environment that sees ours and holds the foreign packages; gives its interpreter."""
     folder = tmp_path_factory.mktemp("beside")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
-    names = ("mingru_example", "broken_example", "pairs_example")
-    for name in names:
-        shutil.copytree(FOREIGN / name, folder / name)
-    packages = [str(folder / name) for name in names]
+    packages = [str(shutil.copytree(FOREIGN / name, folder / name)) for name in PACKAGES]
     wheels = folder / "wheels"
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), *packages], check=True)
     venv.create(folder / "env", with_pip=False)
@@ -118,12 +117,12 @@ def test_asking_for_a_broken_name_gives_its_error(probed):
 
 
 def test_foreign_plugins_keep_the_laws(beside):
-    wish = "mingru,tiny_notes,pairs"
-    done = run(beside, "-c", CHECK, "mingru", "tiny_notes", "pairs", SWAPTUNES_LOAD_PLUGINS=wish)
+    names = ("mingru", "tiny_notes", "pairs", "register")
+    done = run(beside, "-c", CHECK, *names, SWAPTUNES_LOAD_PLUGINS=",".join(names))
     assert done.returncode == 0, done.stderr
     for name, verdicts in json.loads(done.stdout).items():
         assert [verdict for verdict in verdicts if verdict[1] is False] == [], name
-        assert sum(verdict[1] is True for verdict in verdicts) >= 12
+        assert sum(verdict[1] is True for verdict in verdicts) >= (7 if name == "register" else 12)
 
 
 def test_an_empty_wish_leaves_the_built_in_plugins(beside):
@@ -146,28 +145,98 @@ def test_a_foreign_backbone_trains_under_its_composed_name(beside, music_folder,
     assert all(0 < entry["loss"] < 10 for entry in steps)
 
 
-def test_a_foreign_tokenizer_of_two_streams_trains_and_generates(beside, music_folder, tmp_path):
+# The rest of a run that was killed, and its artefact in a folder of its own.
+AFTERWARDS = """
+import shutil, sys
+from pathlib import Path
+from supervisors.run import main
+def command(*words):
+    try:
+        main(list(words))
+    except SystemExit as end:
+        assert end.code == 0, words
+runs = Path(sys.argv[1])
+command("--run", str(runs / "killed"))
+shutil.copytree(runs / "killed" / "model", runs / "shared")
+for folder in ("whole", "shared"):
+    command("generate", "--run", str(runs / folder), "generate.seed=9", f"generate.out={runs / folder}-played")
+command("evaluate", "--run", str(runs / "killed"))
+"""
+
+
+def test_a_foreign_supervisor_keeps_the_laws(beside):
+    done = run(beside, "-c", CHECK, "interval_bags", SWAPTUNES_LOAD_PLUGINS="interval_bags")
+    assert done.returncode == 0, done.stderr
+    (verdicts,) = json.loads(done.stdout).values()
+    assert [verdict[1] for verdict in verdicts] == [True] * 4, verdicts
+
+
+def test_a_foreign_supervisor_owns_a_run_that_is_killed_resumed_and_shared(beside, music_folder, tmp_path):
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+    words = ["supervisor=interval_bags", "supervisor.latent=3", "backbone=lstm", "backbone.dim=24", "backbone.layers=1"]
+    words += ["dataset=folder", f"dataset.path={music_folder}", "train.engine=deepspeed", "train.steps=60"]
+    words += ["evaluate.every=20", "checkpoint.every=10", "data.workers=1", "generate.count=1"]
+    folders = {"SWAPTUNES_RUNS": str(tmp_path), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, **folders, "SWAPTUNES_LOAD_PLUGINS": "interval_bags"}
+    command = [str(beside), "-m", "supervisors.run", "--hparams", "tiny", *words]
+    whole = subprocess.Popen([*command, "name=whole"], cwd=HERE.parent, env=environment)
+    with subprocess.Popen([*command, "name=killed"], cwd=HERE.parent, env=environment) as process:
+        deadline = time.monotonic() + 240
+        while not list(tmp_path.glob("killed/checkpoints/step_*/meta.json")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    assert whole.wait(240) == 0
+    done = run(beside, "-c", AFTERWARDS, str(tmp_path), SWAPTUNES_LOAD_PLUGINS="interval_bags", **folders)
+    assert done.returncode == 0, done.stderr
+    for name in ("checkpoints/step_000060/model.safetensors", "model/model.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 60 and sum(losses[-10:]) < 0.95 * sum(losses[:10])
+    played = [(tmp_path / f"{folder}-played" / "0.mid").read_bytes() for folder in ("whole", "shared")]
+    assert played[0] == played[1]
+    assert json.loads((tmp_path / "shared" / "config.json").read_text())["plugins"]["supervisor"] == {
+        "name": "interval_bags", "distribution": "swaptunes-intervals-example", "version": "0.1.0",
+    }  # fmt: skip
+
+
+def test_a_foreign_tokenizer_of_two_streams_trains_under_a_foreign_control(beside, music_folder, tmp_path):
     words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=1", "train.steps=12"]
     words += ["data.length=64", "data.batch_size=4", "evaluate.every=12", "generate.count=1", "generate.length=32"]
     words += ["train.engine=torch", "data.workers=1", "data.augment.transpose=3", "train.lr=0.01"]
+    words += ["model.controls=[register,density]"]
     folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
     done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_pairs", *words, **folders)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "runs" / "mingru_pairs"
-    losses = [entry["loss"] for entry in map(json.loads, (made / "metrics.jsonl").open()) if "loss" in entry]
+    lines = [json.loads(line) for line in (made / "metrics.jsonl").open()]
+    assert [entry for entry in lines if entry.get("valid_loss_given_controls", 0) > 0]
+    losses = [entry["loss"] for entry in lines if "loss" in entry]
     assert losses[0] == pytest.approx(math.log(36) + math.log(129), rel=0.1), "joint nats of a token, not of an id"
     assert losses[-1] < 0.9 * losses[0]
-    out = ["generate.count=2", f"generate.out={tmp_path / 'alone'}", f"generate.prompt={next(music_folder.iterdir())}"]
+    out = [
+        "generate.controls.register=72",
+        "generate.guidance=1.5",
+        "generate.count=2",
+        f"generate.out={tmp_path / 'alone'}",
+        f"generate.prompt={next(music_folder.iterdir())}",
+    ]
     done = run(beside, "-m", "supervisors.run", "generate", "--run", str(made / "model"), *out, **folders)
     assert done.returncode == 0, done.stderr
     (said,) = [json.loads(path.read_text()) for path in (tmp_path / "alone").glob("0.json")]
-    assert said["notes"] and all(len(token) == 2 for token in said["tokens"])
+    assert (
+        said["settings"]["controls"] == {"register": 72}
+        and said["notes"]
+        and all(len(token) == 2 for token in said["tokens"])
+    )
     assert said["names"][0].split()[0].startswith("timeshift") and " pitch_" in said["names"][0]
 
 
 def test_foreign_package_imports_nothing_of_ours():
     files = sorted([*(FOREIGN / "mingru_example").glob("*.py"), *(FOREIGN / "pairs_example").glob("*.py")])
-    assert len(files) == 3
+    files += sorted((FOREIGN / "register_example").glob("*.py"))
+    assert len(files) == 4
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

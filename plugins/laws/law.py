@@ -20,6 +20,11 @@ class Finding(NamedTuple):
     deviation: float
 
 
+def verdict(what: str, holds: bool) -> Finding:
+    """A finding without a measure."""
+    return Finding(what, 0.0 if holds else math.inf)
+
+
 class LawBroken(AssertionError):
     """A law does not hold; the message names the smallest case that was found."""
 

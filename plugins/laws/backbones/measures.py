@@ -3,7 +3,6 @@
 Shapes: b batch, l length, d model width.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -44,8 +43,3 @@ def equal(what: str, found: Tensor, expected: Tensor) -> Finding:
     """Compares two tensors (b l d) and says where they differ most."""
     by = deviation(found, expected)
     return Finding(f"{what}; most at {place(found, expected)}" if by else what, by)
-
-
-def verdict(what: str, holds: bool) -> Finding:
-    """A finding without a measure."""
-    return Finding(what, 0.0 if holds else math.inf)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 
 from core.contracts.backbone import select
-from plugins.laws.backbones.measures import equal, law, verdict
+from plugins.laws.backbones.measures import equal, law
 from plugins.laws.backbones.subject import Size, Subject, apply
-from plugins.laws.law import Finding, LawBroken
+from plugins.laws.law import Finding, LawBroken, verdict
 
 
 def chunkings(length: int) -> list[list[int]]:

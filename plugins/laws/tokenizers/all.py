@@ -10,7 +10,7 @@ from typing import Any
 
 from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import generator
-from plugins.laws.law import Finding, Law
+from plugins.laws.law import Finding, Law, verdict
 from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers import grammars as grammar_laws
 from plugins.laws.tokenizers import tables as table_laws
@@ -23,7 +23,6 @@ from plugins.laws.tokenizers.subject import (
     same_ids,
     same_music,
     same_notes,
-    verdict,
 )
 from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from core.contracts.backbone import select
 from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import derive
-from plugins.laws.law import Finding, LawBroken
+from plugins.laws.law import Finding, LawBroken, verdict
 from plugins.laws.pieces import Specimen, heard
-from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music, verdict
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music
 from plugins.laws.tokenizers.tokens import ids_of, token_of
 
 ROWS, STEPS = 16, 300

@@ -4,7 +4,6 @@ A law of tokenizers is a function of (subject, specimen) or of the subject alone
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
@@ -96,11 +95,6 @@ class TokenizerSubject:
 
 class Refused(Exception):
     """The tokenizer does not take this piece."""
-
-
-def verdict(what: str, holds: bool) -> Finding:
-    """A finding without a measure."""
-    return Finding(what, 0.0 if holds else math.inf)
 
 
 def same_music(what: str, found: Any, expected: Any) -> Finding:

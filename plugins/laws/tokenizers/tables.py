@@ -6,9 +6,9 @@ from typing import Any
 
 from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import generator
-from plugins.laws.law import Finding, Skipped
+from plugins.laws.law import Finding, Skipped, verdict
 from plugins.laws.pieces import Specimen, heard
-from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes, verdict
+from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes
 from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 
 SEMITONES = (-12, -5, -1, 1, 7)

@@ -1,0 +1,1 @@
+"""Laws of supervisors, over short runs on music made for them."""
