@@ -36,6 +36,7 @@ def shifted(x: Tensor, before: Tensor | None, starts: Tensor | None) -> Tensor:
 class TimeMix(nn.Module):
     """The recurrent layer; the first of a model gives its values to all others."""
 
+    # Registered by name below.
     x_r: Tensor
     x_v: Tensor
     w0: Tensor
