@@ -22,7 +22,7 @@ def measure(device: str) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     ends = time.monotonic() + _LIMIT
     backbones = load_manager().backbones
-    for name in backbones:
+    for name in sorted(backbones, key=lambda name: name not in ("mamba", "transformer", "lstm")):
         if time.monotonic() > ends:
             rows.append({"name": name, "failed": "no time was left"})
             continue
