@@ -5,13 +5,20 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
-from plugins.manager import describe, load_manager
+from plugins.manager import load_manager
 from supervisors.asking import asked, existing, fresh
 
 
 def train(options: argparse.Namespace) -> int:
     """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
+    dry = [word for word in options.words if word in ("dry=true", "dry=false")]
+    options.words = [word for word in options.words if word not in dry]
     hparams, folder = asked(options)
+    if dry and dry[-1] == "dry=true":
+        from supervisors.plan import plan
+
+        print(plan(hparams, folder, load_manager()))
+        return 0
     from supervisors.training.base import Interrupted
 
     supervisor = load_manager().supervise(hparams, folder)
@@ -94,32 +101,12 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def listing(options: argparse.Namespace) -> int:
-    """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
-    rows = [
-        (row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error)
-        for row in describe(load_manager())
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            + (f"  {row[4]}" if row[4] else "")
-        )
-    return 0
+    """Prints every plugin in a sentence, the broken ones with their error; or all about the one that is named."""
+    from supervisors import listing as lines
 
-
-def _ladder(names: list[str], words: list[str]) -> int:
-    """Trains one backbone up the sanity ladder and prints what it can do."""
-    from hparams.loading import section_of_words
-    from plugins.ladder.climb import climb, table
-
-    manager = load_manager()
-    if len(names) != 1:
-        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
-    entry = manager.backbones[names[0]]
-    assert entry.build is not None and entry.hparams is not None
-    section = section_of_words(entry.hparams(), words)
-    print(table(list(climb(entry.build, section))))
+    if len(options.words) > 1:
+        raise HubError("list takes one NAME at the most, e.g. list mamba")
+    print(lines.one(load_manager(), options.words[0]) if options.words else lines.everything(load_manager()))
     return 0
 
 
@@ -139,3 +126,18 @@ def check(options: argparse.Namespace) -> int:
     verdicts = checks.run(load_manager(), words[0], **settings)
     print(checks.table(verdicts))
     return 1 if any(verdict.passed is False for verdict in verdicts) else 0
+
+
+def _ladder(names: list[str], words: list[str]) -> int:
+    """Trains one backbone up the sanity ladder and prints what it can do."""
+    from hparams.loading import section_of_words
+    from plugins.ladder.climb import climb, table
+
+    manager = load_manager()
+    if len(names) != 1:
+        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
+    entry = manager.backbones[names[0]]
+    assert entry.build is not None and entry.hparams is not None
+    section = section_of_words(entry.hparams(), words)
+    print(table(list(climb(entry.build, section))))
+    return 0

@@ -8,16 +8,20 @@ from torch import Tensor
 
 from core.contracts.backbone import State, fork, select
 from core.log import warn_once
+from core.model.conditioning import Known
 from core.model.language_model import LanguageModel
 
 WORTH_IT = 64  # steps from which on recording takes less time than it saves
 
 
 class Stepper:
-    """Holds the state of some rows and feeds each one token a call, for about `steps` calls; without gradients."""
+    """Holds the state of some rows and feeds each one token a call, for about `steps` calls; without gradients.
 
-    def __init__(self, model: LanguageModel, state: State, steps: int) -> None:
-        self.model, self.state = model, state
+    `known` (b 1 c) is what holds for each row, whatever the step.
+    """
+
+    def __init__(self, model: LanguageModel, state: State, steps: int, known: Known | None = None) -> None:
+        self.model, self.state, self.known = model, state, known
         self._slots: Tensor | None = None  # of the recorded batch, where the rows that are left lie
         self._graph: torch.cuda.CUDAGraph | None = None
         on_cuda = all(value.is_cuda for value in state.values())
@@ -37,7 +41,7 @@ class Stepper:
     def __call__(self, ids: Tensor) -> Tensor:
         """Hidden states (b d) after ids (b), of several streams (b k); the next call may overwrite them."""
         if self._graph is None:
-            hidden, state = self.model.read(ids[:, None], self.state)
+            hidden, state = self.model.read(ids[:, None], self.state, known=self.known)
             assert state is not None, "a backbone that is given a state returns one"
             self.state = state
             return hidden[:, -1]
@@ -52,6 +56,7 @@ class Stepper:
         """Goes on with these rows alone. A recorded batch keeps its size; the others go on unheard."""
         if self._graph is None:
             self.state = select(self.state, rows)
+            self.known = self.known and Known(self.known.values[rows], self.known.given[rows])
         else:
             self._slots = rows if self._slots is None else self._slots[rows]
 
@@ -65,11 +70,11 @@ class Stepper:
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):  # what is compiled or set up at a first call cannot be recorded
             for _ in range(2):
-                self.model.read(self._ids, fork(self.state))
+                self.model.read(self._ids, fork(self.state), known=self.known)
         torch.cuda.current_stream(device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            hidden, after = self.model.read(self._ids, self.state)
+            hidden, after = self.model.read(self._ids, self.state, known=self.known)
             assert after is not None, "a backbone that is given a state returns one"
             for key, value in after.items():
                 if value is not self.state[key]:
