@@ -82,7 +82,7 @@ class Mixer(nn.Module):
         """On the compiled operators, for a stack in which other blocks stand beside."""
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
         weights = (self._taps(), self._conv_bias(), self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
-        y, ssm, conv = inner(self.in_proj(x), *weights, self._rates(), self.D, conv, ssm, starts)
+        y, ssm, conv = inner(self.in_proj(x), *weights, self.rates(), self.D, conv, ssm, starts)
         out = self.out_proj(self._narrow(y))
         return out, None if conv is None else self._keep(state, conv.contiguous(), ssm)
 
