@@ -54,9 +54,9 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
             (registry,) = (registry for registry in manager.registries if registry.kind == slot)
             out.append(f"  {slot}=NAME: {', '.join(sorted(registry))}; its own keys: help {slot}=NAME")
     if verb in _OWN:
-        out += _listed(settings(_OWN[verb][1], _OWN[verb][0]))
+        out += listed(settings(_OWN[verb][1], _OWN[verb][0]))
     elif verb in _KEYS:
-        out += _listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
+        out += listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
     out += ["", *(f"python -m supervisors.run {line}" for line in _EXAMPLES.get(verb, ()))]
     return "\n".join(out).rstrip() + "\n"
 
@@ -67,7 +67,7 @@ def of_key(asked: str, manager: Manager) -> str:
     if equals and slot in SLOTS:
         section = manager.section(slot, name)
         about = (type(section).__doc__ or "").strip().splitlines()[:1]
-        return "\n".join([f"{slot}={name}: {' '.join(about)}", *_listed(settings(section, f"{slot}."))]) + "\n"
+        return "\n".join([f"{slot}={name}: {' '.join(about)}", *listed(settings(section, f"{slot}."))]) + "\n"
     whole = [*settings(HParams()), *(one for prefix, own in _OWN.values() if prefix for one in settings(own, prefix))]
     plain = asked.partition("=")[0].rstrip(".")
     found = [one for one in whole if one.key == plain or one.key.startswith(f"{plain}.")]
@@ -81,11 +81,11 @@ def of_key(asked: str, manager: Manager) -> str:
         tops = {one.key.partition(".")[0] for one in whole}
         hint = meant(plain, [one.key for one in whole]) or did_you_mean(plain, tops)
         raise HubError(f'there is no key "{asked}".{hint}')
-    return "\n".join(_listed(found)) + "\n"
+    return "\n".join(listed(found)) + "\n"
 
 
-def _listed(found: Iterable[Setting]) -> Iterator[str]:
-    """`key=default`, and its sentence below, wrapped."""
+def listed(found: Iterable[Setting]) -> Iterator[str]:
+    """`key=default` of each setting, and its sentence below, wrapped."""
     for one in found:
         yield f"  {one.key}={shown(one.default)}"
         yield from textwrap.wrap(one.sentence, _WIDTH, initial_indent="      ", subsequent_indent="      ")

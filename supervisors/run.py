@@ -18,6 +18,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   help       [VERB|KEY|SLOT=NAME]                    what a verb, a setting or a plugin takes
   train      --hparams PRESET|FILE [key=value ...]   train, evaluate, generate; the default verb
              --run FOLDER [train.steps=N]            go on with a run
+             ... dry=true                            what it would be: settings, size, steps, minutes; trains nothing
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
   evaluate   --run FOLDER [evaluate.count=64 ...]    score the best model, and its music against real music
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
@@ -26,7 +27,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   listen     RUN|FOLDER|real ... [listen.pieces=12]  a blind listening test of several systems, served here
              --ratings FOLDER                        what its ratings tell
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
-  list                                               every plugin, and the broken ones with their error
+  list       [NAME]                                  every plugin in a sentence, or all about one
   check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
 """
 

@@ -37,7 +37,7 @@ def folk_rnn() -> HParams:
 
 
 def performance_rnn() -> HParams:
-    """PerformanceRNN, three GRU layers of 512 under two controls, `python -m supervisors.run --hparams performance_rnn`.
+    """PerformanceRNN, GRU 3 x 512 under two controls, `python -m supervisors.run --hparams performance_rnn`.
 
     Piano performances as events; `generate.controls.density_seconds=5` asks, and with nothing asked it plays freely.
     """
