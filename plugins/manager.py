@@ -36,6 +36,12 @@ BUILT_IN = (
     ),
     *(f"plugins.tokenizers.{name}" for name in ("melody", "trio")),
     *(
+        f"plugins.datasets.midi_sets.{name}"
+        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham")
+    ),
+    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman")),
+    "plugins.datasets.essen",
+    *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
     ),

@@ -81,8 +81,10 @@ class Mixer(nn.Module):
     def _fused(self, x: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State | None]:
         """On the compiled operators, for a stack in which other blocks stand beside."""
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
-        weights = (self._taps(), self._conv_bias(), self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
-        y, ssm, conv = inner(self.in_proj(x), *weights, self._rates(), self.D, conv, ssm, starts)
+        taps, bias, dt, rates = self._taps(), self._conv_bias(), self.dt_proj, self.rates()
+        y, ssm, conv = inner(
+            self.in_proj(x), taps, bias, self.x_proj.weight, dt.weight, dt.bias, rates, self.D, conv, ssm, starts
+        )
         out = self.out_proj(self._narrow(y))
         return out, None if conv is None else self._keep(state, conv.contiguous(), ssm)
 

@@ -101,12 +101,9 @@ def ratings_of(key: dict[str, Any], answers: list[dict[str, Any]], scale: str) -
 def preferences_of(key: dict[str, Any], answers: list[dict[str, Any]]) -> list[Preference]:
     """All answers to paired trials."""
     won = {"A": 1.0, "no preference": 0.5, "B": 0.0}
-    return [
-        Preference(
-            tree["participant"],
-            *(key["clips"][clip]["system"] for clip in answer["clips"]),
-            won[answer["values"]["preference"]],
-        )
-        for tree in answers
-        for answer in tree["answers"]
-    ]
+    found = []
+    for tree in answers:
+        for answer in tree["answers"]:
+            first, second = (key["clips"][clip]["system"] for clip in answer["clips"])
+            found.append(Preference(tree["participant"], first, second, won[answer["values"]["preference"]]))
+    return found

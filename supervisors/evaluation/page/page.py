@@ -53,7 +53,9 @@ def _in_short(result: dict[str, Any]) -> str:
         f"better of unigram and n-gram, on {measured_on(result)}."
     ]
     overlap = result["metrics"].get("overlap_area", {}).get("rows", {})
-    if all(overlap.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
+    if found["pieces"] < FEWEST:
+        lines.append(f"Fewer than {FEWEST} tested pieces: no measure of the music below can be trusted.")
+    elif all(overlap.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
         mine, real, low = (spread(overlap[row]) for row in ("generated", "real", "ngram"))
         lines.append(f"Overlap area {mine}; the n-gram's is {low}, real music's {real}.")
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
