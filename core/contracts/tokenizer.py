@@ -20,6 +20,7 @@ class Tokenizer(Protocol):
     of `vocab_size` ints; `bar_starts(ids)` gives the positions at which a bar begins; `features(piece)` gives per-token
     controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not;
     `formats` has endings of files, such as "abc", that a generated piece is written in too.
+    `times(ids)` gives the seconds that have passed when each token is told, in a tokenizer that tells seconds.
     `time_error`, in quarters at 120 a minute, declares how far the times between notes may be out where time is no grid
     of beats.
 
