@@ -347,6 +347,9 @@ def test_damaged_vectors_are_named(store: TokenStore, stored: dict[str, ControlS
     values.write_bytes(content)
     with pytest.raises(HubError, match=r"values\.bin is not as it was written"):
         ControlStore(folder, store)
+    values.write_bytes(content[:-4])
+    with pytest.raises(HubError, match=r"values\.bin has \d+ bytes; expected"):
+        ControlStore(folder, store)
 
 
 def beside(stored: dict[str, ControlStore], dropout: float) -> Beside:
