@@ -17,6 +17,7 @@ from plugins.manager import Manager
 _KEYS: dict[str, tuple[str, ...]] = {
     "train": ("name", "seed", "model.", "data.", "train.", "evaluate.", "checkpoint.", "generate.", "deepspeed"),
     "prepare": ("seed", "data."),
+    "plan": ("seed", "model.", "data.", "train."),
     "evaluate": ("evaluate.", "generate."),
     "generate": ("generate.",),
 }
@@ -32,6 +33,8 @@ _EXAMPLES = {
     "compare": ("compare mamba_remi lstm_remi compare.seeds=3",),
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
+    "list": ("list", "list mamba", "list mamba_remi"),
+    "plan": ("plan --hparams mamba_remi train.steps=2000",),
     "check": ("check mamba dtype=float32",),
 }
 _WIDTH = 100
@@ -43,14 +46,14 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     begun = next(i for i, line in enumerate(lines) if line.split()[:1] == [verb])
     ended = next((i for i in range(begun + 1, len(lines)) if not lines[i].startswith("   ")), len(lines))
     out = ["swaptunes " + line.strip() for line in lines[begun:ended]]
-    if verb in ("train", "prepare"):
+    if verb in ("train", "prepare", "plan"):
         for slot in SLOTS:
-            (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+            registry = manager.registry(slot)
             out.append(f"  {slot}=NAME: {', '.join(sorted(registry))}; its own keys: help {slot}=NAME")
     if verb in _OWN:
-        out += _listed(settings(_OWN[verb][1], _OWN[verb][0]))
+        out += listed(settings(_OWN[verb][1], _OWN[verb][0]))
     elif verb in _KEYS:
-        out += _listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
+        out += listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
     out += ["", *(f"python -m supervisors.run {line}" for line in _EXAMPLES.get(verb, ()))]
     return "\n".join(out).rstrip() + "\n"
 
@@ -61,13 +64,13 @@ def of_key(asked: str, manager: Manager) -> str:
     if equals and slot in SLOTS:
         section = manager.section(slot, name)
         about = (type(section).__doc__ or "").strip().splitlines()[:1]
-        return "\n".join([f"{slot}={name}: {' '.join(about)}", *_listed(settings(section, f"{slot}."))]) + "\n"
+        return "\n".join([f"{slot}={name}: {' '.join(about)}", *listed(settings(section, f"{slot}."))]) + "\n"
     whole = [*settings(HParams()), *(one for prefix, own in _OWN.values() if prefix for one in settings(own, prefix))]
     plain = asked.partition("=")[0].rstrip(".")
     found = [one for one in whole if one.key == plain or one.key.startswith(f"{plain}.")]
     if not found and plain.partition(".")[0] in SLOTS:
         kind = plain.partition(".")[0]
-        (registry,) = (registry for registry in manager.registries if registry.kind == kind)
+        registry = manager.registry(kind)
         return (
             f"{kind}.* are the keys of the {kind} that is chosen: help {kind}=NAME with {', '.join(sorted(registry))}\n"
         )
@@ -75,10 +78,10 @@ def of_key(asked: str, manager: Manager) -> str:
         tops = {one.key.partition(".")[0] for one in whole}
         hint = meant(plain, [one.key for one in whole]) or did_you_mean(plain, tops)
         raise HubError(f'there is no key "{asked}".{hint}')
-    return "\n".join(_listed(found)) + "\n"
+    return "\n".join(listed(found)) + "\n"
 
 
-def _listed(found: Iterable[Setting]) -> Iterator[str]:
+def listed(found: Iterable[Setting]) -> Iterator[str]:
     """`key=default`, and its sentence below, wrapped."""
     for one in found:
         yield f"  {one.key}={shown(one.default)}"
@@ -99,7 +102,7 @@ def table(manager: Manager) -> str:
     parts = [("A run", list(settings(HParams())))]
     parts += [(f"`{verb}`", list(settings(own, prefix))) for verb, (prefix, own) in _OWN.items()]
     for slot in SLOTS:
-        (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+        registry = manager.registry(slot)
         for entry in sorted(registry.values(), key=lambda entry: entry.name):
             if entry.distribution == "swaptunes":
                 own_keys = list(settings(manager.section(slot, entry.name), f"{slot}."))

@@ -24,8 +24,9 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   convert    IN OUT                                  a file of music in another format, e.g. tune.abc tune.wav
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
-  list                                               every plugin, and the broken ones with their error
-  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
+  list       [NAME]                                  every plugin in a sentence, or all about one
+  plan       --hparams PRESET|FILE [key=value ...]   what a run would take here: size, tokens, minutes, memory
+  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone, tokenizer or supervisor
 """
 
 # Where each verb lies; imported when it is asked for, so that the quick ones answer at once.
@@ -38,6 +39,7 @@ VERBS = {
     "compare": "supervisors.comparison.verb:compare",
     "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",
+    "plan": "supervisors.verbs:plan",
     "check": "supervisors.verbs:check",
 }
 

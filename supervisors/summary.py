@@ -73,8 +73,8 @@ def measures(result: dict[str, Any]) -> str:
         f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by themselves, "
         f"{made['undecodable']} undecodable, {made['empty']} empty; {counted(result['prompted']['n'], 'continuation')}"
     ]
-    for name in ("overlap_area", "frechet_distance", "pitch_class_entropy"):
-        rows = result["metrics"].get(name, {}).get("rows", {})
+    for name, metric in result["metrics"].items():
+        rows = metric["rows"] if metric["headline"] else {}
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
-from plugins.manager import describe, load_manager
+from plugins.manager import load_manager
 from supervisors.asking import asked, existing, fresh
 
 
@@ -94,17 +94,22 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def listing(options: argparse.Namespace) -> int:
-    """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
-    rows = [
-        (row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error)
-        for row in describe(load_manager())
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            + (f"  {row[4]}" if row[4] else "")
-        )
+    """Prints every plugin in a sentence, the broken ones with their error; with a name, all about what bears it."""
+    from supervisors import catalogue
+
+    if len(options.words) > 1:
+        raise HubError(f"list takes one name at most, not {' '.join(options.words)}")
+    manager = load_manager()
+    print(catalogue.about(manager, options.words[0]) if options.words else catalogue.listing(manager))
+    return 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Prints what a run would be and take on this machine; trains nothing."""
+    hparams, folder = asked(options)
+    from supervisors import planning
+
+    print(planning.plan(load_manager().supervise(hparams, folder)))
     return 0
 
 
