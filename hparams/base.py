@@ -20,6 +20,16 @@ class ModelHParams:
     tie: bool = True
     # A run, an artefact or a Hugging Face folder whose weights to start from; empty: start from random weights.
     start: str = ""
+    # What the model may be asked for besides music: names of controls, e.g. [density,key].
+    controls: list[str] = field(default_factory=list)
+    # Share of training pieces whose control is left out, each control by itself, so that it may be left out later.
+    control_dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(0 <= self.control_dropout <= 1, "model.control_dropout", self.control_dropout, "a share from 0 to 1")
+        require(
+            len(set(self.controls)) == len(self.controls), "model.controls", self.controls, "each control at most once"
+        )
 
 
 @dataclass(kw_only=True)
@@ -177,10 +187,16 @@ class GenerateHParams:
     repetition_penalty: float = 1.0
     # Seed of the draws.
     seed: int = 0
+    # What is asked of each control of the model, e.g. generate.controls.density=4; one that is not named is left open.
+    controls: dict[str, Any] = field(default_factory=dict)
+    # How strongly the pieces follow what is asked: 1 as the model learned it, more exaggerates; each piece then takes
+    # twice the work.
+    guidance: float = 1.0
     # Files of each piece beside its .mid and .json: any of png, abc, musicxml, svg (engraved), wav, mirex.
     formats: list[str] = field(default_factory=lambda: ["png"])
 
     def __post_init__(self) -> None:
+        require(self.guidance >= 0, "generate.guidance", self.guidance, "0 (not at all) or more")
         require(self.count >= 1, "generate.count", self.count, "at least 1")
         require(self.prompt_beats >= 0, "generate.prompt_beats", self.prompt_beats, "0 (all) or more")
         require(self.length >= 1, "generate.length", self.length, "at least 1 token")

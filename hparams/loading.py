@@ -6,7 +6,7 @@ Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -69,13 +69,21 @@ def from_tree(tree: Any, source: str, section: Section) -> HParams:
 def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HParams:
     """Applies `key=value` words; `backbone=lstm` swaps a whole section for that plugin's defaults."""
     values: dict[str, Any] = {}
-    for key, text, value in _settings(words):
+    settings = list(_settings(words))
+    sections = {slot: getattr(hparams, slot) for slot in SLOTS}
+    for key, _, value in settings:
+        slot = key.removesuffix(".name")
+        if slot in SLOTS and isinstance(value, str) and value:
+            sections[slot] = section(slot, value)
+    for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot in SLOTS and (not isinstance(value, str) or not value):
             raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
         if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
             raise HubError(f"{key} is {text!r}, a path; for your own files: dataset=folder dataset.path={text}")
-        values[slot if slot in SLOTS else key] = _number(value)
+        first, _, rest = key.partition(".")
+        root, path = (sections[first], rest) if first in SLOTS else (hparams, key)
+        values[slot if slot in SLOTS else key] = value if slot in SLOTS else _typed(root, path, text, value)
     return apply(hparams, values, section=section)
 
 
@@ -100,6 +108,16 @@ def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
         except yaml.YAMLError:
             value = text
         yield key, text, value
+
+
+def _typed(root: Any, path: str, text: str, value: Any) -> Any:
+    """A setting's value: the words as typed where the field is a string, else what YAML makes of them."""
+    parent, node = None, root
+    for part in path.split("."):
+        if not is_dataclass(node) or not hasattr(node, part):
+            return _number(value)
+        parent, node = node, getattr(node, part)
+    return text if get_type_hints(type(parent)).get(path.rpartition(".")[2]) is str else _number(value)
 
 
 def _number(value: Any) -> Any:
@@ -136,8 +154,9 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] 
 def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> Any:
     """A copy of the dataclass `section` with `prefix` + `key=value` words applied; HubError as `override` raises."""
     tree: dict[str, Any] = {}
-    for key, _, value in _settings(words):
-        _put(tree, key.removeprefix(prefix).split("."), _number(value))
+    for key, text, value in _settings(words):
+        path = key.removeprefix(prefix)
+        _put(tree, path.split("."), _typed(section, path, text, value))
     _check_keys(section, tree, prefix)
     return _object(OmegaConf.structured(section), tree, prefix)
 
@@ -175,7 +194,7 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
             everywhere = list(_dotted(section, prefix))
             if dotted == "dataset.path":
                 raise HubError(
-                    f'the dataset "{section.name}" is not read from a path; '
+                    f'the dataset "{getattr(section, "name", "")}" is not read from a path; '
                     f"for your own files: dataset=folder dataset.path={value}"
                 )
             raise HubError(

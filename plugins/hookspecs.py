@@ -38,6 +38,11 @@ def register_supervisors(register: Callable[..., None]) -> None:
 
 
 @hookspec
+def register_controls(register: Callable[..., None]) -> None:
+    """Call `register(name, hparams, build)`; `build(hparams)` returns a Control, as `core.contracts.control` has it."""
+
+
+@hookspec
 def register_metrics(register: Callable[..., None]) -> None:
     """Call `register(name, function, unit=..., higher_is_better=...)`.
 

@@ -18,6 +18,7 @@ KINDS = {
     "register_backbones": "backbone",
     "register_tokenizers": "tokenizer",
     "register_datasets": "dataset",
+    "register_controls": "control",
     "register_metrics": "metric",
     "register_presets": "preset",
 }

@@ -9,6 +9,7 @@ from hparams.base import HParams
 from hparams.bench import BenchHParams
 from hparams.compare import CompareHParams
 from hparams.hints import meant
+from hparams.listen import ListenHParams
 from hparams.loading import SLOTS
 from hparams.sentences import Setting, settings
 from plugins.manager import Manager
@@ -17,11 +18,14 @@ from plugins.manager import Manager
 _KEYS: dict[str, tuple[str, ...]] = {
     "train": ("name", "seed", "model.", "data.", "train.", "evaluate.", "checkpoint.", "generate.", "deepspeed"),
     "prepare": ("seed", "data."),
-    "plan": ("seed", "model.", "data.", "train."),
     "evaluate": ("evaluate.", "generate."),
     "generate": ("generate.",),
 }
-_OWN: dict[str, tuple[str, Any]] = {"compare": ("compare.", CompareHParams()), "bench": ("", BenchHParams())}
+_OWN: dict[str, tuple[str, Any]] = {
+    "compare": ("compare.", CompareHParams()),
+    "bench": ("", BenchHParams()),
+    "listen": ("listen.", ListenHParams()),
+}
 _EXAMPLES = {
     "train": ("--hparams mamba_remi", "--hparams lstm_abc dataset=folder dataset.path=PATH", "--run runs/mamba_remi"),
     "prepare": ("prepare --hparams mamba_remi dataset=folder dataset.path=PATH",),
@@ -33,8 +37,7 @@ _EXAMPLES = {
     "compare": ("compare mamba_remi lstm_remi compare.seeds=3",),
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
-    "list": ("list", "list mamba", "list mamba_remi"),
-    "plan": ("plan --hparams mamba_remi train.steps=2000",),
+    "listen": ("listen runs/mamba_remi runs/lstm_remi real listen.pieces=12", "listen --ratings runs/listen"),
     "check": ("check mamba dtype=float32",),
 }
 _WIDTH = 100
@@ -46,7 +49,7 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     begun = next(i for i, line in enumerate(lines) if line.split()[:1] == [verb])
     ended = next((i for i in range(begun + 1, len(lines)) if not lines[i].startswith("   ")), len(lines))
     out = ["swaptunes " + line.strip() for line in lines[begun:ended]]
-    if verb in ("train", "prepare", "plan"):
+    if verb in ("train", "prepare"):
         for slot in SLOTS:
             registry = manager.registry(slot)
             out.append(f"  {slot}=NAME: {', '.join(sorted(registry))}; its own keys: help {slot}=NAME")
@@ -82,7 +85,7 @@ def of_key(asked: str, manager: Manager) -> str:
 
 
 def listed(found: Iterable[Setting]) -> Iterator[str]:
-    """`key=default`, and its sentence below, wrapped."""
+    """`key=default` of each setting, and its sentence below, wrapped."""
     for one in found:
         yield f"  {one.key}={shown(one.default)}"
         yield from textwrap.wrap(one.sentence, _WIDTH, initial_indent="      ", subsequent_indent="      ")

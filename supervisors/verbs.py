@@ -11,7 +11,14 @@ from supervisors.asking import asked, existing, fresh
 
 def train(options: argparse.Namespace) -> int:
     """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
+    dry = [word for word in options.words if word in ("dry=true", "dry=false")]
+    options.words = [word for word in options.words if word not in dry]
     hparams, folder = asked(options)
+    if dry and dry[-1] == "dry=true":
+        from supervisors.plan import plan
+
+        print(plan(hparams, folder, load_manager()))
+        return 0
     from supervisors.training.base import Interrupted
 
     supervisor = load_manager().supervise(hparams, folder)
@@ -94,29 +101,24 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def listing(options: argparse.Namespace) -> int:
-    """Prints every plugin in a sentence, the broken ones with their error; with a name, all about what bears it."""
-    from supervisors import catalogue
+    """Prints every plugin in a sentence, the broken ones with their error; or all about the one that is named."""
+    from supervisors import listing as lines
 
     if len(options.words) > 1:
-        raise HubError(f"list takes one name at most, not {' '.join(options.words)}")
-    manager = load_manager()
-    print(catalogue.about(manager, options.words[0]) if options.words else catalogue.listing(manager))
-    return 0
-
-
-def plan(options: argparse.Namespace) -> int:
-    """Prints what a run would be and take on this machine; trains nothing."""
-    hparams, folder = asked(options)
-    from supervisors import planning
-
-    print(planning.plan(load_manager().supervise(hparams, folder)))
+        raise HubError("list takes one NAME at the most, e.g. list mamba")
+    print(lines.one(load_manager(), options.words[0]) if options.words else lines.everything(load_manager()))
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
-    """Prints the table of laws over one plugin; 1 when one is broken, a skipped one is not."""
+    """Prints the table of laws over one plugin; 1 when one is broken, a skipped one is not.
+
+    With ladder=true what a backbone, with settings of its own, can learn; that is a finding and no fault: 0.
+    """
     words = [word for word in options.words if "=" not in word]
     settings = dict(word.split("=", 1) for word in options.words if "=" in word)
+    if settings.pop("ladder", "false") == "true":
+        return _ladder(words, [f"{key}={value}" for key, value in settings.items()])
     if len(words) != 1 or settings.keys() - {"device", "dtype"}:
         raise HubError("check takes one NAME and device= or dtype=, e.g. check mamba dtype=float32")
     from plugins import checks
@@ -124,3 +126,18 @@ def check(options: argparse.Namespace) -> int:
     verdicts = checks.run(load_manager(), words[0], **settings)
     print(checks.table(verdicts))
     return 1 if any(verdict.passed is False for verdict in verdicts) else 0
+
+
+def _ladder(names: list[str], words: list[str]) -> int:
+    """Trains one backbone up the sanity ladder and prints what it can do."""
+    from hparams.loading import section_of_words
+    from plugins.ladder.climb import climb, table
+
+    manager = load_manager()
+    if len(names) != 1:
+        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
+    entry = manager.backbones[names[0]]
+    assert entry.build is not None and entry.hparams is not None
+    section = section_of_words(entry.hparams(), words)
+    print(table(list(climb(entry.build, section))))
+    return 0

@@ -23,7 +23,7 @@ from datatools.workers.pool import Failure, map_pieces
 from tests import fuzz_cases, fuzz_chunks
 from tests.fuzz_chunks import FINDINGS, SECONDS, Tally
 
-SHARES = {"midi": 0.6, "abc": 0.32, "musicxml": 0.04, "mxl": 0.02, "kern": 0.02}  # of the inputs to readers
+SHARES = {"midi": 0.35, "abc": 0.25, "musicxml": 0.15, "mxl": 0.1, "kern": 0.15}  # of the inputs to readers
 CHUNK, SCORES = 250, 50  # inputs in a chunk of readers, and of tokenizers
 MEGABYTES = 4096  # for one worker, as the hub's data.megabytes_per_worker
 

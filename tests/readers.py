@@ -9,6 +9,7 @@ not the same is put in a class and counted; the files of each class are listed.
 import base64
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,18 @@ def by_music21(path: Path) -> Notes | None:
     return found
 
 
+def _plain(text: str) -> str:
+    """ABC without what abc2midi adds to the notes that are written: trills played out, hornpipes swung."""
+    text = re.sub(r"^R:.*\n", "", text, flags=re.MULTILINE)
+    music = re.compile(r"^(?![A-Za-z]:)[^%\n]*", re.MULTILINE)
+    return music.sub(lambda line: re.sub(r"[~THMP](?=[\^_=]?[A-Ga-g])", "", line[0]), text)
+
+
 def by_abc2midi(path: Path) -> Notes | None:
     import symusic
 
     text = book.tunes(book.decode_bytes(path.read_bytes()))[0]  # we read the first tune of a book too
+    text = _plain(text)
     with tempfile.TemporaryDirectory() as folder:
         tune, out = Path(folder) / "tune.abc", Path(folder) / "tune.mid"
         tune.write_text(text, encoding="utf-8")

@@ -261,6 +261,16 @@ def test_epochs_differ_and_steps_straddle_them() -> None:
     assert order[0] != order[1] and sorted(order[0]) == sorted(order[1])
 
 
+def test_an_epoch_is_as_many_steps_as_the_first_one_takes() -> None:
+    store = music(200, 170, 60)
+    lengths = []
+    for seed in range(12):  # other cuts pack into other numbers of rows
+        some = batches(store, batch_size=1, seed=seed)
+        lengths.append((some.steps_per_epoch, some._plan(1).rows))
+        assert sum(some.counted(step) for step in range(some.steps_per_epoch)) == 200 + 170 + 60 + 3
+    assert any(first != second for first, second in lengths)
+
+
 def test_augmentation_transposes_by_a_draw_a_piece_and_epoch() -> None:
     store = Memory(*[[30 + k, BAR, 40 + k, 35 + k] * 12 for k in range(8)])
     some = batches(store, Musical(), augment=AugmentHParams(transpose=2), length=16)

@@ -206,6 +206,17 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_a_kill_left_beside_is_no_obstacle(tmp_path: Path) -> None:
+    """Killed after the second rename: the older folder was not yet gone. And folders on the way are made."""
+    final = fill(tmp_path / "a" / "b" / "model", "one")
+    fill(final.with_name(".model.old"), "older")
+    publish_folder(fill(tmp_path / ".new", "two"), final)
+    assert (final / "deep" / "file").read_text() == "two"
+    assert [path.name for path in final.parent.iterdir()] == ["model"]
+    publish_folder(fill(tmp_path / ".new", "three"), tmp_path / "c" / "d" / "model")
+    assert (tmp_path / "c" / "d" / "model" / "deep" / "file").read_text() == "three"
+
+
 def test_everything_is_synced_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, os.replace

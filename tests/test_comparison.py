@@ -26,6 +26,30 @@ def test_one_piece_supports_no_interval() -> None:
     assert math.isinf(interval(Row("a", np.array([[10.0], [11.0]]), np.array([5.0]))).high)
 
 
+# Mean over seeds 2, 6, 3 nats on 1, 2, 1 notes; 2.5 and 3 nats per note in the two seeds.
+BY_HAND = Row("a", np.array([[1.5, 5.5, 3.0], [2.5, 6.5, 3.0]]), np.array([1.0, 2.0, 1.0]))
+
+
+def test_an_interval_by_hand() -> None:
+    """Residuals -0.75, 0.5, 0.25: 3/2 * 0.875 / 16 over pieces with 2 degrees; 0.125 / 2 over seeds with 1.
+
+    Their sum 0.1445 has 2.8730 degrees, at which Student's quantile (from the incomplete beta function) is 3.26351.
+    """
+    found = interval(BY_HAND)
+    assert found.value == pytest.approx(2.75)
+    assert found.high - 2.75 == pytest.approx(2.75 - found.low) == pytest.approx(1.240697, abs=1e-5)
+
+
+def test_differences_by_hand() -> None:
+    """Of three rows; 2 * 0.125 / 2 over seeds with 2 degrees, where the quantile of 1 - 0.05 / 6 is 7.64881."""
+    rows = [Row(name, BY_HAND.nats + shift * BY_HAND.notes, BY_HAND.notes) for name, shift in zip("abc", (0, 10, 12))]
+    found = differences(rows)
+    assert [(d.first, d.second, d.better) for d in found] == [("a", "b", "a"), ("a", "c", "a"), ("b", "c", "")]
+    for difference, shift in zip(found, (-10, -12, -2)):
+        assert difference.estimate.value == pytest.approx(shift)
+        assert difference.estimate.high - shift == pytest.approx(7.64881 * 0.125**0.5, abs=1e-4)
+
+
 def _drawn(rng: np.random.Generator, shift: float = 0.0, seeds: int = 3, pieces: int = 40) -> Row:
     """Models of mean 2 + shift nats per note, with a spread over pieces and another over seeds."""
     notes = np.full(pieces, 50.0)

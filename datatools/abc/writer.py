@@ -96,6 +96,16 @@ def _label(track: Any) -> str:
         return ""
 
 
+def _step(time: int, per_quarter: int) -> int | None:
+    """The step of the grid, 24 a quarter, that a tick is; None where it is none.
+
+    Where the file's own ticks cannot tell a step (1024 a quarter: a triplet is 341.33), the tick beside it is meant.
+    """
+    step = (2 * 24 * time + per_quarter) // (2 * per_quarter)
+    off = abs(step * per_quarter - 24 * time)  # in 24ths of a tick
+    return step if not off or (per_quarter % 24 and per_quarter >= 96 and off < 24) else None
+
+
 def _chords(track: Any, per_quarter: int, name: str) -> list[_Chord]:
     """Notes of equal onset and end joined; a note that sounds twice is two chords."""
     columns = track.notes.numpy()
@@ -105,9 +115,8 @@ def _chords(track: Any, per_quarter: int, name: str) -> list[_Chord]:
     groups: dict[tuple[int, int, int], list[int]] = {}
     seen: dict[tuple[int, int, int], int] = {}
     for time, pitch, duration in rows:
-        start, rest = divmod(time * 24, per_quarter)
-        end, more = divmod((time + duration) * 24, per_quarter)
-        if rest or more or end <= start:
+        start, end = _step(time, per_quarter), _step(time + duration, per_quarter)
+        if start is None or end is None or end <= start:
             raise ValueError(
                 f"{name}: the note {pitch} at tick {time}, {duration} long, is off the grid of 24 steps a quarter "
                 f"({per_quarter} ticks); quantise it to 12 or 8 steps a quarter"

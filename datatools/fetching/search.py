@@ -54,6 +54,8 @@ def search(root: Path, extensions: Collection[str]) -> Found:
             elif wanted and not _is(entry, "file"):
                 why = "no regular file" if os.path.exists(path) else "a link to nothing"
                 found.skipped.append((path.relative_to(root).as_posix(), why))
+            elif wanted and not entry.name.isascii() and "\\udc" in ascii(str(path)):
+                found.skipped.append((path.relative_to(root).as_posix(), "a file whose name is not UTF-8; rename it"))
             elif wanted:
                 found.files.append(path)
     found.files.sort(key=lambda path: path.relative_to(root).as_posix())

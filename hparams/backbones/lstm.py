@@ -17,6 +17,8 @@ class LstmHParams:
     layers: int = 3
     # Share of activations dropped after every layer in training.
     dropout: float = 0.1
+    # Bias of the forget gates at the start: the larger it is, the longer memory lasts before anything is learned.
+    forget_bias: float = 1.0
 
     def __post_init__(self) -> None:
         check_sizes(self)

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 import pluggy
 
-from hparams.presets.jsb import lstm_jsb, mamba_jsb, transformer_jsb
+from hparams.presets.jsb import lstm_jsb, mamba_jsb, music_transformer_jsb, transformer_jsb
+from hparams.presets.published import (
+    folk_rnn,
+    gpt2_abc,
+    gpt2_remi,
+    llama_remi,
+    mamba_tsd_bpe,
+    music_transformer_remi,
+)
 from hparams.presets.tiny import tiny
 
 hookimpl = pluggy.HookimplMarker("swaptunes")
@@ -13,5 +21,7 @@ hookimpl = pluggy.HookimplMarker("swaptunes")
 @hookimpl
 def register_presets(register: Callable[..., None]) -> None:
     """Registers every preset of this folder."""
-    for preset in (mamba_jsb, transformer_jsb, lstm_jsb, tiny):
+    for preset in (mamba_jsb, transformer_jsb, lstm_jsb, music_transformer_jsb, tiny):
+        register(preset)
+    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe):
         register(preset)

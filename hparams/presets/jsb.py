@@ -4,6 +4,7 @@ from typing import Any
 
 from hparams.backbones.lstm import LstmHParams
 from hparams.backbones.mamba import MambaHParams
+from hparams.backbones.music_transformer import MusicTransformerHParams
 from hparams.backbones.transformer import TransformerHParams
 from hparams.base import DataHParams, EvaluateHParams, HParams, TrainHParams
 from hparams.datasets import JsbChoralesHParams
@@ -64,4 +65,17 @@ def lstm_jsb() -> HParams:
         LstmHParams(dim=256, layers=2, dropout=0.3),
         DataHParams(length=1024, batch_size=4),
         TrainHParams(steps=4000, lr=6e-3, lr_floor=0.02, patience=0),
+    )
+
+
+def music_transformer_jsb() -> HParams:
+    """The Music Transformer of its paper's JSB model on the same, of 8 M parameters.
+
+    Five layers of 512 with tables of 256 distances for each head (Huang et al., arXiv 1809.04281, section 4.1).
+    """
+    return jsb(
+        "music_transformer_jsb",
+        MusicTransformerHParams(dim=512, layers=5, heads=8, hidden=512, distances=256, table="per_head", dropout=0.1),
+        DataHParams(length=1024, batch_size=2),
+        TrainHParams(steps=6000, lr=5e-4, lr_floor=0.02, patience=0),
     )

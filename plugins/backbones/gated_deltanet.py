@@ -62,8 +62,8 @@ class Mixer(nn.Module):
         beta = self.most * torch.sigmoid(self.b_proj(x).to(wide))  # (b l h)
         logs = -self.A_log.to(wide).exp() * F.softplus(self.a_proj(x).to(wide) + self.dt_bias.to(wide))
         if state is not None and one:
-            parts = (each[:, 0] for each in (q, k, v, logs, beta))
-            y, memory = gated_delta_rule.step(*parts, state["memory"])
+            q, k, v, logs, beta = (each[:, 0] for each in (q, k, v, logs, beta))
+            y, memory = gated_delta_rule.step(q, k, v, logs, beta, state["memory"])
             y = y[:, None]
         else:
             before = None if state is None else state["memory"]

@@ -19,15 +19,15 @@ class Lstm(Recurrent):
     def __init__(self, hparams: LstmHParams) -> None:
         layers = [nn.LSTM(hparams.dim, hparams.dim, batch_first=True) for _ in range(hparams.layers)]
         super().__init__(hparams.dim, layers, hparams.dropout, "hc")
-        self.reset()
+        self.reset(hparams.forget_bias)
 
     @torch.no_grad()
-    def reset(self) -> None:
-        """See `begin`; forget gates begin open (bias 1; Gers et al. 2000), so that gradients last from the start."""
+    def reset(self, forget_bias: float) -> None:
+        """See `begin`; forget gates begin open (Gers et al. 2000), so that gradients last from the start."""
         begin(self, 4)
         for name, parameter in self.named_parameters():
             if "bias_ih" in name:
-                parameter[self.dim : 2 * self.dim] = 1
+                parameter[self.dim : 2 * self.dim] = forget_bias
 
 
 def build(hparams: LstmHParams) -> Lstm:

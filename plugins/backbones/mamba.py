@@ -18,9 +18,11 @@ from core.contracts.backbone import State
 from core.model.linear import Linear, linear
 from hparams.backbones.mamba import MambaHParams
 from plugins import hookimpl
+from plugins.backbones.cuda import kernels as triton_kernels
 from plugins.backbones.native import kernels
 from plugins.backbones.native.mamba import blocks
 from plugins.backbones.native.mamba import step as mamba_step
+from plugins.backbones.native.mamba.functions import inner
 from plugins.backbones.parts import mamba_kernels
 from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.rmsnorm import RMSNorm
@@ -62,6 +64,8 @@ class Mixer(nn.Module):
         """x (b l d) -> (b l d); the state holds `conv` (b e k-1) and `ssm` (b e n)."""
         if state is not None and starts is None and x.shape[1] == 1:
             return self._step(x, state)
+        if kernels.usable(x):
+            return self._fused(x, state, starts)
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
         marks = None if starts is None else starts.t()
         u, z = self.in_proj(x.transpose(0, 1)).chunk(2, -1)  # (l b e)
@@ -70,16 +74,26 @@ class Mixer(nn.Module):
         u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        y, ssm = scan(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
+
+    def _fused(self, x: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State | None]:
+        """On the compiled operators, for a stack in which other blocks stand beside."""
+        conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
+        taps, bias, dt, rates = self._taps(), self._conv_bias(), self.dt_proj, self.rates()
+        y, ssm, conv = inner(
+            self.in_proj(x), taps, bias, self.x_proj.weight, dt.weight, dt.bias, rates, self.D, conv, ssm, starts
+        )
+        out = self.out_proj(self._narrow(y))
+        return out, None if conv is None else self._keep(state, conv.contiguous(), ssm)
 
     def _step(self, x: Tensor, state: State) -> tuple[Tensor, State | None]:
         u, z = self.in_proj(x[:, 0]).chunk(2, -1)  # (b e)
         u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
+        y, ssm = selective_step(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
         return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
 
     def _taps(self) -> Tensor:
@@ -89,7 +103,7 @@ class Mixer(nn.Module):
         assert self.conv1d.bias is not None
         return self.conv1d.bias
 
-    def _rates(self) -> Tensor:
+    def rates(self) -> Tensor:
         """A (e n), at least in float32 whatever the weights' precision."""
         return -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
 
@@ -121,7 +135,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d), the residual stream, -> (b l d) in x's precision."""
-        y, state = self.mixer(self.norm(x), state, pieces.starts)
+        normed = self.norm(x)
+        if triton_kernels.usable(normed, self.mixer.states):
+            from plugins.backbones.cuda import mixer as on_cuda  # imports Triton, which takes a second
+
+            y, state = on_cuda.forward(self.mixer, normed, state, pieces)
+        else:
+            y, state = self.mixer(normed, state, pieces.starts)
         return x + self.dropout(y), state
 
     def init_state(self, batch: int, max_length: int) -> State:

@@ -36,6 +36,18 @@ class Pieces:
         batch = 1 if self.starts is None and self.before is None else self.shape[0]
         return positions(batch, self.shape[1], self.before, self.starts, self.device)
 
+    @property
+    def most(self) -> int:
+        """Tokens of the longest piece so far; reads one number from the device unless all rows are one new piece.
+
+        0 where that is impossible (export, capture of a CUDA graph).
+        """
+        if self.starts is None and self.before is None:
+            return self.shape[1]
+        if torch.compiler.is_compiling() or (self.place.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return 0
+        return int(self.place.max()) + 1
+
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` returns, made at the call's first request under this key."""
         if key not in self._made:
@@ -59,7 +71,7 @@ class Stack(nn.Module):
         self.add_module(names[1], norm)
 
     @property
-    def blocks(self) -> Any:
+    def in_order(self) -> Any:
         """The blocks in their order."""
         return self._modules[self._names[0]]
 
@@ -96,7 +108,7 @@ class Stack(nn.Module):
         """Hidden (b l d) of the stream (b l d), and what the blocks keep; nothing without a state."""
         parts = parts_of(state)
         after: State = {}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.in_order):
             stream, part = block(stream, None if state is None else parts.get(i, {}), pieces)
             if part is not None:
                 after |= {f"{key}.{i}": value for key, value in part.items()}
@@ -107,7 +119,7 @@ class Stack(nn.Module):
         device = next(self.parameters()).device
         length = torch.zeros(batch, dtype=torch.int64, device=device)
         state = {"length": length, "limit": torch.full_like(length, max_length)}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.in_order):
             state |= {f"{key}.{i}": value for key, value in block.init_state(batch, max_length).items()}
         return state
 

@@ -27,7 +27,7 @@ class Block(nn.Module):
     def __init__(self, hparams: TransformerHParams) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(hparams.dim, hparams.norm_eps)
-        self.self_attn = Attention(hparams)
+        self.self_attn: Attention = Attention(hparams)
         self.post_attention_layernorm = RMSNorm(hparams.dim, hparams.norm_eps)
         self.mlp = FeedForward(hparams.dim, hparams.hidden or 16 * math.ceil(8 * hparams.dim / 3 / 16))
         self.dropout = nn.Dropout(hparams.dropout)

@@ -1,4 +1,4 @@
-"""Checkpoints of other libraries as weights to start from: Mamba and Llama of transformers, Mamba of mamba_ssm.
+"""Checkpoints of other libraries as weights to start from: four models of transformers, Mamba of mamba_ssm.
 
 Shapes: v vocabulary, r rows of an embedding (v padded), d model width.
 """
@@ -96,8 +96,8 @@ def _renamed(weights: Mapping[str, Tensor], embedding: str) -> dict[str, Tensor]
     names: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         full = root + name if bare and name != _HEAD else name
-        if full.endswith(".rotary_emb.inv_freq"):
-            continue  # older files keep the angles that follow from the base
+        if full.endswith((".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")):
+            continue  # older files keep angles that follow from the base, and masks
         if full == embedding:
             names["embedding.weight"] = tensor
         elif full == _HEAD:

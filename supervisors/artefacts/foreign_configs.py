@@ -1,6 +1,7 @@
 """What the config.json of another library's checkpoint says, in the hub's own terms; what the hub has not is refused.
 
-Sources: the configurations `MambaConfig` and `LlamaConfig` of transformers (4 and 5), `MambaConfig` of mamba_ssm.
+Sources: the configurations `MambaConfig`, `Mamba2Config`, `LlamaConfig` and `GPT2Config` of transformers (4 and 5),
+`MambaConfig` of mamba_ssm.
 """
 
 import json
@@ -31,6 +32,21 @@ _LLAMA: Features = {
     "quantization_config": (None,),
 }
 _ROPE: Features = {"rope_type": ("default",), "type": ("default",), "partial_rotary_factor": (1.0, None)}
+_MAMBA2: Features = {
+    "use_bias": (False,),
+    "use_conv_bias": (True,),
+    "hidden_act": _SILU,
+    "layer_norm_epsilon": (1e-5,),
+    "rms_norm": (True,),
+    "quantization_config": (None,),
+}
+_GPT2: Features = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+    "quantization_config": (None,),
+}
 _MAMBA_SSM: Features = {
     "d_intermediate": (0,),
     "attn_layer_idx": ([],),
@@ -68,9 +84,10 @@ def read_config(folder: Path) -> ForeignConfig:
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     kind = config.get("model_type", "mamba_ssm")
-    readers = {"mamba": _mamba, "llama": _llama, "mamba_ssm": _mamba_ssm}
+    readers = {"mamba": _mamba, "mamba2": _mamba2, "llama": _llama, "gpt2": _gpt2, "mamba_ssm": _mamba_ssm}
     if kind not in readers:
-        raise HubError(f'{path} has model_type "{kind}"; expected "mamba", "llama" or a configuration of mamba_ssm')
+        known = '"mamba", "mamba2", "llama", "gpt2" or a configuration of mamba_ssm'
+        raise HubError(f'{path} has model_type "{kind}"; expected {known}')
     faults: list[str] = []
     found = readers[kind](config, path, faults)
     if faults:
@@ -93,6 +110,48 @@ def _mamba(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConf
     vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_word_embeddings", True))
     automatic = {"dt_rank": math.ceil(dim / 16)}
     return ForeignConfig("mamba", settings, automatic, vocabulary, vocabulary, tie, "backbone.embeddings.weight")
+
+
+def _mamba2(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConfig:
+    dim, expand = _whole(config, "hidden_size", path, 4096), _whole(config, "expand", path, 2)
+    heads, head = _whole(config, "num_heads", path, 128), _whole(config, "head_dim", path, 64)
+    settings = {
+        "dim": dim,
+        "layers": _whole(config, "num_hidden_layers", path),
+        "state": _whole(config, "state_size", path, 128),
+        "head": head,
+        "groups": _whole(config, "n_groups", path, 8),
+        "conv": _whole(config, "conv_kernel", path, 4),
+        "expand": expand,
+    }
+    faults += _unlike(config, _MAMBA2)
+    if heads * head != expand * dim:
+        faults.append(f"num_heads={heads} (expected {expand * dim // head}, expand * hidden_size over head_dim)")
+    # What JSON cannot say is written as {"__float__": "Infinity"}.
+    limit = [
+        float(each["__float__"] if isinstance(each, dict) else each) for each in config.get("time_step_limit") or ()
+    ]
+    if limit not in ([], [0.0, math.inf]):
+        faults.append(f"time_step_limit={limit} (expected none)")
+    vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_word_embeddings", False))
+    automatic = {"head": max(1, min(64, dim // 4))}
+    return ForeignConfig("mamba2", settings, automatic, vocabulary, vocabulary, tie, "backbone.embeddings.weight")
+
+
+def _gpt2(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConfig:
+    dim = _whole(config, "n_embd", path, 768)
+    settings = {
+        "dim": dim,
+        "layers": _whole(config, "n_layer", path, 12),
+        "heads": _whole(config, "n_head", path, 12),
+        "hidden": _whole(config, "n_inner", path, 4 * dim),
+        "positions": _whole(config, "n_positions", path, 1024),
+        "norm_eps": float(config.get("layer_norm_epsilon", 1e-5)),
+    }
+    faults += _unlike(config, _GPT2)
+    vocabulary, tie = _whole(config, "vocab_size", path, 50257), bool(config.get("tie_word_embeddings", True))
+    automatic = {"hidden": 4 * dim}
+    return ForeignConfig("gpt2", settings, automatic, vocabulary, vocabulary, tie, "transformer.wte.weight")
 
 
 def _mamba_ssm(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConfig:

@@ -99,6 +99,44 @@ def _mamba(spec: Spec, use_mambapy: bool = False) -> Subject:
     return HuggingFace(MambaForCausalLM(config), "cache_params", None)  # it reads no prompt in parts
 
 
+def _mamba2(spec: Spec) -> Subject:
+    from transformers import Mamba2Config, Mamba2ForCausalLM
+
+    h = spec.hparams
+    config = Mamba2Config(
+        vocab_size=spec.vocabulary,
+        hidden_size=h.dim,
+        num_hidden_layers=h.layers,
+        state_size=h.state,
+        conv_kernel=h.conv,
+        expand=h.expand,
+        head_dim=h.head_width,
+        num_heads=h.expand * h.dim // h.head_width,
+        n_groups=h.groups,
+        tie_word_embeddings=True,
+    )
+    return HuggingFace(Mamba2ForCausalLM(config), "cache_params", None)
+
+
+def _gpt2(spec: Spec) -> Subject:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    h = spec.hparams
+    config: Any = GPT2Config(
+        vocab_size=spec.vocabulary,
+        n_embd=h.dim,
+        n_layer=h.layers,
+        n_head=h.heads,
+        n_inner=h.hidden or 4 * h.dim,
+        n_positions=h.positions,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
+    config._attn_implementation = "sdpa"
+    return HuggingFace(GPT2LMHeadModel(config), "past_key_values", CHUNK)
+
+
 def _llama(spec: Spec, static: bool = False) -> Subject:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -150,6 +188,11 @@ def _lstm(spec: Spec) -> Trained:
     return Wrapped(nn.LSTM(h.dim, h.dim, h.layers, batch_first=True), h.dim, spec)
 
 
+def _gru(spec: Spec) -> Trained:
+    h = spec.hparams
+    return Wrapped(nn.GRU(h.dim, h.dim, h.layers, batch_first=True), h.dim, spec)
+
+
 @dataclass(frozen=True)
 class Peer:
     """`like` names the backbone of ours whose size it takes; `sweeps` and `decodes`: whether it is in those figures."""
@@ -182,6 +225,9 @@ PEERS = {
         trains=False,
         decodes=True,
     ),
+    "transformers_mamba2": Peer("transformers Mamba-2", "mamba2", _mamba2, ("transformers",)),
+    "transformers_gpt2": Peer("transformers GPT-2", "gpt2", _gpt2, ("transformers",), decodes=True),
+    "torch_gru": Peer("torch.nn.GRU", "gru", _gru, ()),
     "torch_lstm": Peer("torch.nn.LSTM", "lstm", _lstm, ()),
 }
 LIBRARIES = ("transformers", "mambapy", "mamba_ssm")

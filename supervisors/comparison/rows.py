@@ -122,9 +122,7 @@ def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, A
     """The tested pieces of a run (source, index, notes), its evaluation, and the nats of each piece."""
     try:
         result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        lines = [
-            json.loads(line) for line in (folder / "evaluation/pieces.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+        lines = [json.loads(line) for line in (folder / "evaluation/pieces.jsonl").read_bytes().splitlines()]
         split = headline(result)
         missing = sorted({split, "parameters", "tokens_seen", "minutes"} - result.keys())
         if missing:

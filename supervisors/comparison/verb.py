@@ -75,7 +75,7 @@ def compare(options: argparse.Namespace) -> int:
     figure(groups, folder / "compare.png")
     text = page(groups)
     write_text(folder / "README.md", text)
-    write_text(folder / "index.html", from_markdown(f"{settings.name or folder.name}: comparison", text, folder))
+    write_text(folder / "index.html", from_markdown(f"{folder.name}: comparison", text, folder))
     print(text)
     print(f"page  {folder / 'index.html'}")
     return 0

@@ -79,4 +79,4 @@ def works(store: TokenStore, split: Split) -> Integers:
 
 def near(store: TokenStore) -> list[dict[str, Any]]:
     """The store's record of near-duplicates: each piece that has elders, its side and these."""
-    return [json.loads(line) for line in (store.folder / "near.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (store.folder / "near.jsonl").read_bytes().splitlines()]

@@ -73,4 +73,4 @@ def read(folder: RunFolder) -> dict[str, Any]:
 
 def lines(folder: RunFolder) -> list[dict[str, Any]]:
     """A record for each piece that was scored."""
-    return [json.loads(line) for line in (folder.report / "pieces.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (folder.report / "pieces.jsonl").read_bytes().splitlines()]

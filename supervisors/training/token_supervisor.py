@@ -20,13 +20,14 @@ from core.model.memory import keep_freed_memory
 from core.model.optim import learning_rate, parameter_groups
 from core.seeds import derive
 from datatools.batching.batches import Batches
+from datatools.batching.controls import Beside
 from datatools.preparing import cache
 from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
 from hparams.base import HParams
 from hparams.loading import plain
 from supervisors.artefacts import artefact
-from supervisors.training import precision
+from supervisors.training import controls, precision
 from supervisors.training.base import Supervisor
 from supervisors.training.engine import build_engine
 from supervisors.training.start import load_start
@@ -47,6 +48,9 @@ class TokenSupervisor(Supervisor):
     tokenizer: Tokenizer
     concluded: Any = None  # the best model, once the run is over
     known: dict[str, Any] | None = None  # what training said of a model that was opened
+    beside: Beside | None = None  # what is known beside the tokens
+    takes_streams = False  # whether its model reads tokens of several ids
+    takes_controls = False  # whether its model reads what batches know beside the tokens
 
     # What a subclass brings.
 
@@ -66,12 +70,15 @@ class TokenSupervisor(Supervisor):
 
     def load_data(self) -> None:
         hparams = self.hparams
+        self.insist_fits()
         entry = self.manager.tokenizers[hparams.tokenizer.name]
         assert entry.build is not None
+        dataset = self.manager.make("dataset", hparams.dataset)
+        build = functools.partial(entry.build, hparams.tokenizer)
         prepare = functools.partial(
             cache.prepare,
-            self.manager.make("dataset", hparams.dataset),
-            functools.partial(entry.build, hparams.tokenizer),
+            dataset,
+            build,
             json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
             hparams.data,
         )
@@ -87,6 +94,26 @@ class TokenSupervisor(Supervisor):
                 "restore the data, or train under another name="
             )
         self.tokenizer = tokenizer
+        for turn in (True, False):  # the first process makes what the others find
+            if self.ranks.first is turn:
+                self.beside = controls.stored(self.manager, hparams, self.store, dataset, build, progress=turn)
+            self.ranks.barrier()
+
+    def insist_fits(self) -> None:
+        """HubError, before anything is read, where tokenizer or controls are more than this supervisor takes."""
+        hparams, name = self.hparams, self.hparams.supervisor.name
+        fresh = artefact.build_tokenizer(self.manager, hparams, None)
+        if fresh.streams > 1 and not self.takes_streams:
+            raise HubError(
+                f"tokenizer {hparams.tokenizer.name} has {fresh.streams} streams and supervisor {name} takes one; "
+                "choose another tokenizer= or supervisor="
+            )
+        if hparams.model.controls and not self.takes_controls:
+            raise HubError(
+                f"model.controls is {hparams.model.controls} and supervisor {name} takes none; "
+                "give model.controls=[] or choose another supervisor="
+            )
+        controls.insist_suits(self.manager, hparams, fresh)
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
@@ -120,6 +147,7 @@ class TokenSupervisor(Supervisor):
             augment=hparams.data.augment,
             tokenizer=self.tokenizer,
             accumulate=hparams.train.accumulate,
+            beside=self.beside,
         )
 
     def train_step(self, step: int) -> dict[str, float]:
@@ -190,6 +218,7 @@ class TokenSupervisor(Supervisor):
         return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
 
     def open(self) -> None:
+        controls.asked_of(self.manager, self.hparams)  # which raises where nobody can ask so
         found = artefact.read(self.folder.path, self.manager)
         self.tokenizer, self.folder.model = found.tokenizer, found.folder
         self.concluded = self._made_of(found.weights, str(self.folder.path))

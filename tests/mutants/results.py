@@ -68,12 +68,8 @@ def report(found: Found, about: str) -> str:
     left = survivors(found)
     if left:
         lines += ["", "Survivors:", ""]
-        lines += [f"- {m.path}, `{m.scope or 'module'}`: `{m.line}`, {_code(m.change)}" for m, _ in left]
+        lines += [f"- {m.path}, `{m.scope or 'module'}`: `{m.line}`, `{m.change}`" for m, _ in left]
     return "\n".join(lines)
-
-
-def _code(change: str) -> str:
-    return " → ".join(f"`{part}`" for part in change.split(" → "))
 
 
 def _sum(counts: "Counter[str]") -> str:

@@ -101,6 +101,10 @@ class _File:
         scope = ".".join(s.name for s in scopes)  # type: ignore[attr-defined]
         line = self.rows[old.lineno - 1].decode().strip()  # type: ignore[attr-defined]
         change = f"{_short(ast.unparse(old))} → {_short(fresh)}"
+        if isinstance(old, ast.expr) and end - begin < 4:  # such as a 1: which of them?
+            row = self.rows[old.lineno - 1]
+            around = row[max(0, old.col_offset - 12) : old.col_offset], row[old.end_col_offset :][:8]
+            change = f"{around[0].decode(errors='ignore').lstrip()}[{change}]{around[1].decode(errors='ignore')}"
         self.seen[scope, line, change] += 1
         function = next((s for s in reversed(scopes) if not isinstance(s, ast.ClassDef)), None)
         holder = scopes[-1] if scopes else self.tree

@@ -3,6 +3,7 @@
 Shapes: b batch, l length, d model width, s pieces of a packed batch, t steps of the longest of them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ class Recurrent(Stack):
 
     embedding_std = 0.2  # nothing here normalizes x: from smaller entries the gates hardly move and learning stalls
 
-    def __init__(self, dim: int, layers: list[nn.Module], dropout: float, keys: str) -> None:
+    def __init__(self, dim: int, layers: Sequence[nn.Module], dropout: float, keys: str) -> None:
         super().__init__(dim, layers, nn.Identity())
         self.dropout = nn.Dropout(dropout)
         self.keys = keys  # names of what a layer keeps
@@ -34,10 +35,12 @@ class Recurrent(Stack):
         """All layers over the stream (b l d), and what they keep: of layer i, `h.i` and of an LSTM `c.i` (b d)."""
         x, starts = stream, pieces.starts
         if state is None:
-            y = self._rows(x, [None] * len(self.blocks))[0] if starts is None else self._packed(x, starts)
+            y = self._rows(x, [None] * len(self.in_order))[0] if starts is None else self._packed(x, starts)
             return y.to(x.dtype), {}
         parts = parts_of(state)
-        before: list[Memory | None] = [tuple(parts[i][key][None] for key in self.keys) for i in range(len(self.blocks))]
+        before: list[Memory | None] = [
+            tuple(parts[i][key][None] for key in self.keys) for i in range(len(self.in_order))
+        ]
         y, last = self._rows(x, before) if starts is None else self._continued(x, before, starts)
         after: State = {}
         for i, memory in enumerate(last):
@@ -54,7 +57,7 @@ class Recurrent(Stack):
     def _rows(self, x: Tensor, before: list[Memory | None]) -> tuple[Tensor, list[Memory]]:
         """All layers over rows x (b l d) that each hold one piece; None: from the empty state."""
         last = []
-        for layer, memory in zip(self.blocks, before, strict=True):
+        for layer, memory in zip(self.in_order, before, strict=True):
             x, memory = self._layer(layer, x, memory)
             x = self.dropout(x)
             last.append(memory)
@@ -67,7 +70,7 @@ class Recurrent(Stack):
         order = []
         for pieces in buckets(layout.lengths):
             index, kept = layout.rows(pieces)
-            y, _ = self._rows(x.flatten(0, 1)[index], [None] * len(self.blocks))
+            y, _ = self._rows(x.flatten(0, 1)[index], [None] * len(self.in_order))
             done.append(y[kept])
             order.append(index[kept])
         back = torch.cat(order).argsort()
@@ -82,7 +85,7 @@ class Recurrent(Stack):
         fresh = (open_row < 0)[None, :, None]
         y = x.flatten(0, 1)[index]  # (s t d)
         last = []
-        for layer, memory in zip(self.blocks, before, strict=True):
+        for layer, memory in zip(self.in_order, before, strict=True):
             assert memory is not None
             first = tuple(part[:, open_row.clamp(min=0)].masked_fill(fresh, 0) for part in memory)
             packed = pack_padded_sequence(y, lengths, batch_first=True, enforce_sorted=False)
@@ -96,7 +99,7 @@ class Recurrent(Stack):
         weight = next(self.parameters())
         length = torch.zeros(batch, dtype=torch.int64, device=weight.device)
         state = {"length": length, "limit": torch.full_like(length, max_length)}
-        for i in range(len(self.blocks)):
+        for i in range(len(self.in_order)):
             state |= {f"{key}.{i}": weight.new_zeros(batch, self.dim) for key in self.keys}
         return state
 

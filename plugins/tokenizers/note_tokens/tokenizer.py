@@ -31,7 +31,8 @@ from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, g
 from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
-    from core.contracts.grammar import Grammar
+    from plugins.tokenizers.note_tokens.grammar import NoteGrammar
+    from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
     from plugins.tokenizers.note_tokens.tables import Tables
 
 FILE = "miditok.json"
@@ -230,7 +231,6 @@ class MidiTokTokenizer:
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
         self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
-        self._tokenizer._model = canonical_model(self._tokenizer._model)
         self._adopt()
         if self.vocab_size < self.hparams.bpe:
             logger.warning(
@@ -338,7 +338,7 @@ class MidiTokTokenizer:
             result[id] = text.startswith("\u2581")
         return result
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "Grammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "NoteGrammar | OnOffGrammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
@@ -373,23 +373,6 @@ class MidiTokTokenizer:
             starts = count(known, self.base_tokens, self.grid, self._vocabulary.ticks)
         # the mark of a word's beginning, a byte pair of nothing, belongs to what follows it
         return [start - 1 if start and ids[start - 1] in self._blanks else start for start in starts]
-
-
-def canonical_model(model: Any) -> Any:
-    """A learnt model in one order: a unigram model's pieces come from a hash table, in another order each time."""
-    described = json.loads(model.to_str())
-    learnt = described["model"]
-    if learnt["type"] != "Unigram":
-        return model
-    unknown = learnt["vocab"][learnt["unk_id"]][0] if learnt["unk_id"] is not None else None
-    specials = {token["content"]: token["id"] for token in described["added_tokens"]}
-    pieces = [(text, round(score, 5)) for text, score in learnt["vocab"]]
-    pieces.sort(key=lambda piece: (specials.get(piece[0], len(specials)), piece[0]))
-    learnt["vocab"] = pieces
-    learnt["unk_id"] = next((at for at, piece in enumerate(pieces) if piece[0] == unknown), None)
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_str(json.dumps(described))
 
 
 _SETS = frozenset({"programs", "use_note_duration_programs", "control_change_numbers"})

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
+from plugins.backbones.native import kernels
+from plugins.backbones.native.transformer.blocks import attention as fused_attention
 from plugins.backbones.parts.attending import packed_attention
-from plugins.backbones.parts.attending.rotary import Angles, angles, rotate
+from plugins.backbones.parts.attending.rotary import angles, rotate
+from plugins.backbones.parts.positions import recorded
 from plugins.backbones.stack import Pieces
 
 
@@ -28,7 +30,6 @@ from plugins.backbones.stack import Pieces
 class Plan:
     """What all layers of one call share."""
 
-    turn: Angles
     mask: Tensor | None  # (b 1 l keys) bool, True where a query sees a key; None: causal
     filled: int = 0  # slots of the cache that matter
     joined: bool = False  # keys are the filled slots followed by this call's, else the filled slots alone
@@ -38,41 +39,35 @@ class Plan:
     kernel: Callable[..., Any] | None = None
 
 
-def plan_of(x: Tensor, state: State | None, pieces: Pieces, width: int, base: float) -> Plan:
-    """The plan of one call with queries x (b l d) in that precision."""
-    turn = angles(pieces.place, width, base, x.dtype)
-    if state is None:
-        return _plan_training(x, turn, pieces, width)
-    return _plan_cached(turn, pieces, state["keys"].shape[1])
-
-
-def _plan_training(x: Tensor, turn: Angles, pieces: Pieces, width: int) -> Plan:
-    """Without a state: each token sees its own piece up to itself."""
+def plan_of(q: Tensor, state: State | None, pieces: Pieces) -> Plan:
+    """The plan of one call with queries q (b l h c)."""
+    if state is not None:
+        return _plan_cached(pieces, state["keys"].shape[1])
     if pieces.starts is None:
-        return Plan(turn, None)
-    kernel = packed_attention.usable(x, width)
+        return Plan(None)
+    kernel = packed_attention.usable(q, q.shape[-1])
     if kernel is not None:
-        return Plan(turn, None, pieces=packed_attention.pieces_of(pieces.starts), kernel=kernel)
-    return Plan(turn, same_piece(pieces.starts.cumsum(1)))
+        return Plan(None, pieces=packed_attention.pieces_of(pieces.starts), kernel=kernel)
+    return Plan(same_piece(pieces.starts.cumsum(1)))
 
 
-def _plan_cached(turn: Angles, pieces: Pieces, limit: int) -> Plan:
+def _plan_cached(pieces: Pieces, limit: int) -> Plan:
     """With a state whose rows have `pieces.before` (b,) tokens in caches of `limit` slots."""
     batch, length = pieces.shape
     place, before, starts = pieces.place, pieces.before, pieces.starts
     assert before is not None
-    whole = torch.compiler.is_compiling()  # a traced graph cannot depend on how full the cache is
+    whole = recorded(place)  # what is recorded cannot depend on how full the cache is
     rows = limit * torch.arange(batch, device=place.device)[:, None]
     if starts is None:
         filled = limit if whole else int(before.max()) + length
         mask = torch.arange(filled, device=place.device) <= place[..., None]
-        return Plan(turn, mask[:, None], filled, slots=(rows + place).flatten())
+        return Plan(mask[:, None], filled, slots=(rows + place).flatten())
     filled = limit if whole else int(before.max())
     piece = starts.cumsum(1)
     old = (piece == 0)[..., None] & (torch.arange(filled, device=place.device) < before[:, None, None])
     mask = torch.cat([old[:, None], same_piece(piece)], -1)
     kept = (piece == piece[:, -1:]).flatten().nonzero().squeeze(1)
-    return Plan(turn, mask, filled, True, kept, (rows + place).flatten()[kept])
+    return Plan(mask, filled, True, kept, (rows + place).flatten()[kept])
 
 
 def same_piece(piece: Tensor) -> Tensor:
@@ -80,6 +75,37 @@ def same_piece(piece: Tensor) -> Tensor:
     length = piece.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=piece.device).tril()
     return ((piece[:, :, None] == piece[:, None]) & causal)[:, None]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
+    """q (b l h c) over k, v (b l k c) of their pieces, the past included -> (b l h c); the state: `keys`, `values`."""
+    if state is None and q.shape[-1] % 2 == 0 and kernels.usable(q):
+        return _fused(q, k, v, pieces), None
+    plan = pieces.once(("attention", q.shape[-1]), lambda: plan_of(q, state, pieces))
+    if state is not None:
+        k, keys = cached(k, state["keys"], plan)
+        v, values = cached(v, state["values"], plan)
+        state = {"keys": keys, "values": values}
+    if plan.pieces is not None and plan.kernel is not None:
+        return packed_attention.attention(q, k, v, plan.pieces, plan.kernel), state
+    y = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2).to(q.dtype),
+        v.transpose(1, 2).to(q.dtype),
+        attn_mask=plan.mask,
+        is_causal=plan.mask is None,
+        enable_gqa=k.shape[2] != q.shape[2],
+    )
+    return y.transpose(1, 2), state
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, pieces: Pieces) -> Tensor:
+    """On the compiled operator, which would rotate as well: by an angle of 0."""
+    wide = torch.promote_types(q.dtype, torch.float32)
+    cos = q.new_ones(1, q.shape[1], q.shape[-1] // 2, dtype=wide)
+    first = None if pieces.starts is None else torch.arange(q.shape[1]) - pieces.place
+    q, k, v = (each.to(q.dtype).contiguous() for each in (q, k, v))
+    return fused_attention(q, k, v, cos, torch.zeros_like(cos), first)
 
 
 class Attention(nn.Module):
@@ -98,27 +124,19 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d) -> (b l d); the state holds `keys` and `values` (b m k c)."""
-        key = ("attention", self.width, self.base)
-        plan = pieces.once(key, lambda: plan_of(x, state, pieces, self.width, self.base))
-        q = rotate(rearrange(self.q_proj(x), "b l (h c) -> b l h c", c=self.width), plan.turn)
-        k = rotate(rearrange(self.k_proj(x), "b l (k c) -> b l k c", c=self.width), plan.turn)
-        v = rearrange(self.v_proj(x), "b l (k c) -> b l k c", c=self.width)
-        if state is not None:
-            k, keys = _cached(k, state["keys"], plan)
-            v, values = _cached(v, state["values"], plan)
-            state = {"keys": keys, "values": values}
-        if plan.pieces is not None and plan.kernel is not None:
-            y = packed_attention.attention(q, k, v, plan.pieces, plan.kernel)
-            return self.o_proj(rearrange(y, "b l h c -> b l (h c)")), state
-        y = F.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.transpose(1, 2).to(q.dtype),
-            v.transpose(1, 2).to(q.dtype),
-            attn_mask=plan.mask,
-            is_causal=plan.mask is None,
-            enable_gqa=self.kv_heads != self.heads,
-        )
-        return self.o_proj(rearrange(y, "b h l c -> b l (h c)")), state
+        y, state = self.over(*self.heads_of(x, pieces), state, pieces)
+        return self.o_proj(y.flatten(2)), state
+
+    def heads_of(self, x: Tensor, pieces: Pieces) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (b l h c), keys and values (b l k c) of x (b l d), rotated to their places."""
+        key = ("angles", self.width, self.base)
+        turn = pieces.once(key, lambda: angles(pieces.place, self.width, self.base, x.dtype))
+        q, k, v = (each(x).unflatten(-1, (-1, self.width)) for each in (self.q_proj, self.k_proj, self.v_proj))
+        return rotate(q, turn), rotate(k, turn), v
+
+    def over(self, q: Tensor, k: Tensor, v: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
+        """What the queries gather (b l h c), and the state after."""
+        return attend(q, k, v, state, pieces)
 
     def init_state(self, batch: int, max_length: int) -> State:
         """Empty caches of `max_length` slots."""
@@ -126,7 +144,7 @@ class Attention(nn.Module):
         return {key: self.k_proj.weight.new_zeros(shape) for key in ("keys", "values")}
 
 
-def _cached(new: Tensor, cache: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def cached(new: Tensor, cache: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     """Writes `new` (b l k c) into the cache (b m k c); returns what is attended to (b f k c) and the cache."""
     new = new.to(cache.dtype)
     seen = torch.cat([cache[:, : plan.filled], new], 1) if plan.joined else None

@@ -1,0 +1,45 @@
+"""What a person is told, how a work names itself, and what a file that is written leaves behind."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.contracts.piece import Piece
+from core.errors import did_you_mean, unknown
+from core.files import write_text
+from core.log import warn_once
+
+
+def test_the_nearest_name_is_told_else_what_there_is() -> None:
+    assert did_you_mean("mambo", ["lstm", "mamba", "mamba2"]) == ' Did you mean "mamba"?'
+    assert did_you_mean("x", ["b", "a", "b"]) == " Known: a, b."
+    assert did_you_mean("x", []) == " None is known."
+    twelve = [f"name{letter}" for letter in "abcdefghijkl"]
+    assert did_you_mean("?", twelve) == f" Known: {', '.join(twelve)}."
+    assert did_you_mean("?", [*twelve, "namem"]) == f" Known: {', '.join(twelve)}, ...."
+    assert str(unknown("backbone", "mambo", ["mamba"])) == 'there is no backbone "mambo". Did you mean "mamba"?'
+
+
+def test_a_piece_names_its_source() -> None:
+    def never() -> str:
+        raise AssertionError
+
+    assert repr(Piece("book.abc#2", "title", "00", never, never)) == "Piece('book.abc#2')"
+
+
+def test_a_warning_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for message in ("one thing", "another", "one thing"):
+            warn_once(message)
+    assert [record.getMessage() for record in caplog.records] == ["one thing", "another"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux lists in /proc/self/fd")
+def test_a_written_file_is_closed(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        write_text(tmp_path / "text", str(number))
+    assert len(os.listdir("/proc/self/fd")) == before
