@@ -101,8 +101,8 @@ def test_no_folder_is_too_full_to_look_at():
 
 # Files that may name plugins: what measures the hub beside other libraries says beside which of its own.
 NAMING = ("plugins/manager.py", "hparams/", "supervisors/bench/", "supervisors/artefacts/foreign_configs.py")
-# Names that are words of their own as well: endings of files, kinds of place, a section of a page.
-WORDS = {"abc", "folder", "grid", "originality"}
+# Names that are words of their own as well: endings of files, terms of music, kinds of place, a section of a page.
+WORDS = {"abc", "density", "folder", "grid", "key", "originality"}
 
 
 def names_in(text, names):
