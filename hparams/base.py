@@ -165,12 +165,14 @@ class GenerateHParams:
 
     # Pieces to generate.
     count: int = 4
-    # Folder to write to; empty: samples/ of the run.
+    # Folder to write to, without pieces of another call; empty: samples/ of the run, for an artefact of where one is.
     out: str = ""
     # A file of music to continue, in any readable format; empty: start from nothing.
     prompt: str = ""
     # Beats of the prompt to use; 0: all of it.
     prompt_beats: float = 0.0
+    # Bars of the prompt to use, instead of beats; 0: all of it.
+    prompt_bars: int = 0
     # Most tokens to draw for a piece.
     length: int = 1024
     # Bars to generate; 0: until the piece ends or `length` is reached.
@@ -185,7 +187,7 @@ class GenerateHParams:
     min_p: float = 0.0
     # Weakens tokens that the piece already holds; 1: not.
     repetition_penalty: float = 1.0
-    # Seed of the draws.
+    # Seed of the draws; `generate` takes a fresh one, which it prints and stores, unless it is given.
     seed: int = 0
     # What is asked of each control of the model, e.g. generate.controls.density=4; one that is not named is left open.
     controls: dict[str, Any] = field(default_factory=dict)
@@ -199,6 +201,11 @@ class GenerateHParams:
         require(self.guidance >= 0, "generate.guidance", self.guidance, "0 (not at all) or more")
         require(self.count >= 1, "generate.count", self.count, "at least 1")
         require(self.prompt_beats >= 0, "generate.prompt_beats", self.prompt_beats, "0 (all) or more")
+        require(self.prompt_bars >= 0, "generate.prompt_bars", self.prompt_bars, "0 (all) or more")
+        require(not (self.prompt_bars and self.prompt_beats), "generate.prompt_bars", self.prompt_bars, "beats or bars")
+        for key in ("prompt_beats", "prompt_bars"):
+            found = getattr(self, key)
+            require(not found or bool(self.prompt), f"generate.{key}", found, "generate.prompt=FILE beside it")
         require(self.length >= 1, "generate.length", self.length, "at least 1 token")
         require(self.bars >= 0, "generate.bars", self.bars, "0 (open) or more")
         require(self.temperature >= 0, "generate.temperature", self.temperature, "0 (greedy) or more")

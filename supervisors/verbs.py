@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
+from core.seeds import fresh_seed
 from plugins.manager import load_manager
-from supervisors.asking import asked, existing, fresh
+from supervisors.asking import asked, existing
 
 
 def train(options: argparse.Namespace) -> int:
@@ -41,6 +42,10 @@ def train(options: argparse.Namespace) -> int:
             again = f"go on with: python -m supervisors.run --run {folder}" if alone else "the same command goes on"
             print(f"\n{where}; {again}", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Interrupted) else 130
+    except Exception:
+        if supervisor.ranks.first:
+            supervisor.folder.forget()  # nothing to go on from: no folder to wonder about
+        raise
     finally:
         supervisor.folder.unlock()
     return 0
@@ -75,12 +80,17 @@ def evaluate(options: argparse.Namespace) -> int:
 def generate(options: argparse.Namespace) -> int:
     """Generates from a run or an artefact alone; needs no training data."""
     folder = existing(options, "generate")
+    from supervisors.generating.places import place
     from supervisors.opening import opened
 
     supervisor = opened(folder, options.words, load_manager(), ("generate.",))
-    asked_for = supervisor.hparams.generate.out
-    for path in supervisor.generate(Path(asked_for) if asked_for else fresh(folder / "samples", "generated")):
+    asked = supervisor.hparams.generate
+    if not any(word.startswith("generate.seed=") for word in options.words):
+        asked.seed = fresh_seed()
+    out = place(folder, supervisor.hparams)
+    for path in supervisor.generate(out):
         print(path)
+    print(f"generate.seed={asked.seed} draws the same again", file=sys.stderr)
     return 0
 
 

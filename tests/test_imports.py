@@ -99,8 +99,8 @@ def test_no_folder_is_too_full_to_look_at():
     assert {folder: count for folder, count in counts.items() if count > 15} == {}
 
 
-# Files that may name plugins: what measures the hub beside other libraries says beside which of its own.
-NAMING = ("plugins/manager.py", "hparams/", "supervisors/bench/", "supervisors/artefacts/foreign_configs.py")
+# What may name plugins: what stands beside other libraries, in speed or in weights, says which of ours they are like.
+NAMING = ("plugins/manager.py", "hparams/", "supervisors/bench/", "supervisors/artefacts/")
 # Names that are words of their own as well: endings of files, terms of music, kinds of place, a section of a page.
 WORDS = {"abc", "density", "folder", "grid", "key", "originality"}
 

@@ -83,6 +83,10 @@ class FullTokenizer(Tokenizer, Protocol):
         """The rising positions in any ids at which a bar begins."""
         ...
 
+    def times(self, ids: Ids) -> Sequence[float]:
+        """The seconds that have passed when each token is told, in a tokenizer that tells seconds."""
+        ...
+
     def kind_of(self, id: int) -> str:
         """What a token tells, one of KINDS, where its name does not."""
         ...

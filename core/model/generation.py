@@ -24,7 +24,11 @@ AHEAD = 64  # steps whose random numbers are made at once
 
 @dataclass(frozen=True)
 class Generated:
-    """One piece: `ids` with the prompt and without bos and eos; `ended` unless `length` cut it off."""
+    """One piece: `ids` with the prompt and without bos and eos.
+
+    `ended` where the model chose eos: not where `length` or `stop` cut the piece off, nor where the grammar left
+    nothing but eos, as it does when its bars or tokens are used up.
+    """
 
     ids: Ids
     prompt_length: int
@@ -117,6 +121,7 @@ class _Run:
         self.numbers = list(rows)
         self.rows = torch.tensor(self.numbers, device=self.device)  # of those alive
         self.numbers_ahead = torch.empty(0)
+        self.offered = torch.empty(0)  # (b v) bool: what the last draw chose from
         self.music = torch.ones(model.vocab_size, dtype=torch.bool, device=self.device)
         self.music[[pad_id, bos_id]] = False
         sizes = model.vocab_sizes
@@ -146,11 +151,11 @@ class _Run:
         read = drawn.cpu()  # once a step
         going: list[int] = []
         for i, (piece, token) in enumerate(zip(self.alive, read.tolist(), strict=True)):
-            end = (token[0] if self.model.chain else token) == self.eos_id
-            if not end:
-                self.ids[piece].append(token)
-            self.ended[piece] = end or (stop is not None and stop(self.numbers[piece], self.ids[piece]))
-            if not self.ended[piece]:
+            if (token[0] if self.model.chain else token) == self.eos_id:
+                self.ended[piece] = int(self.offered[i].sum()) > 1
+                continue
+            self.ids[piece].append(token)
+            if stop is None or not stop(self.numbers[piece], self.ids[piece]):
                 going.append(i)
         count = len(self.alive)
         self.alive = [self.alive[i] for i in going]
@@ -179,7 +184,8 @@ class _Run:
         first = step % AHEAD * streams
         logits = self._guided(self.model.logits(self.hidden))
         numbers = self.numbers_ahead[first]
-        id = draw(logits, self.sampling, self.rows, step, self._allowed(step), self.seen[0], numbers)
+        self.offered = self._allowed(step)
+        id = draw(logits, self.sampling, self.rows, step, self.offered, self.seen[0], numbers)
         if not self.model.chain:
             return id
         hidden, known, end = self.hidden, id[:, None], (id == self.eos_id)[:, None]  # known (b j)

@@ -30,6 +30,7 @@ from supervisors.artefacts import artefact
 from supervisors.training import controls, precision
 from supervisors.training.base import Supervisor
 from supervisors.training.engine import build_engine
+from supervisors.training.fitting import insist_fitting
 from supervisors.training.start import load_start
 
 FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
@@ -39,6 +40,17 @@ EPOCHS, FEWEST, MOST = 20, 200, 2000  # of a run that leaves its steps to the da
 def default_steps(batches: Batches) -> int:
     """Optimizer steps of a run that leaves them to the data."""
     return min(MOST, max(FEWEST, round(EPOCHS * batches.steps_per_epoch)))
+
+
+def why_steps(batches: Batches) -> str:
+    """What `default_steps` rests on, in words."""
+    whole = f"{EPOCHS} epochs of {batches.steps_per_epoch:.1f} steps"
+    steps = default_steps(batches)
+    if steps == FEWEST:
+        return f"the fewest that a run takes by itself; {whole} would be less"
+    if steps == MOST:
+        return f"the most that a run takes by itself; {whole} would be more"
+    return whole
 
 
 class TokenSupervisor(Supervisor):
@@ -117,6 +129,7 @@ class TokenSupervisor(Supervisor):
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
+        insist_fitting(lambda: self.make_model(hparams), device, self.ranks.world)
         keep_freed_memory()
         torch.manual_seed(derive(hparams.seed, "weights"))
         self.model: Any = self.make_model(hparams)
@@ -127,7 +140,9 @@ class TokenSupervisor(Supervisor):
         self.dtype, reason = precision.choose(hparams.train.precision, device)
         logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
         self.batches = self.build_batches(packs(self.model))
-        self.steps = self.steps or default_steps(self.batches)
+        if not self.steps:
+            self.steps = default_steps(self.batches)
+            logger.info("train.steps: %d, %s", self.steps, why_steps(self.batches))
         groups = parameter_groups(self.model, hparams.train.weight_decay)
         self.engine = build_engine(self.objective(self.model), groups, hparams, self.ranks)
 
