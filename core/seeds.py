@@ -1,6 +1,7 @@
 """Randomness as a pure function of where it is used: (seed, purpose, step, ...), never of what was drawn before."""
 
 import hashlib
+import secrets
 
 import numpy as np
 
@@ -14,3 +15,8 @@ def derive(*parts: int | str) -> int:
 def generator(*parts: int | str) -> np.random.Generator:
     """A NumPy generator seeded with `derive(*parts)`."""
     return np.random.Generator(np.random.Philox(derive(*parts)))
+
+
+def fresh_seed() -> int:
+    """A seed of at most nine digits that nobody chose, from the system's entropy."""
+    return secrets.randbelow(10**9)

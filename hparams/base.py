@@ -20,6 +20,16 @@ class ModelHParams:
     tie: bool = True
     # A run, an artefact or a Hugging Face folder whose weights to start from; empty: start from random weights.
     start: str = ""
+    # What the model may be asked for besides music: names of controls, e.g. [density,key].
+    controls: list[str] = field(default_factory=list)
+    # Share of training pieces whose control is left out, each control by itself, so that it may be left out later.
+    control_dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(0 <= self.control_dropout <= 1, "model.control_dropout", self.control_dropout, "a share from 0 to 1")
+        require(
+            len(set(self.controls)) == len(self.controls), "model.controls", self.controls, "each control at most once"
+        )
 
 
 @dataclass(kw_only=True)
@@ -94,6 +104,8 @@ class TrainHParams:
     patience: int = 10
     # deepspeed, torch (one process, no DeepSpeed needed), or auto: deepspeed where it is installed.
     engine: Literal["auto", "deepspeed", "torch"] = "auto"
+    # Trackers beside metrics.jsonl and TensorBoard: any of wandb, trackio.
+    trackers: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         require(self.steps >= 0, "train.steps", self.steps, "0 (chosen from the data) or more")
@@ -155,12 +167,14 @@ class GenerateHParams:
 
     # Pieces to generate.
     count: int = 4
-    # Folder to write to; empty: samples/ of the run.
+    # Folder to write to, without pieces of another call; empty: samples/ of the run, for an artefact of where one is.
     out: str = ""
     # A file of music to continue, in any readable format; empty: start from nothing.
     prompt: str = ""
     # Beats of the prompt to use; 0: all of it.
     prompt_beats: float = 0.0
+    # Bars of the prompt to use, instead of beats; 0: all of it.
+    prompt_bars: int = 0
     # Most tokens to draw for a piece.
     length: int = 1024
     # Bars to generate; 0: until the piece ends or `length` is reached.
@@ -175,14 +189,25 @@ class GenerateHParams:
     min_p: float = 0.0
     # Weakens tokens that the piece already holds; 1: not.
     repetition_penalty: float = 1.0
-    # Seed of the draws.
+    # Seed of the draws; `generate` takes a fresh one, which it prints and stores, unless it is given.
     seed: int = 0
+    # What is asked of each control of the model, e.g. generate.controls.density=4; one that is not named is left open.
+    controls: dict[str, Any] = field(default_factory=dict)
+    # How strongly the pieces follow what is asked: 1 as the model learned it, more exaggerates; each piece then takes
+    # twice the work.
+    guidance: float = 1.0
     # Files of each piece beside its .mid and .json: any of png, abc, musicxml, svg (engraved), wav, mirex.
     formats: list[str] = field(default_factory=lambda: ["png"])
 
     def __post_init__(self) -> None:
+        require(self.guidance >= 0, "generate.guidance", self.guidance, "0 (not at all) or more")
         require(self.count >= 1, "generate.count", self.count, "at least 1")
         require(self.prompt_beats >= 0, "generate.prompt_beats", self.prompt_beats, "0 (all) or more")
+        require(self.prompt_bars >= 0, "generate.prompt_bars", self.prompt_bars, "0 (all) or more")
+        require(not (self.prompt_bars and self.prompt_beats), "generate.prompt_bars", self.prompt_bars, "beats or bars")
+        for key in ("prompt_beats", "prompt_bars"):
+            found = getattr(self, key)
+            require(not found or bool(self.prompt), f"generate.{key}", found, "generate.prompt=FILE beside it")
         require(self.length >= 1, "generate.length", self.length, "at least 1 token")
         require(self.bars >= 0, "generate.bars", self.bars, "0 (open) or more")
         require(self.temperature >= 0, "generate.temperature", self.temperature, "0 (greedy) or more")

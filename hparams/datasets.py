@@ -56,3 +56,73 @@ class Pop909HParams:
     path: str = ""
     # Whether to take the 1,989 earlier takes of the songs too, each on its song's side.
     versions: bool = False
+
+
+@dataclass(kw_only=True)
+class LakhHParams:
+    """Lakh MIDI, LMD-full or LMD-matched, split by md5, versions of a song together."""
+
+    name: Literal["lakh"] = "lakh"
+    # The folder or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class LosAngelesMidiHParams:
+    """Los Angeles MIDI, files named by md5, which decides their side; not for commercial use."""
+
+    name: Literal["los_angeles_midi"] = "los_angeles_midi"
+    # The folder or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class PianoMidiHParams:
+    """piano-midi.de, classical piano pieces."""
+
+    name: Literal["piano_midi"] = "piano_midi"
+    # The folder of MIDI files or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class AsapHParams:
+    """ASAP, piano performances, those of one work together; not for commercial use."""
+
+    name: Literal["asap"] = "asap"
+    # The folder asap-dataset or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class NottinghamHParams:
+    """The Nottingham database of dance tunes with chords."""
+
+    name: Literal["nottingham"] = "nottingham"
+    # The folder nottingham-dataset or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class FolkRnnHParams:
+    """Token lines of folk-rnn, versions 2 and 3, a tune a line."""
+
+    name: Literal["folk_rnn"] = "folk_rnn"
+    # A file of lines, a folder of such files, or an archive; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class IrishmanHParams:
+    """Irishman and its like: JSON of tunes as ABC."""
+
+    name: Literal["irishman"] = "irishman"
+    # A JSON file, a folder of such files, or an archive; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class EssenHParams:
+    """The Essen folk song collection in the corpus of the package music21, from ABC."""
+
+    name: Literal["essen"] = "essen"

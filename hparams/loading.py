@@ -194,7 +194,7 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
             everywhere = list(_dotted(section, prefix))
             if dotted == "dataset.path":
                 raise HubError(
-                    f'the dataset "{section.name}" is not read from a path; '
+                    f'the dataset "{getattr(section, "name", "")}" is not read from a path; '
                     f"for your own files: dataset=folder dataset.path={value}"
                 )
             raise HubError(

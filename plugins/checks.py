@@ -7,13 +7,14 @@ def test_law(law):
     law()
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from core.errors import HubError, did_you_mean
 from plugins.laws.backbones.all import backbone_laws
+from plugins.laws.controls import control_laws, registered
 from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table
 from plugins.laws.supervisors.all import supervisor_laws
 from plugins.laws.tokenizers.all import tokenizer_laws
@@ -26,6 +27,8 @@ __all__ = [
     "Verdict",
     "backbone_checks",
     "backbone_laws",
+    "control_checks",
+    "control_laws",
     "run",
     "supervisor_checks",
     "supervisor_laws",
@@ -58,6 +61,17 @@ def tokenizer_checks(
     return parameters(tokenizer_laws(build, hparams), expected_failures or {})
 
 
+def control_checks(
+    build: Callable[[Any], Any],
+    hparams: Any,
+    tokenizers: Sequence[Callable[[], Any]],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+) -> tuple[str, list[Any]]:
+    """As `backbone_checks`, for `build(hparams)` of a control, examined with the first `tokenizers` that suit it."""
+    return parameters(control_laws(build, hparams, tokenizers), expected_failures or {})
+
+
 def supervisor_checks(
     build: Callable[..., Any], hparams: Any, *, expected_failures: Mapping[str, str] | None = None
 ) -> tuple[str, list[Any]]:
@@ -81,6 +95,8 @@ def laws_of(manager: Manager, name: str, device: str = "cpu", dtype: str | torch
         assert entry.build is not None and entry.hparams is not None
         if entry.kind == "backbone":
             laws += backbone_laws(entry.build, entry.hparams(), device, dtype)
+        elif entry.kind == "control":
+            laws += control_laws(entry.build, entry.hparams(), registered(manager))
         elif entry.kind == "tokenizer":
             laws += tokenizer_laws(entry.build, entry.hparams())
         else:

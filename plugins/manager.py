@@ -24,7 +24,7 @@ from plugins.registration import HOOKS, Registration
 
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
-LAWFUL = ("backbone", "tokenizer", "supervisor")  # the kinds that `check` has laws for
+LAWFUL = ("backbone", "tokenizer", "supervisor", "control")  # the kinds that `check` has laws for
 BUILT_IN = (
     "supervisors.language_model",
     *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
@@ -36,6 +36,12 @@ BUILT_IN = (
     ),
     *(f"plugins.tokenizers.{name}" for name in ("melody", "trio")),
     *(
+        f"plugins.datasets.midi_sets.{name}"
+        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham")
+    ),
+    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman")),
+    "plugins.datasets.essen",
+    *(
         f"plugins.datasets.{name}"
         for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
     ),
@@ -45,6 +51,7 @@ BUILT_IN = (
     ),
     *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
     *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
+    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram")),
     "hparams.presets",
 )
 
@@ -58,6 +65,7 @@ class Manager:
         self.backbones = Registry("backbone", self.broken)
         self.tokenizers = Registry("tokenizer", self.broken)
         self.datasets = Registry("dataset", self.broken)
+        self.controls = Registry("control", self.broken)
         self.metrics = Registry("metric", self.broken)
         self.presets = Registry("preset", self.broken)
         self._host = pluggy.PluginManager(GROUP)
@@ -66,7 +74,8 @@ class Manager:
     @property
     def registries(self) -> tuple[Registry, ...]:
         """All registries, in the order in which `list` prints them."""
-        return self.supervisors, self.backbones, self.tokenizers, self.datasets, self.metrics, self.presets
+        slots = self.supervisors, self.backbones, self.tokenizers, self.datasets
+        return (*slots, self.controls, self.metrics, self.presets)
 
     def registry(self, kind: str) -> Registry:
         """The registry of one kind; of a slot of the hyper-parameters, it has the slot's name."""

@@ -9,6 +9,7 @@ from hparams.base import HParams
 from hparams.bench import BenchHParams
 from hparams.compare import CompareHParams
 from hparams.hints import meant
+from hparams.listen import ListenHParams
 from hparams.loading import SLOTS
 from hparams.sentences import Setting, settings
 from plugins.manager import Manager
@@ -20,7 +21,11 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate.", "generate."),
     "generate": ("generate.",),
 }
-_OWN: dict[str, tuple[str, Any]] = {"compare": ("compare.", CompareHParams()), "bench": ("", BenchHParams())}
+_OWN: dict[str, tuple[str, Any]] = {
+    "compare": ("compare.", CompareHParams()),
+    "bench": ("", BenchHParams()),
+    "listen": ("listen.", ListenHParams()),
+}
 _EXAMPLES = {
     "train": ("--hparams mamba_remi", "--hparams lstm_abc dataset=folder dataset.path=PATH", "--run runs/mamba_remi"),
     "prepare": ("prepare --hparams mamba_remi dataset=folder dataset.path=PATH",),
@@ -32,6 +37,7 @@ _EXAMPLES = {
     "compare": ("compare mamba_remi lstm_remi compare.seeds=3",),
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
+    "listen": ("listen runs/mamba_remi runs/lstm_remi real listen.pieces=12", "listen --ratings runs/listen"),
     "check": ("check mamba dtype=float32",),
 }
 _WIDTH = 100
@@ -45,12 +51,12 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     out = ["swaptunes " + line.strip() for line in lines[begun:ended]]
     if verb in ("train", "prepare"):
         for slot in SLOTS:
-            (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+            registry = manager.registry(slot)
             out.append(f"  {slot}=NAME: {', '.join(sorted(registry))}; its own keys: help {slot}=NAME")
     if verb in _OWN:
-        out += _listed(settings(_OWN[verb][1], _OWN[verb][0]))
+        out += listed(settings(_OWN[verb][1], _OWN[verb][0]))
     elif verb in _KEYS:
-        out += _listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
+        out += listed(one for one in settings(HParams()) if one.key.startswith(_KEYS[verb]))
     out += ["", *(f"python -m supervisors.run {line}" for line in _EXAMPLES.get(verb, ()))]
     return "\n".join(out).rstrip() + "\n"
 
@@ -61,13 +67,13 @@ def of_key(asked: str, manager: Manager) -> str:
     if equals and slot in SLOTS:
         section = manager.section(slot, name)
         about = (type(section).__doc__ or "").strip().splitlines()[:1]
-        return "\n".join([f"{slot}={name}: {' '.join(about)}", *_listed(settings(section, f"{slot}."))]) + "\n"
+        return "\n".join([f"{slot}={name}: {' '.join(about)}", *listed(settings(section, f"{slot}."))]) + "\n"
     whole = [*settings(HParams()), *(one for prefix, own in _OWN.values() if prefix for one in settings(own, prefix))]
     plain = asked.partition("=")[0].rstrip(".")
     found = [one for one in whole if one.key == plain or one.key.startswith(f"{plain}.")]
     if not found and plain.partition(".")[0] in SLOTS:
         kind = plain.partition(".")[0]
-        (registry,) = (registry for registry in manager.registries if registry.kind == kind)
+        registry = manager.registry(kind)
         return (
             f"{kind}.* are the keys of the {kind} that is chosen: help {kind}=NAME with {', '.join(sorted(registry))}\n"
         )
@@ -75,11 +81,11 @@ def of_key(asked: str, manager: Manager) -> str:
         tops = {one.key.partition(".")[0] for one in whole}
         hint = meant(plain, [one.key for one in whole]) or did_you_mean(plain, tops)
         raise HubError(f'there is no key "{asked}".{hint}')
-    return "\n".join(_listed(found)) + "\n"
+    return "\n".join(listed(found)) + "\n"
 
 
-def _listed(found: Iterable[Setting]) -> Iterator[str]:
-    """`key=default`, and its sentence below, wrapped."""
+def listed(found: Iterable[Setting]) -> Iterator[str]:
+    """`key=default` of each setting, and its sentence below, wrapped."""
     for one in found:
         yield f"  {one.key}={shown(one.default)}"
         yield from textwrap.wrap(one.sentence, _WIDTH, initial_indent="      ", subsequent_indent="      ")
@@ -99,7 +105,7 @@ def table(manager: Manager) -> str:
     parts = [("A run", list(settings(HParams())))]
     parts += [(f"`{verb}`", list(settings(own, prefix))) for verb, (prefix, own) in _OWN.items()]
     for slot in SLOTS:
-        (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+        registry = manager.registry(slot)
         for entry in sorted(registry.values(), key=lambda entry: entry.name):
             if entry.distribution == "swaptunes":
                 own_keys = list(settings(manager.section(slot, entry.name), f"{slot}."))

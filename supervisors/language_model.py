@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import symusic
 import torch
 from torch import Tensor, nn
 
 from core.contracts.dataset import Split
 from core.contracts.tokenizer import vocab_sizes
 from core.files import write_json
+from core.model.conditioning import known_of
 from core.model.language_model import LanguageModel
 from datatools import ngram
 from datatools.batching.batches import whole
+from datatools.batching.controls import Beside
 from datatools.reading import scores
-from datatools.writing import pianoroll
+from datatools.writing import pianoroll, sound
 from hparams.base import HParams
 from hparams.supervisors import LanguageModelHParams
 from plugins import hookimpl
@@ -26,8 +29,11 @@ from supervisors.evaluation.scoring import PieceScore, records, score_pieces, to
 from supervisors.generating.pieces import write_samples
 from supervisors.summary import measures, summary
 from supervisors.training import precision
-from supervisors.training.logbook import add_picture
+from supervisors.training.controls import asked_of, controls_of
 from supervisors.training.token_supervisor import TokenSupervisor
+from supervisors.training.trackers import opened
+
+HEARD = 22_050  # samples a second of what trackers hear
 
 
 class SummedLoss(nn.Module):
@@ -39,24 +45,27 @@ class SummedLoss(nn.Module):
         self._autocast = functools.partial(precision.autocast, device, dtype)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Nats, a scalar; fields of the batch: ids, targets and starts, each (b l)."""
+        """Nats, a scalar; fields of the batch as `Batches` gives them."""
         with self._autocast():
-            nats, _ = self.model.loss(batch["ids"], batch["targets"], batch["starts"])
+            nats, _ = self.model.loss(batch["ids"], batch["targets"], batch["starts"], known=known_of(batch))
         return nats.sum()
 
 
 class LanguageModelSupervisor(TokenSupervisor):
     """Trains a model of the next token: any backbone, any tokenizer, one loss."""
 
+    takes_streams = takes_controls = True
+
     def make_model(self, hparams: HParams) -> LanguageModel:
         backbone = self.manager.make("backbone", hparams.backbone)
-        return LanguageModel(backbone, vocab_sizes(self.tokenizer), tie=hparams.model.tie)
+        widths = [control.dim for control in controls_of(self.manager, hparams)]
+        return LanguageModel(backbone, vocab_sizes(self.tokenizer), tie=hparams.model.tie, controls=widths)
 
     def objective(self, model: LanguageModel) -> SummedLoss:
         return SummedLoss(model, self.ranks.device, self.dtype)
 
-    def measure(self, split: Split, limit: int | None = None) -> list[PieceScore]:
-        """Scores whole pieces of a split, all or about `limit` tokens of them."""
+    def measure(self, split: Split, limit: int | None = None, beside: Beside | None = None) -> list[PieceScore]:
+        """Scores whole pieces of a split, all or about `limit` tokens of them, knowing what is `beside` them."""
         tokenizer = self.tokenizer
         batches = whole(
             self.store,
@@ -65,6 +74,7 @@ class LanguageModelSupervisor(TokenSupervisor):
             eos_id=tokenizer.eos_id,
             pad_id=tokenizer.pad_id,
             limit_tokens=limit,
+            beside=beside,
         )
         return score_pieces(self.whole_model(), batches, token_kinds(tokenizer), self.autocast())
 
@@ -72,10 +82,12 @@ class LanguageModelSupervisor(TokenSupervisor):
         pieces = self.measure("valid", self.hparams.evaluate.tokens)
         nats, infos = sum(score.nats for score in pieces), self.store.pieces("valid")
         notes = sum(infos[score.number].notes for score in pieces)
-        return {
-            "valid_loss": nats / sum(score.tokens for score in pieces),
-            "valid_nats_per_note": nats / max(notes, 1),
-        }
+        tokens = sum(score.tokens for score in pieces)
+        found = {"valid_loss": nats / tokens, "valid_nats_per_note": nats / max(notes, 1)}
+        if self.beside is not None:  # which says something of the notes to come, and is no figure to compare
+            knowing = self.measure("valid", self.hparams.evaluate.tokens, self.beside)
+            found["valid_loss_given_controls"] = sum(score.nats for score in knowing) / tokens
+        return found
 
     def evaluate(self) -> dict[str, Any]:
         self.load_best()
@@ -113,10 +125,20 @@ class LanguageModelSupervisor(TokenSupervisor):
         if not self.ranks.first:
             return []
         step = int(self.best["step"])
-        files = write_samples(best, self.tokenizer, self.hparams, out or self.folder.samples / f"step_{step:06d}")
+        known = asked_of(self.manager, self.hparams)
+        out_to = out or self.folder.samples / f"step_{step:06d}"
+        files = write_samples(best, self.tokenizer, self.hparams, out_to, known)
         if out is None:
-            add_picture(self.folder.path, "sample", step, pianoroll.image(scores.read(files[0]).score))
+            self._show(step, scores.read(files[0]).score)
         return files
+
+    def _show(self, step: int, score: symusic.Score) -> None:
+        """One sample to the run's trackers, as picture and sound."""
+        samples = sound.render(score)[:: sound.RATE // HEARD].mean(axis=1)  # (t,)
+        for tracker in opened(self.hparams, self.folder.path, None):
+            tracker.picture(step, "sample", pianoroll.image(score))
+            tracker.sound(step, "sample_sound", samples, HEARD)
+            tracker.close()
 
     def summary(self, result: dict[str, Any]) -> str:
         return summary(self.folder.path, result, self.store.manifest, self.store.failures_path, self.hparams.tokenizer)

@@ -18,14 +18,17 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   help       [VERB|KEY|SLOT=NAME]                    what a verb, a setting or a plugin takes
   train      --hparams PRESET|FILE [key=value ...]   train, evaluate, generate; the default verb
              --run FOLDER [train.steps=N]            go on with a run
+             ... dry=true                            what it would be: settings, size, steps, minutes; trains nothing
   prepare    --hparams PRESET|FILE [key=value ...]   read and tokenize the music, no more
   evaluate   --run FOLDER [evaluate.count=64 ...]    score the best model, and its music against real music
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
   convert    IN OUT                                  a file of music in another format, e.g. tune.abc tune.wav
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
+  listen     RUN|FOLDER|real ... [listen.pieces=12]  a blind listening test of several systems, served here
+             --ratings FOLDER                        what its ratings tell
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
-  list                                               every plugin, and the broken ones with their error
-  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
+  list       [NAME]                                  every plugin in a sentence, or all about one
+  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone, tokenizer or supervisor
 """
 
 # Where each verb lies; imported when it is asked for, so that the quick ones answer at once.
@@ -36,6 +39,7 @@ VERBS = {
     "generate": "supervisors.verbs:generate",
     "convert": "supervisors.verbs:convert",
     "compare": "supervisors.comparison.verb:compare",
+    "listen": "supervisors.listening.verb:listen",
     "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",
     "check": "supervisors.verbs:check",
@@ -79,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--hparams", default="")
     parser.add_argument("--run", default="", type=str)
+    parser.add_argument("--ratings", default="")
     parser.add_argument("--local_rank", default="")  # DeepSpeed's launcher sets it; the environment says the same
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--help", "-h", action="store_true")

@@ -8,7 +8,7 @@ from datatools.preparing.losses import advice
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
-from supervisors.evaluation.results import scored
+from supervisors.evaluation.results import headline, scored
 from supervisors.evaluation.tables import counted, spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
@@ -73,8 +73,13 @@ def measures(result: dict[str, Any]) -> str:
         f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by themselves, "
         f"{made['undecodable']} undecodable, {made['empty']} empty; {counted(result['prompted']['n'], 'continuation')}"
     ]
-    for name in ("overlap_area", "frechet_distance", "pitch_class_entropy"):
-        rows = result["metrics"].get(name, {}).get("rows", {})
+    tested = result[headline(result)]["pieces"]
+    if tested < FEWEST:
+        lines.append(
+            f"measures     {counted(tested, 'tested piece')} are too few to compare music with (at least {FEWEST})"
+        )
+    for name, metric in result["metrics"].items() if tested >= FEWEST else ():
+        rows = metric["rows"] if metric["headline"] else {}
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")

@@ -5,13 +5,21 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
-from plugins.manager import describe, load_manager
-from supervisors.asking import asked, existing, fresh
+from core.seeds import fresh_seed
+from plugins.manager import load_manager
+from supervisors.asking import asked, existing
 
 
 def train(options: argparse.Namespace) -> int:
     """Trains a preset or file, or goes on with a run; evaluates and generates at the end."""
+    dry = [word for word in options.words if word in ("dry=true", "dry=false")]
+    options.words = [word for word in options.words if word not in dry]
     hparams, folder = asked(options)
+    if dry and dry[-1] == "dry=true":
+        from supervisors.plan import plan
+
+        print(plan(hparams, folder, load_manager()))
+        return 0
     from supervisors.training.base import Interrupted
 
     supervisor = load_manager().supervise(hparams, folder)
@@ -34,6 +42,10 @@ def train(options: argparse.Namespace) -> int:
             again = f"go on with: python -m supervisors.run --run {folder}" if alone else "the same command goes on"
             print(f"\n{where}; {again}", file=sys.stderr)
         return stop.exit_code if isinstance(stop, Interrupted) else 130
+    except Exception:
+        if supervisor.ranks.first:
+            supervisor.folder.forget()  # nothing to go on from: no folder to wonder about
+        raise
     finally:
         supervisor.folder.unlock()
     return 0
@@ -68,12 +80,17 @@ def evaluate(options: argparse.Namespace) -> int:
 def generate(options: argparse.Namespace) -> int:
     """Generates from a run or an artefact alone; needs no training data."""
     folder = existing(options, "generate")
+    from supervisors.generating.places import place
     from supervisors.opening import opened
 
     supervisor = opened(folder, options.words, load_manager(), ("generate.",))
-    asked_for = supervisor.hparams.generate.out
-    for path in supervisor.generate(Path(asked_for) if asked_for else fresh(folder / "samples", "generated")):
+    asked = supervisor.hparams.generate
+    if not any(word.startswith("generate.seed=") for word in options.words):
+        asked.seed = fresh_seed()
+    out = place(folder, supervisor.hparams)
+    for path in supervisor.generate(out):
         print(path)
+    print(f"generate.seed={asked.seed} draws the same again", file=sys.stderr)
     return 0
 
 
@@ -94,32 +111,12 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def listing(options: argparse.Namespace) -> int:
-    """Prints every plugin with kind, distribution, version and place; the broken ones with their error."""
-    rows = [
-        (row.kind, row.name, f"{row.distribution} {row.version}", row.where, row.error)
-        for row in describe(load_manager())
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            + (f"  {row[4]}" if row[4] else "")
-        )
-    return 0
+    """Prints every plugin in a sentence, the broken ones with their error; or all about the one that is named."""
+    from supervisors import listing as lines
 
-
-def _ladder(names: list[str], words: list[str]) -> int:
-    """Trains one backbone up the sanity ladder and prints what it can do."""
-    from hparams.loading import section_of_words
-    from plugins.ladder.climb import climb, table
-
-    manager = load_manager()
-    if len(names) != 1:
-        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
-    entry = manager.backbones[names[0]]
-    assert entry.build is not None and entry.hparams is not None
-    section = section_of_words(entry.hparams(), words)
-    print(table(list(climb(entry.build, section))))
+    if len(options.words) > 1:
+        raise HubError("list takes one NAME at the most, e.g. list mamba")
+    print(lines.one(load_manager(), options.words[0]) if options.words else lines.everything(load_manager()))
     return 0
 
 
@@ -139,3 +136,18 @@ def check(options: argparse.Namespace) -> int:
     verdicts = checks.run(load_manager(), words[0], **settings)
     print(checks.table(verdicts))
     return 1 if any(verdict.passed is False for verdict in verdicts) else 0
+
+
+def _ladder(names: list[str], words: list[str]) -> int:
+    """Trains one backbone up the sanity ladder and prints what it can do."""
+    from hparams.loading import section_of_words
+    from plugins.ladder.climb import climb, table
+
+    manager = load_manager()
+    if len(names) != 1:
+        raise HubError("ladder=true takes one backbone and its settings, e.g. check gated_deltanet ladder=true head=16")
+    entry = manager.backbones[names[0]]
+    assert entry.build is not None and entry.hparams is not None
+    section = section_of_words(entry.hparams(), words)
+    print(table(list(climb(entry.build, section))))
+    return 0

@@ -189,17 +189,27 @@ def test_width_is_found_for_equal_parameters(backbone: str, tmp_path: Path) -> N
     supervisor = _Store(hparams, load_manager(), tmp_path)
     supervisor.load_data()
     target = 400_000
-    count = parameter_count(matching.match_parameters(supervisor, target))
+    model = matching.match_parameters(supervisor, target)
+    assert model is not None
+    count = parameter_count(model)
     built = supervisor.make_model(supervisor.hparams)
     assert built.parameter_count() == count
     assert abs(count / target - 1) <= matching.TOLERANCE
 
 
-def test_a_target_out_of_reach_says_what_is_near(tmp_path: Path) -> None:
-    supervisor = _Store(load_manager().preset("transformer_remi"), load_manager(), tmp_path)
-    supervisor.load_data()
-    with pytest.raises(HubError, match=r"no width gives transformer_remi 1,000 parameters within 2% \(nearest: "):
-        matching.match_parameters(supervisor, 1000)
+def test_a_target_out_of_reach_has_a_common_size_near_it(tmp_path: Path) -> None:
+    """What is offered can be had by every model, and what lies nearer to the target cannot."""
+    supervisors = []
+    for name in ("transformer_remi", "lstm_remi"):
+        supervisor = _Store(load_manager().preset(name), load_manager(), tmp_path)
+        supervisor.hparams.backbone.layers = 2
+        supervisor.load_data()
+        supervisors.append(supervisor)
+    assert matching.match_parameters(supervisors[0], 1000) is None
+    size = matching.common_size(supervisors, 11_000)
+    assert size is not None
+    for supervisor in supervisors:
+        assert matching.match_parameters(supervisor, size) is not None
 
 
 class _Counted(Batches):

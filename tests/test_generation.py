@@ -197,9 +197,9 @@ def test_stop_ends_a_piece_and_is_asked_by_row(model: LanguageModel) -> None:
         progress=drawn.append,
     )
     assert pieces[0] == plain[0] and pieces[2] == plain[2]
-    assert pieces[1] == Generated(plain[1].ids[:4], 0, True)
+    assert pieces[1] == Generated(plain[1].ids[:4], 0, ended=False)  # cut off: it did not choose to end
     assert [n for row, n in asked if row == 21] == [1, 2, 3, 4]
-    ends = sum(piece.ended for piece in (pieces[0], pieces[2]))
+    ends = sum(piece.ended for piece in pieces)
     assert sum(drawn) == sum(len(piece.ids) - piece.prompt_length for piece in pieces) + ends
 
 
@@ -256,6 +256,22 @@ def test_grammar_masks_every_draw_and_reads_the_prompts(model: LanguageModel) ->
     assert any(piece.ended for piece in pieces) and any(not piece.ended for piece in pieces)
 
 
+def test_what_a_grammar_must_end_did_not_end_by_itself(model: LanguageModel) -> None:
+    class Short(Counting):
+        """Nothing but eos after four tokens."""
+
+        def allowed(self, state: State) -> Tensor:
+            mask = super().allowed(state)
+            over = state["count"] >= 4
+            mask[over] = torch.arange(VOCAB) == EOS
+            return mask
+
+    pieces = generate(
+        model, [[]] * 40, bos_id=BOS, eos_id=EOS, pad_id=PAD, length=9, sampling=SAMPLING, grammar=Short()
+    )
+    assert {(len(piece.ids), piece.ended) for piece in pieces} == {(2, True), (4, False)}
+
+
 def test_a_grammar_may_end_a_prompt_at_once(model: LanguageModel) -> None:
     class Over(Counting):
         def allowed(self, state: State) -> Tensor:
@@ -264,7 +280,7 @@ def test_a_grammar_may_end_a_prompt_at_once(model: LanguageModel) -> None:
     piece = generate(model, [[3, 4]], bos_id=BOS, eos_id=EOS, pad_id=PAD, length=5, sampling=SAMPLING, grammar=Over())[
         0
     ]
-    assert piece == Generated([3, 4], 2, True)
+    assert piece == Generated([3, 4], 2, ended=False)  # nothing else was left
 
 
 def test_a_grammar_that_allows_nothing_is_an_error(model: LanguageModel) -> None:

@@ -142,7 +142,7 @@ def test_a_broken_plugin_leaves_nothing_and_harms_nobody(caplog):
         host.preset("half_remi")
     with pytest.raises(BrokenPlugin, match="no luck"):
         find(host, "half")
-    with pytest.raises(HubError, match='no backbone, tokenizer or supervisor "three"'):
+    with pytest.raises(HubError, match='no backbone, tokenizer, supervisor or control "three"'):
         find(host, "three")
 
 
@@ -297,7 +297,8 @@ def test_metric_keeps_unit_and_direction():
         register("distance", distance, unit="bits", higher_is_better=False)
 
     host = loaded(good=plugin(metrics=metrics))
-    assert host.metrics["distance"].extra == {"unit": "bits", "higher_is_better": False}
+    said = {"unit": "bits", "higher_is_better": False, "headline": False, "apart": False}
+    assert host.metrics["distance"].extra == said
     assert host.metrics["distance"].function is distance
 
 

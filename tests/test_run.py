@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.length=96", "train.engine=torch"]
 
 
-def command(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, runs below `folder`."""
+def command(*words: str, folder: Path, here: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, called from `here`, runs below `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "supervisors.run", *words],
-        cwd=ROOT,
-        env={**os.environ, "SWAPTUNES_RUNS": str(folder), **environment},
+        cwd=here,
+        env={**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -124,20 +124,39 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
         prompt = music_folder / "walk_00.mid"
         words = ["generate.count=2", "generate.seed=3", f"generate.prompt={prompt}", "generate.prompt_beats=8"]
         outs = []
+        before = sorted(path.name for path in artefact.iterdir())
         config = json.loads((artefact / "config.json").read_text())
         config["hparams"]["generate"]["out"] = str(tmp_path / "elsewhere")  # not for a shared folder to say
         (artefact / "config.json").write_text(json.dumps(config))
         for out, more in (
             (tmp_path / "a", [f"generate.out={tmp_path / 'a'}"]),
-            (artefact / "samples/generated_001", []),
+            (tmp_path / "samples/tiny_001", []),  # where one stands: the folder is for sharing
         ):
-            result = command("generate", "--run", str(artefact), *words, *more, folder=tmp_path)
+            result = command("generate", "--run", str(artefact), *words, *more, folder=tmp_path, here=tmp_path)
             assert result.returncode == 0, result.stderr
             outs.append([json.loads((out / f"{row}.json").read_text())["tokens"] for row in range(2)])
         assert outs[0] == outs[1] and outs[0][0] != outs[0][1]
         assert not (tmp_path / "elsewhere").exists()
+        assert sorted(path.name for path in artefact.iterdir()) == before
+        again = command("generate", "--run", str(artefact), f"generate.out={tmp_path / 'a'}", folder=tmp_path)
+        assert again.returncode == 2 and "holds pieces of another call (0." in again.stderr
     finally:
         artefact.rename(runs / "tiny" / "model")
+
+
+def test_each_call_draws_anew_and_tells_its_seed(runs: Path, tmp_path: Path) -> None:
+    def drawn(name: str, *words: str) -> tuple[int, list[int]]:
+        words = ("generate.count=1", "generate.length=60", f"generate.out={tmp_path / name}", *words)
+        result = command("generate", "--run", str(runs / "tiny"), *words, folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+        told = json.loads((tmp_path / name / "0.json").read_text())
+        seed = told["settings"]["seed"]
+        assert f"generate.seed={seed} draws the same again" in result.stderr
+        return seed, told["tokens"]
+
+    first, second = drawn("a"), drawn("b")
+    assert first[0] != second[0] and first[1] != second[1]
+    assert drawn("c", f"generate.seed={first[0]}") == first
 
 
 @pytest.mark.parametrize(
@@ -161,6 +180,8 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
         (["generate", "--run", "EMPTY"], "neither a run nor an artefact"),
         (["generate", "--run", "RUNS/tiny", "generate.prompt=BAD/bad.mid"], "bad.mid"),
         (["generate", "--run", "RUNS/tiny", "generate.temprature=2"], 'Did you mean "generate.temperature"'),
+        (["generate", "--run", "RUNS/tiny", "generate.prompt_beats=4"], "generate.prompt=FILE beside it"),
+        (["generate", "--run", "RUNS/tiny", "generate.prompt_bars=4"], "generate.prompt=FILE beside it"),
         (["generate", "--run", "RUNS/tiny", "train.lr=2"], "cannot be changed here"),
         (["--run", "RUNS/tiny", "backbone.layers=3"], "backbone.layers"),
         (["--run", "RUNS/tiny", "--hparams", "tiny"], "--run"),

@@ -16,7 +16,7 @@ import pytest
 
 HERE = Path(__file__).parent
 FOREIGN = HERE / "third_party"
-PACKAGES = ("mingru_example", "broken_example", "pairs_example", "intervals_example")
+PACKAGES = ("mingru_example", "broken_example", "pairs_example", "register_example", "intervals_example")
 OURS = {"core", "hparams", "datatools", "plugins", "supervisors", "tests", "swaptunes"}
 
 PROBE = """
@@ -117,12 +117,12 @@ def test_asking_for_a_broken_name_gives_its_error(probed):
 
 
 def test_foreign_plugins_keep_the_laws(beside):
-    wish = "mingru,tiny_notes,pairs"
-    done = run(beside, "-c", CHECK, "mingru", "tiny_notes", "pairs", SWAPTUNES_LOAD_PLUGINS=wish)
+    names = ("mingru", "tiny_notes", "pairs", "register")
+    done = run(beside, "-c", CHECK, *names, SWAPTUNES_LOAD_PLUGINS=",".join(names))
     assert done.returncode == 0, done.stderr
     for name, verdicts in json.loads(done.stdout).items():
         assert [verdict for verdict in verdicts if verdict[1] is False] == [], name
-        assert sum(verdict[1] is True for verdict in verdicts) >= 12
+        assert sum(verdict[1] is True for verdict in verdicts) >= (7 if name == "register" else 12)
 
 
 def test_an_empty_wish_leaves_the_built_in_plugins(beside):
@@ -132,14 +132,19 @@ def test_an_empty_wish_leaves_the_built_in_plugins(beside):
     assert not names & {"mingru", "tiny_notes", "broken_halfway", "broken_at_import"}
 
 
-def test_a_foreign_backbone_trains_under_its_composed_name(beside, music_folder, tmp_path):
+def test_foreign_plugins_train_under_their_composed_name_with_every_optional_part(beside, music_folder, tmp_path):
     words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=2", "train.steps=3"]
     words += ["data.length=64", "data.batch_size=2", "evaluate.every=3", "generate.count=1", "generate.length=32"]
     words += ["train.engine=torch", "data.workers=1"]
     folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
-    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_remi", *words, **folders)
+    words += ["data.augment.transpose=2", "data.augment.velocity=1", "data.augment.tempo=0.1"]
+    words += [f"generate.prompt={next(music_folder.iterdir())}", "generate.prompt_beats=4", "generate.bars=2"]
+    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_tiny_notes", *words, **folders)
     assert done.returncode == 0, done.stderr
-    lines = (tmp_path / "runs" / "mingru_remi" / "metrics.jsonl").read_text().splitlines()
+    made = tmp_path / "runs" / "mingru_tiny_notes"
+    assert "generating without a grammar: this grammar does not count bars" in done.stderr
+    assert len(list(made.glob("samples/*/*.mid"))) == len(list(made.glob("samples/*/*.musicxml"))) == 1
+    lines = (made / "metrics.jsonl").read_text().splitlines()
     steps = [entry for entry in map(json.loads, lines) if "loss" in entry]
     assert [entry["step"] for entry in steps] == [1, 2, 3]
     assert all(0 < entry["loss"] < 10 for entry in steps)
@@ -201,28 +206,42 @@ def test_a_foreign_supervisor_owns_a_run_that_is_killed_resumed_and_shared(besid
     }  # fmt: skip
 
 
-def test_a_foreign_tokenizer_of_two_streams_trains_and_generates(beside, music_folder, tmp_path):
+def test_a_foreign_tokenizer_of_two_streams_trains_under_a_foreign_control(beside, music_folder, tmp_path):
     words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=1", "train.steps=12"]
     words += ["data.length=64", "data.batch_size=4", "evaluate.every=12", "generate.count=1", "generate.length=32"]
     words += ["train.engine=torch", "data.workers=1", "data.augment.transpose=3", "train.lr=0.01"]
+    words += ["model.controls=[register,density]"]
     folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
     done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_pairs", *words, **folders)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "runs" / "mingru_pairs"
-    losses = [entry["loss"] for entry in map(json.loads, (made / "metrics.jsonl").open()) if "loss" in entry]
+    lines = [json.loads(line) for line in (made / "metrics.jsonl").open()]
+    assert [entry for entry in lines if entry.get("valid_loss_given_controls", 0) > 0]
+    losses = [entry["loss"] for entry in lines if "loss" in entry]
     assert losses[0] == pytest.approx(math.log(36) + math.log(129), rel=0.1), "joint nats of a token, not of an id"
     assert losses[-1] < 0.9 * losses[0]
-    out = ["generate.count=2", f"generate.out={tmp_path / 'alone'}", f"generate.prompt={next(music_folder.iterdir())}"]
+    out = [
+        "generate.controls.register=72",
+        "generate.guidance=1.5",
+        "generate.count=2",
+        f"generate.out={tmp_path / 'alone'}",
+        f"generate.prompt={next(music_folder.iterdir())}",
+    ]
     done = run(beside, "-m", "supervisors.run", "generate", "--run", str(made / "model"), *out, **folders)
     assert done.returncode == 0, done.stderr
     (said,) = [json.loads(path.read_text()) for path in (tmp_path / "alone").glob("0.json")]
-    assert said["notes"] and all(len(token) == 2 for token in said["tokens"])
+    assert (
+        said["settings"]["controls"] == {"register": 72}
+        and said["notes"]
+        and all(len(token) == 2 for token in said["tokens"])
+    )
     assert said["names"][0].split()[0].startswith("timeshift") and " pitch_" in said["names"][0]
 
 
 def test_foreign_package_imports_nothing_of_ours():
     files = sorted([*(FOREIGN / "mingru_example").glob("*.py"), *(FOREIGN / "pairs_example").glob("*.py")])
-    assert len(files) == 3
+    files += sorted((FOREIGN / "register_example").glob("*.py"))
+    assert len(files) == 4
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

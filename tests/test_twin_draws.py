@@ -130,7 +130,30 @@ def test_a_prompt_of_some_beats_holds_those_beats(tmp_path: Path) -> None:
 
     prompt_ids(Listener(), GenerateHParams(prompt=held, prompt_beats=2))  # type: ignore[arg-type]
     assert told == [[(0, 960), (480, 480)]]
-    assert prompt_ids(Bars(), GenerateHParams(prompt_beats=4)) == []  # type: ignore[arg-type]
+    for bars, notes in ((1, 4), (2, 6), (9, 6)):  # four beats a bar, the last one not full
+        asked = GenerateHParams(prompt=path, prompt_bars=bars)
+        assert prompt_ids(Bars(), asked) == ids[: 2 * notes - 1]  # type: ignore[arg-type]
+    assert prompt_ids(Bars(), GenerateHParams()) == []  # type: ignore[arg-type]
+
+
+def test_bars_of_a_prompt_follow_its_meters(tmp_path: Path) -> None:
+    score = symusic.Score(480)
+    score.time_signatures.append(symusic.TimeSignature(0, 3, 4))
+    score.time_signatures.append(symusic.TimeSignature(6 * 480, 6, 8))
+    score.tracks.append(symusic.Track("one", 0, False))
+    for eighth in range(40):
+        score.tracks[0].notes.append(symusic.Note(eighth * 240, 240, 60 + eighth % 24, 80))
+    score.dump_midi(str(tmp_path / "meters.mid"))
+    heard: list[int] = []
+
+    class Listener(Bars):
+        def encode(self, piece: Piece) -> list[int]:
+            heard.append(piece.score.note_num())
+            return super().encode(piece)
+
+    for bars in (1, 2, 3, 4):  # all of them of six eighths
+        prompt_ids(Listener(), GenerateHParams(prompt=str(tmp_path / "meters.mid"), prompt_bars=bars))  # type: ignore[arg-type]
+    assert heard == [6, 12, 18, 24]
 
 
 class Walk(torch.nn.Module):

@@ -14,15 +14,21 @@ from torch import Tensor, nn
 from core.contracts.backbone import State, select
 from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids
+from core.model.conditioning import Known
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
+from core.model.stepping import Stepper
 
 AHEAD = 64  # steps whose random numbers are made at once
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One piece: `ids` with the prompt and without bos and eos; `ended` unless `length` cut it off."""
+    """One piece: `ids` with the prompt and without bos and eos.
+
+    `ended` where the model chose eos: not where `length` or `stop` cut the piece off, nor where the grammar left
+    nothing but eos, as it does when its bars or tokens are used up.
+    """
 
     ids: Ids
     prompt_length: int
@@ -41,6 +47,8 @@ def generate(
     grammar: Grammar | None = None,
     first_row: int = 0,
     max_batch: int = 16,
+    known: Known | None = None,
+    guidance: float = 1.0,
     progress: Callable[[int], object] | None = None,
     stop: Callable[[int, Ids], bool] | None = None,
 ) -> list[Generated]:
@@ -49,10 +57,12 @@ def generate(
     The ids of a token of several streams are drawn one after the other, in the order of the streams.
 
     Prompt i is row `first_row + i`, which with `sampling.seed` fixes its draws: any slice of the prompts gives the
-    same pieces. pad and bos are never drawn. Without a grammar, eos is not drawn first, so that nothing is empty; with
-    one, the grammar says where a piece may end. `stop(row, ids)` is asked after each new token whether the piece ends
-    there (the token stays); `progress(n)` hears how many tokens each step drew. ValueError for a prompt that holds
-    ids outside the vocabulary, or pad, bos or eos.
+    same pieces. `known` (1 1 c) is what is asked of every piece; with `guidance` g other than 1 a piece takes a second
+    row that knows nothing, and draws from u + g (k - u), k and u being the logits of the two. pad and bos are never
+    drawn. Without a grammar, eos is not drawn first, so that nothing is empty; with one, the grammar says where a piece
+    may end. `stop(row, ids)` is asked after each new token whether the piece ends there (the token stays);
+    `progress(n)` hears how many tokens each step drew. ValueError for a prompt that holds ids outside the vocabulary,
+    or pad, bos or eos.
     """
     for row, prompt in enumerate(prompts):
         for token in prompt:
@@ -62,7 +72,7 @@ def generate(
         for first in range(0, len(prompts), max_batch):
             batch = [list(prompt) for prompt in prompts[first : first + max_batch]]
             rows = range(first_row + first, first_row + first + len(batch))
-            run = _Run(model, batch, rows, bos_id, eos_id, pad_id, length, sampling, grammar)
+            run = _Run(model, batch, rows, bos_id, eos_id, pad_id, length, sampling, grammar, known, guidance)
             for step in range(length):
                 drawn = run.step(step, stop)
                 if progress is not None:
@@ -99,6 +109,8 @@ class _Run:
         length: int,
         sampling: Sampling,
         grammar: Grammar | None,
+        known: Known | None,
+        guidance: float,
     ) -> None:
         self.model, self.sampling, self.grammar, self.eos_id = model, sampling, grammar, eos_id
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -109,6 +121,7 @@ class _Run:
         self.numbers = list(rows)
         self.rows = torch.tensor(self.numbers, device=self.device)  # of those alive
         self.numbers_ahead = torch.empty(0)
+        self.offered = torch.empty(0)  # (b v) bool: what the last draw chose from
         self.music = torch.ones(model.vocab_size, dtype=torch.bool, device=self.device)
         self.music[[pad_id, bos_id]] = False
         sizes = model.vocab_sizes
@@ -121,7 +134,16 @@ class _Run:
         bos, pad = _alone(bos_id, len(sizes)), _alone(pad_id, len(sizes))
         inputs = [[bos, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
-        self.hidden, self.state = _prefill(model, inputs, pad, capacity, self.device)  # (b d)
+        self.twice = known is not None and guidance != 1  # the second half of all rows knows nothing
+        self.guidance = guidance
+        if known is not None:
+            given = known.given.expand(len(inputs), 1, -1)
+            given = torch.cat([given, torch.zeros_like(given)]) if self.twice else given
+            known = Known(known.values.expand(len(given), 1, -1).to(self.device), given.to(self.device))
+        if self.twice:
+            inputs = inputs + inputs
+        self.hidden, state = _prefill(model, inputs, pad, capacity, self.device, known)  # (b d)
+        self.stepper = Stepper(model, state, length, known)
 
     def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
         """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
@@ -129,11 +151,11 @@ class _Run:
         read = drawn.cpu()  # once a step
         going: list[int] = []
         for i, (piece, token) in enumerate(zip(self.alive, read.tolist(), strict=True)):
-            end = (token[0] if self.model.chain else token) == self.eos_id
-            if not end:
-                self.ids[piece].append(token)
-            self.ended[piece] = end or (stop is not None and stop(self.numbers[piece], self.ids[piece]))
-            if not self.ended[piece]:
+            if (token[0] if self.model.chain else token) == self.eos_id:
+                self.ended[piece] = int(self.offered[i].sum()) > 1
+                continue
+            self.ids[piece].append(token)
+            if stop is None or not stop(self.numbers[piece], self.ids[piece]):
                 going.append(i)
         count = len(self.alive)
         self.alive = [self.alive[i] for i in going]
@@ -141,15 +163,14 @@ class _Run:
             return count
         if len(going) < count:
             kept = torch.tensor(going, device=self.device)
-            self.state, drawn, read = select(self.state, kept), drawn[kept], read[going]
+            self.stepper.keep(torch.cat([kept, kept + count]) if self.twice else kept)
+            drawn, read = drawn[kept], read[going]
             self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
             self.numbers_ahead = self.numbers_ahead[:, kept]
             self.grammar_state = select(self.grammar_state, going)
         for seen, ids in zip(self.seen, drawn.view(len(drawn), -1).unbind(1), strict=True):
             seen.scatter_(1, ids[:, None], True)
-        hidden, state = self.model.read(drawn[:, None], self.state)
-        assert state is not None, "a backbone that is given a state returns one"
-        self.hidden, self.state = hidden[:, -1], state
+        self.hidden = self.stepper(self._doubled(drawn))
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
             self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
         return count
@@ -161,22 +182,34 @@ class _Run:
             draws = torch.arange(step * streams, (step + AHEAD) * streams, device=self.device)[:, None]
             self.numbers_ahead = uniform(self.sampling.seed, self.rows, draws)  # (n b)
         first = step % AHEAD * streams
-        logits = self.model.logits(self.hidden)
+        logits = self._guided(self.model.logits(self.hidden))
         numbers = self.numbers_ahead[first]
-        id = draw(logits, self.sampling, self.rows, step, self._allowed(step), self.seen[0], numbers)
+        self.offered = self._allowed(step)
+        id = draw(logits, self.sampling, self.rows, step, self.offered, self.seen[0], numbers)
         if not self.model.chain:
             return id
         hidden, known, end = self.hidden, id[:, None], (id == self.eos_id)[:, None]  # known (b j)
         for stream in range(1, streams):
-            hidden = self.model.told(hidden, stream - 1, known[:, -1])
+            hidden = self.model.told(hidden, stream - 1, self._doubled(known[:, -1]))
             allowed = None
             if self.grammar is not None:
                 beside = _beside(known, self.grammar_state)
                 allowed = self.grammar.allowed(self.grammar_state, beside).to(self.device) | end
-            logits, numbers = self.model.logits(hidden, stream), self.numbers_ahead[first + stream]
+            logits, numbers = self._guided(self.model.logits(hidden, stream)), self.numbers_ahead[first + stream]
             id = draw(logits, self.sampling, self.rows, step, allowed, self.seen[stream], numbers)
             known = torch.cat([known, id[:, None]], dim=1)
         return known
+
+    def _doubled(self, drawn: Tensor) -> Tensor:
+        """What the rows of the model read, the second half of which knows nothing where there is guidance."""
+        return torch.cat([drawn, drawn]) if self.twice else drawn
+
+    def _guided(self, logits: Tensor) -> Tensor:
+        """The logits (b v) to draw from."""
+        if not self.twice:
+            return logits
+        knowing, without = logits.chunk(2)
+        return without + self.guidance * (knowing - without)
 
     def _allowed(self, step: int) -> Tensor:
         """What the first id of the next token may be (b v)."""
@@ -198,7 +231,7 @@ def _alone(id: int, streams: int) -> Any:
 
 
 def _prefill(
-    model: LanguageModel, inputs: list[Ids], pad: Any, capacity: int, device: torch.device
+    model: LanguageModel, inputs: list[Ids], pad: Any, capacity: int, device: torch.device, known: Known | None
 ) -> tuple[Tensor, State]:
     """The hidden state (b d) after each input and the backbone's state there.
 
@@ -212,14 +245,15 @@ def _prefill(
         if any(len(ids) < longest for ids in inputs):
             first = torch.tensor([[longest - len(ids)] for ids in inputs], device=device)
             starts = torch.arange(longest, device=device) == first  # (b l)
-        hidden, state = model.read(padded, model.init_state(len(inputs), capacity), starts)
+        hidden, state = model.read(padded, model.init_state(len(inputs), capacity), starts, known)
         assert state is not None, "a backbone that is given a state returns one"
         return hidden[:, -1], state
     parts: list[tuple[Tensor, State]] = []
     order: list[int] = []
     for size in sorted({len(ids) for ids in inputs}):
         members = [row for row, ids in enumerate(inputs) if len(ids) == size]
-        parts.append(_prefill(model, [inputs[row] for row in members], pad, capacity, device))
+        some = None if known is None else Known(known.values[members], known.given[members])
+        parts.append(_prefill(model, [inputs[row] for row in members], pad, capacity, device, some))
         order.extend(members)
     back = torch.tensor(order, device=device).argsort()
     joined = {key: torch.cat([state[key] for _, state in parts]) for key in parts[0][1]}

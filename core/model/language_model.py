@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.contracts.backbone import Backbone, State
+from core.model.conditioning import Conditioning, Known
 from core.model.linear import Linear
 from core.model.streams import INIT_STD, Link, init_table, padded
 
@@ -25,9 +26,18 @@ class LanguageModel(nn.Module):
 
     With several vocabularies a token has an id in each of so many streams. Their embeddings are summed, and the ids of
     the next token are predicted one after the other, each given those before it (`told`).
+
+    `controls` are the widths of what may be known beside the tokens; position t knows what holds for the next token.
     """
 
-    def __init__(self, backbone: Backbone, vocabulary: int | Sequence[int], *, tie: bool = True) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        vocabulary: int | Sequence[int],
+        *,
+        tie: bool = True,
+        controls: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.vocab_sizes = (vocabulary,) if isinstance(vocabulary, int) else tuple(vocabulary)
         self.vocab_size, *later = self.vocab_sizes
@@ -42,6 +52,7 @@ class LanguageModel(nn.Module):
             self.head.weight = self.embedding.weight
         links = (Link(backbone.dim, size, tie=tie, embedding_std=std) for size in later)
         self.chain: Any = nn.ModuleList(links)
+        self.conditioning = Conditioning(backbone.dim, controls, std) if controls else None
 
     @property
     def streams(self) -> int:
@@ -49,14 +60,14 @@ class LanguageModel(nn.Module):
         return len(self.vocab_sizes)
 
     def forward(
-        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
+        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None, known: Known | None = None
     ) -> tuple[Tensor, State | None]:
         """Maps ids to the logits (b l v) of each next id, the first of its token, and the state after ids."""
-        hidden, state = self.read(ids, state, starts)
+        hidden, state = self.read(ids, state, starts, known)
         return self.logits(hidden), state
 
     def read(
-        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
+        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None, known: Known | None = None
     ) -> tuple[Tensor, State | None]:
         """Maps ids to hidden states (b l d) and the state after ids.
 
@@ -68,6 +79,8 @@ class LanguageModel(nn.Module):
                 x = x + link.embedding(ids[..., stream])
         else:
             x = self.embedding(ids)
+        if self.conditioning is not None:
+            x = x + self.conditioning(known)
         hidden, state = self.backbone(x, state, starts)
         return hidden, state
 
@@ -84,7 +97,12 @@ class LanguageModel(nn.Module):
         return after
 
     def loss(
-        self, ids: Tensor, targets: Tensor, starts: Tensor | None = None, state: State | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        starts: Tensor | None = None,
+        state: State | None = None,
+        known: Known | None = None,
     ) -> tuple[Tensor, State | None]:
         """Cross-entropy in nats of each target, shaped like targets, and the state after ids; 0 where one is -100.
 
@@ -92,7 +110,7 @@ class LanguageModel(nn.Module):
         sum over k is the joint nats of a token. The mean is the caller's, who knows how many tokens the whole step
         counts.
         """
-        hidden, state = self.read(ids, state, starts)
+        hidden, state = self.read(ids, state, starts, known)
         if not self.chain:
             return _nats(self.logits(hidden), targets), state
         parts = []

@@ -58,10 +58,11 @@ class Augmentation:
                     100 * np.mean(kept),
                 )
 
-    def apply(self, ids: NDArray[Any], epoch: int, piece: int) -> NDArray[Any]:
-        """The ids of a piece, (n) or (n k) of k streams, as they are in this epoch."""
+    def apply(self, ids: NDArray[Any], epoch: int, piece: int) -> tuple[NDArray[Any], int]:
+        """The ids of a piece, (n) or (n k) of k streams, as they are in this epoch, and the semitones they moved."""
+        semitones = 0
         if not self._changes:
-            return ids
+            return ids, semitones
         rng = generator(self._seed, "augment", epoch, piece)
         for method, largest, unit in self._changes:
             drawn = int(rng.integers(-largest, largest + 1))
@@ -69,7 +70,8 @@ class Augmentation:
                 changed = _mapped(self._table(method, drawn, unit), ids)
                 if not (changed < 0).any():
                     ids = changed
-        return ids
+                    semitones = drawn if method == "transpose_table" else semitones
+        return ids, semitones
 
     def _table(self, method: str, drawn: int, unit: float) -> list[NDArray[np.int64]]:
         """The map id -> id of each stream under one draw, kept once made."""

@@ -1,6 +1,7 @@
 """Batches as a pure function of (seed, step), and whole pieces for evaluation.
 
-Shapes: b rows, l length, n tokens of a piece, k streams of a token: `ids` are (b l), of several streams (b l k).
+Shapes: b rows, l length, n tokens of a piece, k streams of a token: `ids` are (b l), of several streams (b l k);
+c width of all controls together, m controls.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.seeds import generator
 from datatools.batching.augment import Augmentation
+from datatools.batching.controls import Beside
 from datatools.batching.packing import Plan, plan
 from hparams.base import AugmentHParams
 
@@ -67,12 +69,14 @@ class Batches:
         augment: AugmentHParams,
         tokenizer: Tokenizer,
         accumulate: int = 1,
+        beside: Beside | None = None,
     ) -> None:
         self._store, self._split = store, split
         self._bos, self._eos, self._pad = bos_id, eos_id, pad_id
         self._length, self._batch_size, self._accumulate = length, batch_size, accumulate
         self._seed, self._packs = seed, packs
         self._streams = tokenizer.streams
+        self._beside = beside
         self._positions = store.lengths(split) + 1
         if not len(self._positions):
             raise HubError(f"the split {split} has no piece; add music to the dataset")
@@ -98,8 +102,8 @@ class Batches:
     def batch(self, step: int, micro: int, replica: int, replicas: int) -> dict[str, Tensor]:
         """One micro-batch: `ids` and `targets` int64, `starts` (b l) bool; a function of nothing else.
 
-        `starts` is True where a piece or crop begins and where padding does. HubError when the rows of a step cannot
-        be dealt out evenly.
+        `starts` is True where a piece or crop begins and where padding does. With controls also `controls` (b l c) and
+        `given` (b l m). HubError when the rows of a step cannot be dealt out evenly.
         """
         share, rest = divmod(self._batch_size, self._accumulate * replicas)
         if rest:
@@ -112,28 +116,37 @@ class Batches:
         ids = padding((share, self._length), self._pad, self._streams)
         targets = np.full_like(ids, _IGNORED)
         starts = np.zeros((share, self._length), dtype=bool)
+        arrays: dict[str, NDArray[Any]] = {"ids": ids, "targets": targets, "starts": starts}
+        if self._beside is not None:
+            arrays["controls"] = np.zeros((share, self._length, self._beside.width), dtype=np.float32)
+            arrays["given"] = np.zeros((share, self._length, self._beside.count), dtype=bool)
         for index in range(share):
-            self._fill(first + index, ids[index], targets[index], starts[index])
-        return {"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets), "starts": torch.from_numpy(starts)}
+            self._fill(first + index, {key: array[index] for key, array in arrays.items()})
+        return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
     def counted(self, step: int) -> int:
         """Targets that a whole step counts, over all micro-batches and replicas."""
         rows = (self._locate(row) for row in range(step * self._batch_size, (step + 1) * self._batch_size))
         return sum(self._plan(epoch).counted(row) for epoch, row in rows)
 
-    def _fill(self, row: int, ids: NDArray[np.int64], targets: NDArray[np.int64], starts: NDArray[np.bool_]) -> None:
-        """Writes one row of the stream into arrays of `length`."""
+    def _fill(self, row: int, arrays: dict[str, NDArray[Any]]) -> None:
+        """Writes one row of the stream into the arrays of a batch's row."""
+        ids, targets, starts = arrays["ids"], arrays["targets"], arrays["starts"]
         epoch, row = self._locate(row)
         now = self._plan(epoch)
         at = 0
         for crop in range(now.offsets[row], now.offsets[row + 1]):
             piece, begin, end = int(now.piece[crop]), int(now.begin[crop]), int(now.end[crop])
-            music = self._augmentation.apply(self._store.ids(self._split, piece), epoch, piece)
+            music, semitones = self._augmentation.apply(self._store.ids(self._split, piece), epoch, piece)
             entries = framed(music, self._bos, self._eos)[begin : end + 1]
             assert len(entries) == end - begin + 1, "the store says how many tokens a piece has"
             ids[at : at + end - begin] = entries[:-1]
             targets[at : at + end - begin] = told(entries[1:], self._eos)
             starts[at] = True
+            if self._beside is not None:
+                values, given = self._beside.of(self._split, piece, len(music) + 1, semitones, epoch)
+                arrays["controls"][at : at + end - begin] = values[begin:end]
+                arrays["given"][at : at + end - begin] = given
             at += end - begin
         if at < self._length:
             starts[at] = True
@@ -187,12 +200,13 @@ def whole(
     pad_id: int,
     limit_tokens: int | None = None,
     max_tokens_per_batch: int = 16384,
+    beside: Beside | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Whole pieces for scoring: `ids` and `targets`, padded on the right, and `pieces`, their numbers.
 
     Pieces come by length, as many in a batch as keep b * l within `max_tokens_per_batch` (one at least). Every token
     and eos is a target once. With `limit_tokens`, a fixed subset spread over the split has at most that many targets;
-    the shortest piece alone if no other fits.
+    the shortest piece alone if no other fits. With controls also `controls` (b l c) and `given` (b l m).
     """
     positions = (store.lengths(split) + 1).tolist()
     chosen = list(range(len(positions)))
@@ -217,4 +231,11 @@ def whole(
         for row, entries in enumerate(rows):
             ids[row, : len(entries) - 1] = entries[:-1]
             targets[row, : len(entries) - 1] = told(entries[1:], eos_id)
-        yield {"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets), "pieces": pieces}
+        batch = {"ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets), "pieces": pieces}
+        if beside is not None:
+            values = np.zeros((*ids.shape[:2], beside.width), dtype=np.float32)
+            given = np.zeros((*ids.shape[:2], beside.count), dtype=bool)
+            for row, k in enumerate(pieces):
+                values[row, : positions[k]], given[row, : positions[k]] = beside.of(split, k, positions[k])
+            batch |= {"controls": torch.from_numpy(values), "given": torch.from_numpy(given)}
+        yield batch

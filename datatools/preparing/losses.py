@@ -71,7 +71,7 @@ def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     """
     remedies = getattr(type(tokenizer), "remedies", {})
     notes = sum(counts["notes"] for counts in manifest["counts"].values())
-    lines = []
+    lines: list[str] = []
     for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
         share = f"{count:,} marks" if cause == "tempos" else f"{100 * count / max(notes, 1):.2g} % of notes"
         remedy = f" -> {remedies[cause]}" if cause in remedies else ""

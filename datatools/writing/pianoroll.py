@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import symusic
 
+from datatools.bar_lines import bar_lines
+
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B6B")
 # Quarters in one line of the picture, and lines at most; what comes after is told in the title.
@@ -42,7 +44,7 @@ def _figure(score: symusic.Score, title: str) -> Any:
     width = float(np.clip(line * 0.28, 7, 14))
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    bars = _bars(score, end)
+    bars = [(start, number) for number, start in enumerate(bar_lines(score, end), 1)]
     rows = figure.subplots(lines, 1, squeeze=False)[:, 0]
     for index, axes in enumerate(rows):
         _draw(axes, tracks, bars, index * line, (index + 1) * line, low, high)
@@ -69,20 +71,6 @@ def _quarters(track: Any, tpq: int) -> dict[str, np.ndarray]:
         "pitch": columns["pitch"].astype(int),
         "velocity": columns["velocity"].astype(int),
     }
-
-
-def _bars(score: symusic.Score, end: float) -> list[tuple[float, int]]:
-    """(start in quarters, number) of each bar until `end`; a meter change begins a bar."""
-    tpq = score.ticks_per_quarter
-    meters = [(m.time / tpq, m.numerator * 4 / m.denominator) for m in score.time_signatures]
-    if not meters or meters[0][0] > 0:
-        meters.insert(0, (0.0, 4.0))
-    bars: list[tuple[float, int]] = []
-    for (start, length), stop in zip(meters, [m[0] for m in meters[1:]] + [end + 1e-6], strict=True):
-        while start < min(stop, end + 1e-6) - 1e-9 and length > 0:
-            bars.append((start, len(bars) + 1))
-            start += length
-    return bars
 
 
 def _draw(

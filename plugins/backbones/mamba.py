@@ -18,6 +18,7 @@ from core.contracts.backbone import State
 from core.model.linear import Linear, linear
 from hparams.backbones.mamba import MambaHParams
 from plugins import hookimpl
+from plugins.backbones.cuda import kernels as triton_kernels
 from plugins.backbones.native import kernels
 from plugins.backbones.native.mamba import blocks
 from plugins.backbones.native.mamba import step as mamba_step
@@ -73,15 +74,17 @@ class Mixer(nn.Module):
         u, conv = convolve(u, self._taps(), self._conv_bias(), conv, marks)
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = scan(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
+        y, ssm = scan(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, ssm, marks)
         out = self.out_proj(self._narrow(y)).transpose(0, 1)  # (b l d)
         return out, self._keep(state, conv, ssm)
 
     def _fused(self, x: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State | None]:
         """On the compiled operators, for a stack in which other blocks stand beside."""
         conv, ssm = (None, None) if state is None else (state["conv"], state["ssm"])
-        weights = (self._taps(), self._conv_bias(), self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias)
-        y, ssm, conv = inner(self.in_proj(x), *weights, self._rates(), self.D, conv, ssm, starts)
+        taps, bias, dt, rates = self._taps(), self._conv_bias(), self.dt_proj, self.rates()
+        y, ssm, conv = inner(
+            self.in_proj(x), taps, bias, self.x_proj.weight, dt.weight, dt.bias, rates, self.D, conv, ssm, starts
+        )
         out = self.out_proj(self._narrow(y))
         return out, None if conv is None else self._keep(state, conv.contiguous(), ssm)
 
@@ -90,7 +93,7 @@ class Mixer(nn.Module):
         u, conv = causal_conv_step(u, self._taps(), self._conv_bias(), state["conv"])
         dt, B, C = self.x_proj(self._narrow(u)).split([self.rank, self.states, self.states], -1)
         delta = linear(dt, self.dt_proj.weight)
-        y, ssm = selective_step(u, delta, self._rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
+        y, ssm = selective_step(u, delta, self.rates(), B, C, self.D, z, self.dt_proj.bias, state["ssm"])
         return self.out_proj(self._narrow(y))[:, None], self._keep(state, conv, ssm)
 
     def _taps(self) -> Tensor:
@@ -100,7 +103,7 @@ class Mixer(nn.Module):
         assert self.conv1d.bias is not None
         return self.conv1d.bias
 
-    def _rates(self) -> Tensor:
+    def rates(self) -> Tensor:
         """A (e n), at least in float32 whatever the weights' precision."""
         return -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
 
@@ -132,7 +135,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d), the residual stream, -> (b l d) in x's precision."""
-        y, state = self.mixer(self.norm(x), state, pieces.starts)
+        normed = self.norm(x)
+        if triton_kernels.usable(normed, self.mixer.states):
+            from plugins.backbones.cuda import mixer as on_cuda  # imports Triton, which takes a second
+
+            y, state = on_cuda.forward(self.mixer, normed, state, pieces)
+        else:
+            y, state = self.mixer(normed, state, pieces.starts)
         return x + self.dropout(y), state
 
     def init_state(self, batch: int, max_length: int) -> State:
@@ -166,4 +175,4 @@ def build(hparams: MambaHParams) -> Mamba:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `mamba`."""
-    register("mamba", MambaHParams, build)
+    register("mamba", MambaHParams, build, model_types=("mamba", "mamba_ssm"))

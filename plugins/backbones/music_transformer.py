@@ -37,7 +37,8 @@ class RelativeAttention(nn.Module):
             first = None
             if pieces.starts is not None:
                 first = torch.arange(x.shape[1], device=x.device) - pieces.place
-            y = relative_attention(*(each.transpose(1, 2) for each in (q, k, v)), self.Er, first)
+            q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+            y = relative_attention(q, k, v, self.Er, first)
         else:
             given = state
             plan = pieces.once(("attention", self.width), lambda: plan_of(q, given, pieces))
@@ -46,7 +47,8 @@ class RelativeAttention(nn.Module):
             v, values = cached(v, state["values"], plan)
             state = {"keys": keys, "values": values}
             assert plan.mask is not None
-            y = relative_lookup(*(each.transpose(1, 2) for each in (q, k, v)), self.Er, distance, plan.mask)
+            q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+            y = relative_lookup(q, k, v, self.Er, distance, plan.mask)
         return self.o_proj(y.transpose(1, 2).flatten(2)), state
 
 

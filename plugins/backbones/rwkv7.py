@@ -36,6 +36,17 @@ def shifted(x: Tensor, before: Tensor | None, starts: Tensor | None) -> Tensor:
 class TimeMix(nn.Module):
     """The recurrent layer; the first of a model gives its values to all others."""
 
+    # Registered by name below.
+    x_r: Tensor
+    x_v: Tensor
+    w0: Tensor
+    w1: Tensor
+    w2: Tensor
+    a0: Tensor
+    v0: Tensor
+    g1: Tensor
+    g2: Tensor
+
     def __init__(self, hparams: Rwkv7HParams, index: int) -> None:
         super().__init__()
         dim = hparams.dim

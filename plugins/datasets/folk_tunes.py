@@ -1,6 +1,6 @@
 """Dance tunes from the corpus of music21: Ryan's Mammoth Collection, O'Neill's Music of Ireland (1850), Aird's Airs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,26 +13,28 @@ BOOKS = ("airdsAirs", "oneills1850", "ryansMammoth")
 RULE = "folk_tunes 1: every tune of every .abc file of " + ", ".join(BOOKS)
 
 
-class FolkTunes:
-    """A tune is an item; most files of O'Neill's and Aird's are books of many."""
+class CorpusTunes:
+    """The tunes of some folders of the corpus, of which `rule` tells in words; most files are books of many."""
 
     license = corpus.LICENSE
     url = corpus.URL
-    identity = "folk_tunes"
+
+    def __init__(self, identity: str, rule: str, books: Sequence[str]) -> None:
+        self.identity, self.rule, self.books = identity, rule, books
 
     @cached_property
     def root(self) -> Path:
-        return corpus.folder(*BOOKS)
+        return corpus.folder(*self.books)
 
     @cached_property
     def files(self) -> list[Path]:
-        return sorted(path for book in BOOKS for path in (self.root / book).glob("*.abc"))
+        return sorted(path for book in self.books for path in (self.root / book).glob("*.abc"))
 
     def prepare(self, folder: Path) -> None:
         """The package's install has brought everything."""
 
     def fingerprint(self) -> str:
-        return corpus.fingerprint(RULE, self.root, self.files)
+        return corpus.fingerprint(self.rule, self.root, self.files)
 
     def items(self) -> Iterable[Item]:
         from datatools.reading.scores import count
@@ -42,8 +44,8 @@ class FolkTunes:
                 yield Item(str(path), index)
 
 
-def build(hparams: FolkTunesHParams) -> FolkTunes:
-    return FolkTunes()
+def build(hparams: FolkTunesHParams) -> CorpusTunes:
+    return CorpusTunes("folk_tunes", RULE, BOOKS)
 
 
 @hookimpl

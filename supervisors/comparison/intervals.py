@@ -15,6 +15,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from plugins.metrics.parts.intervals import FEWEST
+
 Floats = NDArray[np.float64]
 LEVEL = 0.95
 
@@ -64,7 +66,9 @@ def interval(row: Row, level: float = LEVEL) -> Estimate:
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:
-    """Every pair on its shared pieces; intervals hold together at 95 % (Bonferroni). One seed alone ranks nothing.
+    """Every pair on its shared pieces; intervals hold together at 95 % (Bonferroni).
+
+    One seed alone ranks nothing, nor do fewer than eight pieces.
 
     ValueError when the rows do not stand on the same pieces.
     """
@@ -80,7 +84,7 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
         fewest = min(len(first.nats), len(second.nats))
         seeds = [(_of_seeds(row)[0], max(fewest - 1, 1)) for row in (first, second)]
         estimate = _estimate(first.value - second.value, [paired, *seeds], level)
-        several = fewest > 1
+        several = fewest > 1 and len(first.notes) >= FEWEST
         better = ""
         if several and (estimate.low > 0 or estimate.high < 0):
             better = second.name if estimate.low > 0 else first.name

@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from functools import cache
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.errors import HubError
 from core.files import write_json
 from core.log import logger
 from datatools.batching.batches import Batches
@@ -27,34 +26,56 @@ REACH = 32  # widths to either side that are tried
 WARM, TIMED = 4, 8  # steps of a timed trial
 
 
-def match_parameters(supervisor: TokenSupervisor, target: int) -> nn.Module:
+def match_parameters(supervisor: TokenSupervisor, target: int) -> nn.Module | None:
     """Sets the backbone's width so that the model has `target` parameters within 2 % (0: as it is).
 
-    Returns the model without its numbers, on the meta device.
-
-    Where no width comes that near, a layer more or less is tried as well. HubError when none of these does.
+    Returns the model without its numbers, on the meta device. Where no width comes that near, a layer more or less is
+    tried as well; None when none of these does.
     """
-    hparams = supervisor.hparams
-    own, layers = hparams.backbone, hparams.backbone.layers
-    model = _built(supervisor, own)
+    model = _built(supervisor, supervisor.hparams.backbone)
     if not target or abs(parameter_count(model) / target - 1) <= TOLERANCE:
         return model
-    tried = []
-    for depth in (layers, layers + 1, layers - 1, layers + 2):
-        found = _nearest_width(supervisor, depth, target) if depth else None
+    for depth in _depths(supervisor):
+        found = _nearest_width(supervisor, depth, target)
         if found and abs(found[1] / target - 1) <= TOLERANCE:
-            hparams.backbone = found[0]
+            supervisor.hparams.backbone = found[0]
             return _built(supervisor, found[0])
-        tried += [found[1]] if found else []
-    nearest = f"{min(tried, key=lambda count: abs(count - target)):,}" if tried else "none"
-    raise HubError(
-        f"no width gives {hparams.name} {target:,} parameters within {TOLERANCE:.0%} (nearest: {nearest}); change its "
-        "backbone.*, or compare.parameters"
+    return None
+
+
+def common_size(supervisors: Sequence[TokenSupervisor], target: int) -> int | None:
+    """The parameters nearest to `target` that all of these can have within 2 %, None where there are none."""
+    sizes = [
+        [count for depth in _depths(supervisor) for _, count in _near(supervisor, depth, target)]
+        for supervisor in supervisors
+    ]
+
+    def shared(size: int) -> bool:
+        return all(any(abs(count / size - 1) <= TOLERANCE for count in counts) for counts in sizes)
+
+    return min(
+        filter(shared, {size for counts in sizes for size in counts}), key=lambda size: abs(size - target), default=None
     )
+
+
+def _depths(supervisor: TokenSupervisor) -> list[int]:
+    layers = supervisor.hparams.backbone.layers
+    return [depth for depth in (layers, layers + 1, layers - 1, layers + 2) if depth]
 
 
 def _nearest_width(supervisor: TokenSupervisor, layers: int, target: int) -> tuple[Any, int] | None:
     """The backbone of so many layers that comes nearest to `target` parameters, and its count."""
+
+    # Of the widths that are near enough, one that vector units like.
+    def fit(item: tuple[Any, int]) -> tuple[bool, int, float]:
+        off = abs(item[1] / target - 1)
+        return off > TOLERANCE, -math.gcd(item[0].dim, 16) if off <= TOLERANCE else 0, off
+
+    return min(_near(supervisor, layers, target), key=fit, default=None)
+
+
+def _near(supervisor: TokenSupervisor, layers: int, target: int) -> list[tuple[Any, int]]:
+    """Backbones of so many layers around the width that comes nearest to `target` parameters, and their counts."""
     own = supervisor.hparams.backbone
 
     @cache
@@ -69,16 +90,9 @@ def _nearest_width(supervisor: TokenSupervisor, layers: int, target: int) -> tup
     for _ in range(8):  # most parameters lie in matrices of width x width
         found = next((item for dim in range(width, width + REACH) if (item := at(dim))), None)
         if found is None:
-            return None
+            return []
         width = max(1, round(found[0].dim * math.sqrt(target / found[1])))
-    near = [item for dim in range(max(1, width - REACH), width + REACH + 1) if (item := at(dim))]
-
-    # Of the widths that are near enough, one that vector units like.
-    def fit(item: tuple[Any, int]) -> tuple[bool, int, float]:
-        off = abs(item[1] / target - 1)
-        return off > TOLERANCE, -math.gcd(item[0].dim, 16) if off <= TOLERANCE else 0, off
-
-    return min(near, key=fit, default=None)
+    return [item for dim in range(max(1, width - REACH), width + REACH + 1) if (item := at(dim))]
 
 
 def _built(supervisor: TokenSupervisor, backbone: Any) -> nn.Module:

@@ -1,9 +1,9 @@
 """The page and the picture of a comparison."""
 
-import math
 from pathlib import Path
 from typing import Any
 
+from plugins.metrics.parts.intervals import FEWEST
 from supervisors.comparison.intervals import Difference, Estimate
 from supervisors.comparison.rows import Entry, Group
 from supervisors.evaluation.results import WORDS
@@ -48,14 +48,16 @@ def _table(group: Group) -> str:
     for entry in group.entries:
         seeds = ", ".join(f"{value:.3f}" for value in entry.row.by_seed)
         lines.append(
-            f"| `{entry.row.name}` | {entry.estimate.value:.3f} | {_span(entry.estimate)} | {seeds} "
+            f"| `{entry.row.name}` | {entry.estimate.value:.3f} | {_span(entry.estimate, group.pieces)} | {seeds} "
             f"| {entry.ngram:.3f} ({entry.order}) | {entry.parameters:,} | {entry.tokens:,.0f} | {entry.minutes:.1f} |"
         )
     return "\n".join(lines)
 
 
-def _span(estimate: Estimate) -> str:
-    return f"{estimate.low:.3f} to {estimate.high:.3f}" if math.isfinite(estimate.low) else "none: one piece"
+def _span(estimate: Estimate, pieces: int) -> str:
+    if pieces < FEWEST:
+        return f"none: {counted(pieces, 'piece')}"
+    return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def _other_data(group: Group) -> list[str]:
@@ -78,6 +80,8 @@ def _unlike_budgets(group: Group) -> bool:
 def _verdicts(group: Group) -> str:
     if not group.differences:
         return "One model stands alone here; there is nothing to compare it with."
+    if group.pieces < FEWEST:
+        return f"Fewer than {FEWEST} pieces support no interval and no ranking."
     if any(len(entry.row.nats) == 1 for entry in group.entries):
         return "Some of these have one seed, which supports no ranking."
     sure = [_sentence(difference) for difference in group.differences if difference.better]
@@ -119,7 +123,7 @@ def figure(groups: list[Group], path: Path) -> None:
 
 def _draw(axes: Any, line: int, entry: Entry) -> None:
     estimate = entry.estimate
-    if math.isfinite(estimate.low):
+    if len(entry.row.notes) >= FEWEST:
         axes.plot([estimate.low, estimate.high], [line, line], color="#0072B2", linewidth=2.5, solid_capstyle="butt")
     axes.plot(entry.row.by_seed, [line] * len(entry.row.by_seed), "o", color="#0072B2", alpha=0.35, markersize=4.5)
     axes.plot(estimate.value, line, "o", color="#0072B2", markersize=7, markeredgecolor="white")

@@ -75,7 +75,7 @@ def compare(options: argparse.Namespace) -> int:
     figure(groups, folder / "compare.png")
     text = page(groups)
     write_text(folder / "README.md", text)
-    write_text(folder / "index.html", from_markdown(f"{settings.name or folder.name}: comparison", text, folder))
+    write_text(folder / "index.html", from_markdown(f"{folder.name}: comparison", text, folder))
     print(text)
     print(f"page  {folder / 'index.html'}")
     return 0
@@ -87,14 +87,23 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
     from supervisors.training.token_supervisor import TokenSupervisor, default_steps, packs, parameter_count
 
     target, tokens = settings.parameters, settings.tokens
-    for hparams in plans:
-        supervisor = manager.supervise(hparams, folder / hparams.name)
+    supervisors = [manager.supervise(hparams, folder / hparams.name) for hparams in plans]
+    for supervisor in supervisors:
         if not isinstance(supervisor, TokenSupervisor):
-            raise HubError(
-                f'supervisor "{hparams.supervisor.name}" counts no tokens, by which compare makes runs equal'
-            )
+            name = supervisor.hparams.supervisor.name
+            raise HubError(f'supervisor "{name}" counts no tokens, by which compare makes runs equal')
+    for hparams, supervisor in zip(plans, supervisors, strict=True):
         supervisor.load_data()
         model = matching.match_parameters(supervisor, target)
+        if model is None:
+            for other in supervisors:
+                other.load_data()
+            size = matching.common_size(supervisors, target)
+            common = f"; the nearest size of all: compare.parameters={size}" if size else "; no size near it suits all"
+            raise HubError(
+                f"no width gives {hparams.name} {target:,} parameters within {matching.TOLERANCE:.0%}{common}; "
+                "or change its backbone.*"
+            )
         target = target or parameter_count(model)
         hparams.train.patience = 0  # who stops early has seen fewer tokens
         batches = supervisor.build_batches(packs(model))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.contracts.backbone import State
+from core.model.conditioning import Known, known_of
 from core.model.language_model import IGNORED, LanguageModel
 from datatools.preparing.store import PieceInfo
 from plugins.metrics.parts.intervals import ratio
@@ -39,14 +40,21 @@ class PieceScore:
 
 
 @torch.inference_mode()
-def token_nats(model: LanguageModel, ids: Tensor, targets: Tensor, autocast: AbstractContextManager[None]) -> Tensor:
+def token_nats(
+    model: LanguageModel,
+    ids: Tensor,
+    targets: Tensor,
+    autocast: AbstractContextManager[None],
+    known: Known | None = None,
+) -> Tensor:
     """Nats of each target, float64 on the CPU, given all that came before it; 0 where a target is -100."""
     state: State | None = model.init_state(ids.shape[0], ids.shape[1])
     parts = []
     with autocast:
         for start in range(0, ids.shape[1], CHUNK):
             part = slice(start, start + CHUNK)
-            nats, state = model.loss(ids[:, part], targets[:, part], state=state)
+            beside = known.part(part) if known is not None else None
+            nats, state = model.loss(ids[:, part], targets[:, part], state=state, known=beside)
             parts.append(nats.double().cpu())
     return torch.cat(parts, dim=1)
 
@@ -65,7 +73,8 @@ def score_pieces(
     tables = [np.asarray(table) for table in kinds]
     scores = []
     for batch in batches:
-        nats = token_nats(model, batch["ids"].to(device), batch["targets"].to(device), autocast).numpy()
+        ids, goals, known = batch["ids"].to(device), batch["targets"].to(device), known_of(batch, device)
+        nats = token_nats(model, ids, goals, autocast, known).numpy()
         for number, row, targets in zip(batch["pieces"], nats, batch["targets"].numpy(), strict=True):
             told = targets.reshape(len(targets), -1)  # (l s)
             tokens = told[:, 0] != IGNORED

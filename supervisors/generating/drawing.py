@@ -7,6 +7,7 @@ from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from core.log import warn_once
+from core.model.conditioning import Known
 from core.model.generation import Generated, generate
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling
@@ -33,6 +34,7 @@ def draw(
     row: int | None,
     attempt: int,
     progress: Any,
+    known: Known | None = None,
 ) -> list[tuple[int, Generated]]:
     positions = list(range(asked.count)) if row is None else [row]
     grammar = _grammar(tokenizer, prompt, asked)
@@ -49,6 +51,8 @@ def draw(
         first_row=positions[0] + attempt * asked.count,
         progress=progress,
         stop=bars,
+        known=known,
+        guidance=asked.guidance,
     )
     return list(zip(positions, pieces, strict=True))
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from core.contracts.tokenizer import Tokenizer, token_names
 from core.errors import HubError
 from core.files import write_json, write_text
+from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
 from datatools.writing import formats
@@ -22,8 +23,10 @@ ENGRAVED = 8  # pieces of a page that show their score; more would make it heavy
 TRIES = 5  # draws of a piece that came out without a note, before giving up
 
 
-def write_samples(model: LanguageModel, tokenizer: Tokenizer, hparams: HParams, folder: Path) -> list[Path]:
-    """Generates `generate.count` pieces into `folder`; returns the .mid files.
+def write_samples(
+    model: LanguageModel, tokenizer: Tokenizer, hparams: HParams, folder: Path, known: Known | None = None
+) -> list[Path]:
+    """Generates `generate.count` pieces into `folder`, each under what is `known` of it; returns the .mid files.
 
     A piece without a note is drawn again under another row number, and said; HubError when that fails too often.
     """
@@ -41,7 +44,7 @@ def write_samples(model: LanguageModel, tokenizer: Tokenizer, hparams: HParams, 
         for attempt in range(TRIES):
             # Rows that are still missing keep their identity: row i of try t draws from (seed, i + t * count, step).
             for row in [row for row, piece in enumerate(made) if piece is None] if attempt else [None]:
-                for position, drawn_piece in draw(model, tokenizer, asked, prompt, row, attempt, bar.update):
+                for position, drawn_piece in draw(model, tokenizer, asked, prompt, row, attempt, bar.update, known):
                     attempts[position] = attempt
                     if _notes(tokenizer, drawn_piece):
                         made[position] = drawn_piece

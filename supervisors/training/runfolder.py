@@ -55,6 +55,14 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
+    def forget(self) -> None:
+        """Removes a folder in which nothing was done but to note what was asked for."""
+        notes = (self.path / "lock", self.hparams)
+        if self.path.is_dir() and not set(self.path.iterdir()) - set(notes):
+            for note in notes:
+                note.unlink(missing_ok=True)
+            self.path.rmdir()
+
     def checkpoint(self, step: int) -> Path:
         """The folder of the checkpoint after `step` optimizer steps."""
         return self._checkpoints / f"step_{step:06d}"

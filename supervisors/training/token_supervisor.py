@@ -20,15 +20,17 @@ from core.model.memory import keep_freed_memory
 from core.model.optim import learning_rate, parameter_groups
 from core.seeds import derive
 from datatools.batching.batches import Batches
+from datatools.batching.controls import Beside
 from datatools.preparing import cache
 from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
 from hparams.base import HParams
 from hparams.loading import plain
 from supervisors.artefacts import artefact
-from supervisors.training import precision
+from supervisors.training import controls, precision
 from supervisors.training.base import Supervisor
 from supervisors.training.engine import build_engine
+from supervisors.training.fitting import insist_fitting
 from supervisors.training.start import load_start
 
 FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
@@ -40,6 +42,17 @@ def default_steps(batches: Batches) -> int:
     return min(MOST, max(FEWEST, round(EPOCHS * batches.steps_per_epoch)))
 
 
+def why_steps(batches: Batches) -> str:
+    """What `default_steps` rests on, in words."""
+    whole = f"{EPOCHS} epochs of {batches.steps_per_epoch:.1f} steps"
+    steps = default_steps(batches)
+    if steps == FEWEST:
+        return f"the fewest that a run takes by itself; {whole} would be less"
+    if steps == MOST:
+        return f"the most that a run takes by itself; {whole} would be more"
+    return whole
+
+
 class TokenSupervisor(Supervisor):
     """Trains one model on a token store. The `objective` is what the engine trains; the model alone is shared."""
 
@@ -47,6 +60,9 @@ class TokenSupervisor(Supervisor):
     tokenizer: Tokenizer
     concluded: Any = None  # the best model, once the run is over
     known: dict[str, Any] | None = None  # what training said of a model that was opened
+    beside: Beside | None = None  # what is known beside the tokens
+    takes_streams = False  # whether its model reads tokens of several ids
+    takes_controls = False  # whether its model reads what batches know beside the tokens
 
     # What a subclass brings.
 
@@ -66,12 +82,15 @@ class TokenSupervisor(Supervisor):
 
     def load_data(self) -> None:
         hparams = self.hparams
+        self.insist_fits()
         entry = self.manager.tokenizers[hparams.tokenizer.name]
         assert entry.build is not None
+        dataset = self.manager.make("dataset", hparams.dataset)
+        build = functools.partial(entry.build, hparams.tokenizer)
         prepare = functools.partial(
             cache.prepare,
-            self.manager.make("dataset", hparams.dataset),
-            functools.partial(entry.build, hparams.tokenizer),
+            dataset,
+            build,
             json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
             hparams.data,
         )
@@ -87,9 +106,30 @@ class TokenSupervisor(Supervisor):
                 "restore the data, or train under another name="
             )
         self.tokenizer = tokenizer
+        for turn in (True, False):  # the first process makes what the others find
+            if self.ranks.first is turn:
+                self.beside = controls.stored(self.manager, hparams, self.store, dataset, build, progress=turn)
+            self.ranks.barrier()
+
+    def insist_fits(self) -> None:
+        """HubError, before anything is read, where tokenizer or controls are more than this supervisor takes."""
+        hparams, name = self.hparams, self.hparams.supervisor.name
+        fresh = artefact.build_tokenizer(self.manager, hparams, None)
+        if fresh.streams > 1 and not self.takes_streams:
+            raise HubError(
+                f"tokenizer {hparams.tokenizer.name} has {fresh.streams} streams and supervisor {name} takes one; "
+                "choose another tokenizer= or supervisor="
+            )
+        if hparams.model.controls and not self.takes_controls:
+            raise HubError(
+                f"model.controls is {hparams.model.controls} and supervisor {name} takes none; "
+                "give model.controls=[] or choose another supervisor="
+            )
+        controls.insist_suits(self.manager, hparams, fresh)
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
+        insist_fitting(lambda: self.make_model(hparams), device, self.ranks.world)
         keep_freed_memory()
         torch.manual_seed(derive(hparams.seed, "weights"))
         self.model: Any = self.make_model(hparams)
@@ -100,7 +140,9 @@ class TokenSupervisor(Supervisor):
         self.dtype, reason = precision.choose(hparams.train.precision, device)
         logger.info("precision: %s (%s)", str(self.dtype).removeprefix("torch."), reason)
         self.batches = self.build_batches(packs(self.model))
-        self.steps = self.steps or default_steps(self.batches)
+        if not self.steps:
+            self.steps = default_steps(self.batches)
+            logger.info("train.steps: %d, %s", self.steps, why_steps(self.batches))
         groups = parameter_groups(self.model, hparams.train.weight_decay)
         self.engine = build_engine(self.objective(self.model), groups, hparams, self.ranks)
 
@@ -120,6 +162,7 @@ class TokenSupervisor(Supervisor):
             augment=hparams.data.augment,
             tokenizer=self.tokenizer,
             accumulate=hparams.train.accumulate,
+            beside=self.beside,
         )
 
     def train_step(self, step: int) -> dict[str, float]:
@@ -190,6 +233,7 @@ class TokenSupervisor(Supervisor):
         return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
 
     def open(self) -> None:
+        controls.asked_of(self.manager, self.hparams)  # which raises where nobody can ask so
         found = artefact.read(self.folder.path, self.manager)
         self.tokenizer, self.folder.model = found.tokenizer, found.folder
         self.concluded = self._made_of(found.weights, str(self.folder.path))

@@ -6,6 +6,7 @@ once on a small input, forward and backward, and must agree with the plain path.
 Shapes: l length, b batch, e channels, n state dimensions, k taps.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,6 +139,7 @@ def load() -> Kernels | None:
 
 def usable(x: Tensor, states: int) -> Kernels | None:
     """The kernels for a layer that reads x, if it lies on a CUDA device, is not float64 and has few enough states."""
-    if not x.is_cuda or x.dtype == torch.float64 or states > _MOST_STATES:
+    unable = x.dtype == torch.float64 or states > _MOST_STATES
+    if not x.is_cuda or unable or os.environ.get("SWAPTUNES_MAMBA") == "plain":
         return None
     return load()

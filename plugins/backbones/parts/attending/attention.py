@@ -21,7 +21,8 @@ from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
 from plugins.backbones.native.transformer.blocks import attention as fused_attention
 from plugins.backbones.parts.attending import packed_attention
-from plugins.backbones.parts.attending.rotary import angles, rotate
+from plugins.backbones.places.positions import recorded
+from plugins.backbones.places.rotary import angles, rotate
 from plugins.backbones.stack import Pieces
 
 
@@ -55,7 +56,7 @@ def _plan_cached(pieces: Pieces, limit: int) -> Plan:
     batch, length = pieces.shape
     place, before, starts = pieces.place, pieces.before, pieces.starts
     assert before is not None
-    whole = torch.compiler.is_compiling()  # a traced graph cannot depend on how full the cache is
+    whole = recorded(place)  # what is recorded cannot depend on how full the cache is
     rows = limit * torch.arange(batch, device=place.device)[:, None]
     if starts is None:
         filled = limit if whole else int(before.max()) + length

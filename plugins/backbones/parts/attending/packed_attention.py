@@ -6,6 +6,7 @@ nothing, so the kernel is run once on a small input, forward and backward, and m
 Shapes: b batch, l length, h heads, k heads of keys and values, c head width, s pieces, t tokens (b l laid end to end).
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,7 @@ class Pieces:
     """Where the pieces of a batch lie when its rows are laid end to end."""
 
     borders: Tensor  # (s+1,) int32
-    longest: int
+    longest: int  # at most
 
 
 def pieces_of(starts: Tensor) -> Pieces:
@@ -33,15 +34,20 @@ def pieces_of(starts: Tensor) -> Pieces:
     begins = starts.clone()
     begins[:, 0] = True
     borders = F.pad(begins.flatten().nonzero().squeeze(1), (0, 1), value=begins.numel())
-    return Pieces(borders.int(), int(borders.diff().max()))
+    return Pieces(borders.int(), starts.shape[1])  # no piece is longer than its row; the longest would have to be read
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, pieces: Pieces, kernel: Callable[..., Any]) -> Tensor:
     """(b l h c) from q (b l h c) and k, v (b l k c) by `kernel`, which is torch's `varlen_attn`."""
+    offers = inspect.signature(kernel).parameters  # they differ from one PyTorch to the next
+    words: dict[str, Any] = {"is_causal": True} if "is_causal" in offers else {"window_size": (-1, 0)}
+    if q.shape[2] != k.shape[2] and "enable_gqa" in offers:
+        words["enable_gqa"] = True
+    elif q.shape[2] != k.shape[2]:
+        k, v = (each.repeat_interleave(q.shape[2] // k.shape[2], 2) for each in (k, v))
     flat = (each.flatten(0, 1) for each in (q, k, v.to(q.dtype)))  # (t h c)
     borders, longest = pieces.borders, pieces.longest
-    shared = q.shape[2] != k.shape[2]
-    y: Tensor = kernel(*flat, borders, borders, longest, longest, window_size=(-1, 0), enable_gqa=shared)
+    y: Tensor = kernel(*flat, borders, borders, longest, longest, **words)
     return y.view_as(q)
 
 
@@ -70,16 +76,17 @@ def load() -> Callable[..., Any] | None:
 
 def _agrees(kernel: Callable[..., Any], device: str = "cuda") -> bool:
     """Whether output and gradients equal those with a mask on a small input."""
-    generator = torch.Generator().manual_seed(0)
-    given = [torch.randn(2, 24, 2, 16, generator=generator) for _ in range(3)]
-    given = [each.to(device, torch.bfloat16).requires_grad_() for each in given]
-    starts = (torch.rand(2, 24, generator=generator) < 0.2).to(device)
-    piece = starts.cumsum(1)
-    mask = ((piece[:, :, None] == piece[:, None]) & torch.ones_like(piece[0, :, None] == piece[0]).tril())[:, None]
-    q, k, v = (each.transpose(1, 2) for each in given)
-    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
-    found = attention(given[0], given[1], given[2], pieces_of(starts), kernel)
-    pairs = [(found, wanted)]
-    pairs += zip(*(torch.autograd.grad(each.square().sum(), given) for each in (found, wanted)), strict=True)
-    pairs = [(a.detach().float(), b.detach().float()) for a, b in pairs]
-    return all(torch.allclose(a, b, rtol=0.05, atol=0.05 * float(b.abs().max())) for a, b in pairs)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        generator = torch.Generator().manual_seed(0)
+        given = [torch.randn(2, 24, 2, 16, generator=generator) for _ in range(3)]
+        given = [each.to(device, torch.bfloat16).requires_grad_() for each in given]
+        starts = (torch.rand(2, 24, generator=generator) < 0.2).to(device)
+        piece = starts.cumsum(1)
+        mask = ((piece[:, :, None] == piece[:, None]) & torch.ones_like(piece[0, :, None] == piece[0]).tril())[:, None]
+        q, k, v = (each.transpose(1, 2) for each in given)
+        wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+        found = attention(given[0], given[1], given[2], pieces_of(starts), kernel)
+        pairs = [(found, wanted)]
+        pairs += zip(*(torch.autograd.grad(each.square().sum(), given) for each in (found, wanted)), strict=True)
+        pairs = [(a.detach().float(), b.detach().float()) for a, b in pairs]
+        return all(torch.allclose(a, b, rtol=0.05, atol=0.05 * float(b.abs().max())) for a, b in pairs)

@@ -25,7 +25,7 @@ def check_room(place: Tensor, limit: Tensor | int) -> None:
 
     Reads one number from the device; left out where that is impossible (export, capture of a CUDA graph).
     """
-    if torch.compiler.is_compiling() or (place.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if recorded(place):
         return
     room = limit[:, None] if isinstance(limit, Tensor) else limit
     if bool((place >= room).any()):
@@ -34,3 +34,8 @@ def check_room(place: Tensor, limit: Tensor | int) -> None:
             f"a piece reaches {int(place.max()) + 1} tokens, but its state was made for max_length {most}; "
             "call init_state with a larger max_length"
         )
+
+
+def recorded(x: Tensor) -> bool:
+    """Whether what happens to x is being recorded (export, capture of a CUDA graph), so that no number can be read."""
+    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -1,0 +1,1 @@
+"""The controls that we ship, one module a control."""

@@ -1,0 +1,109 @@
+"""Answers of participants: taken by the local server into SQLite, or collected as JSON files that pages download."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from core.errors import HubError
+from core.log import logger
+from supervisors.listening.statistics import Preference, Rating
+
+DATABASE = "ratings.db"
+MOST_BYTES = 1 << 20  # of one participant's answers
+
+
+def store(folder: Path, text: bytes) -> str:
+    """Takes one participant's answers so far; returns the participant. ValueError for what is no such thing.
+
+    What is stored is on the disk before this returns; later answers of a participant replace earlier ones, never fewer.
+    """
+    tree = checked(text)
+    with closing(sqlite3.connect(folder / DATABASE, timeout=30)) as base, base:
+        base.execute("PRAGMA synchronous = FULL")
+        base.execute(
+            "CREATE TABLE IF NOT EXISTS ratings (test TEXT, participant TEXT, answers INTEGER, body TEXT, "
+            "PRIMARY KEY (test, participant))"
+        )
+        base.execute(
+            "INSERT INTO ratings VALUES (?, ?, ?, ?) ON CONFLICT (test, participant) DO UPDATE "
+            "SET answers = excluded.answers, body = excluded.body WHERE excluded.answers >= ratings.answers",
+            (tree["test"], tree["participant"], len(tree["answers"]) + len(tree["checks"]), json.dumps(tree)),
+        )
+    return str(tree["participant"])
+
+
+def checked(text: bytes) -> dict[str, Any]:
+    """The answers as a tree; ValueError naming what is wrong with them."""
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"the answers have {len(text):,} bytes; expected at most {MOST_BYTES:,}")
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("the answers are no JSON") from error
+    if not isinstance(tree, dict) or tree.get("format") != 1:
+        raise ValueError("the answers are not of format 1")
+    for key, kind in (("test", str), ("participant", str), ("answers", list), ("checks", list)):
+        if not isinstance(tree.get(key), kind):
+            raise ValueError(f"the answers have no {key}")
+    return tree
+
+
+def collected(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The key of a test and every participant's answers, from the database and from files; the longest of each.
+
+    Files that are no answers, answers to another test and failed checks are named and left out.
+    """
+    try:
+        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HubError(f"{folder} holds no listening test: key.json cannot be read ({error})") from error
+    found: dict[str, dict[str, Any]] = {}
+    for source, text in _texts(folder):
+        try:
+            tree = checked(text)
+        except ValueError as error:
+            logger.warning("%s is left out: %s", source, error)
+            continue
+        if tree["test"] != key["test"]:
+            logger.warning("%s is left out: it answers another test", source)
+        elif any(value != check["asked"] for check in tree["checks"] for value in check["values"].values()):
+            logger.warning("%s is left out: its attention check failed", source)
+        elif len(tree["answers"]) >= len(found.get(tree["participant"], {"answers": []})["answers"]):
+            found[tree["participant"]] = tree
+    if not found:
+        raise HubError(f"{folder} has no ratings yet; put the downloaded .json files there, or serve the test")
+    return key, [found[name] for name in sorted(found)]
+
+
+def _texts(folder: Path) -> Iterator[tuple[str, bytes]]:
+    if (folder / DATABASE).exists():
+        with closing(sqlite3.connect(folder / DATABASE)) as base:
+            for participant, body in base.execute("SELECT participant, body FROM ratings ORDER BY participant"):
+                yield f"participant {participant}", body.encode()
+    for path in sorted(folder.rglob("*.json")):
+        if path.name not in ("key.json", "results.json"):
+            yield str(path), path.read_bytes()
+
+
+def ratings_of(key: dict[str, Any], answers: list[dict[str, Any]], scale: str) -> list[Rating]:
+    """All ratings on one scale."""
+    return [
+        Rating(tree["participant"], key["clips"][answer["clips"][0]]["system"], answer["clips"][0], float(value))
+        for tree in answers
+        for answer in tree["answers"]
+        if (value := answer["values"].get(scale)) is not None
+    ]
+
+
+def preferences_of(key: dict[str, Any], answers: list[dict[str, Any]]) -> list[Preference]:
+    """All answers to paired trials."""
+    won = {"A": 1.0, "no preference": 0.5, "B": 0.0}
+    found = []
+    for tree in answers:
+        for answer in tree["answers"]:
+            first, second = (key["clips"][clip]["system"] for clip in answer["clips"])
+            found.append(Preference(tree["participant"], first, second, won[answer["values"]["preference"]]))
+    return found

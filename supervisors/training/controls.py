@@ -1,0 +1,92 @@
+"""The controls of a run: built by name, stored beside its tokens, and asked for by a person."""
+
+import functools
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.contracts.control import Control
+from core.contracts.dataset import Dataset
+from core.contracts.tokenizer import Tokenizer
+from core.errors import HubError, did_you_mean
+from core.model.conditioning import Known
+from datatools.batching.controls import Beside
+from datatools.preparing.controls import Wanted, prepare_controls
+from datatools.preparing.encoding import Build
+from datatools.preparing.store import TokenStore
+from hparams.base import GenerateHParams, HParams
+from plugins.manager import Manager
+
+
+def controls_of(manager: Manager, hparams: HParams) -> list[Control]:
+    """The controls of `model.controls`, in their order; HubError for a name that there is not."""
+    return [manager.make("control", manager.section("control", name)) for name in hparams.model.controls]
+
+
+def insist_suits(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> None:
+    """HubError, before anything is read, for a control that is unknown or does not fit, and for what nobody can ask."""
+    for name, control in zip(hparams.model.controls, controls_of(manager, hparams), strict=True):
+        suits = getattr(control, "suits", None)
+        try:
+            if suits is not None:
+                suits(tokenizer)
+        except ValueError as error:
+            raise HubError(f"model.controls: {error}; choose another tokenizer, or leave {name} out") from error
+    asked_of(manager, hparams)
+
+
+def stored(
+    manager: Manager,
+    hparams: HParams,
+    store: TokenStore,
+    dataset: Dataset,
+    build_tokenizer: Build,
+    progress: bool = True,
+) -> Beside | None:
+    """The run's controls with their vectors for every piece, made when they are not there yet; None without any."""
+    names = hparams.model.controls
+    if not names:
+        return None
+    wanted = []
+    for name in names:
+        entry, section = manager.controls[name], manager.section("control", name)
+        assert entry.build is not None
+        key = json.dumps([name, entry.distribution, entry.version, asdict(section)], sort_keys=True)
+        wanted.append(Wanted(name, functools.partial(entry.build, section), key))
+    stores = prepare_controls(wanted, store, dataset, build_tokenizer, hparams.data, progress)
+    return Beside(controls_of(manager, hparams), stores, hparams.model.control_dropout, hparams.seed)
+
+
+def asked_of(manager: Manager, hparams: HParams) -> Known | None:
+    """What `generate.controls` asks of every piece (1 1 c); None of a model without controls.
+
+    HubError for a control that the model has not, for a value out of its range, and for guidance towards nothing.
+    """
+    asked: GenerateHParams = hparams.generate
+    names, controls = hparams.model.controls, controls_of(manager, hparams)
+    for name in asked.controls:
+        if name not in names:
+            has = f"the model's are {', '.join(names)}" if names else "the model has none"
+            raise HubError(f"generate.controls.{name}: {has}.{did_you_mean(name, names)}")
+    if asked.guidance != 1 and not asked.controls:
+        raise HubError(
+            f"generate.guidance is {asked.guidance:g}, but nothing is asked for; give generate.controls.NAME=VALUE too"
+        )
+    if not controls:
+        return None
+    values, given = [], []
+    for name, control in zip(names, controls, strict=True):
+        wish: Any = asked.controls.get(name)
+        given.append(wish is not None)
+        if wish is None:
+            values.append(np.zeros(control.dim, dtype=np.float32))
+            continue
+        try:
+            values.append(control.parse(str(wish)))
+        except ValueError as error:
+            raise HubError(f"generate.controls.{name}: {error}") from error
+    told = torch.from_numpy(np.concatenate(values).astype(np.float32))
+    return Known(told[None, None], torch.tensor(given)[None, None])

@@ -1,0 +1,84 @@
+"""Kinds of notation beyond single files: orders of bars by hand, and ABC whose sounding notes the standard gives."""
+
+import pytest
+
+from datatools.abc import reader, repeats
+from datatools.reading.repeats import Signs, order
+
+
+def signs(words: str) -> Signs:
+    """A bar's signs from words: `|:` `:|` `:|3` `[1` `[1,2` (begins) `.1` (goes on) dc ds segno fine tocoda coda."""
+    made = Signs()
+    for word in words.split():
+        if word == "|:":
+            made.forward = True
+        elif word.startswith(":|"):
+            made.times = int(word[2:] or 2)
+        elif word[0] in "[.":
+            made.ending = tuple(int(number) for number in word[1:].split(","))
+            made.begins_ending = word[0] == "["
+        elif word in ("dc", "ds"):
+            made.jump = word
+        elif word == "segno":
+            made.segno = "segno"
+        else:
+            setattr(made, {"fine": "fine", "tocoda": "to_coda", "coda": "coda"}[word], True)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bars", "expected"),
+    [
+        ("/:|/", "A B A B C"),
+        (":|/:|/", "A A B A B C"),
+        ("|:/:|/:|/", "A B A B C C D"),
+        ("|: :|3/", "A A A B"),
+        ("|:/[1 :|/[2/", "A B A C D"),
+        ("|:/[1,2 :|/[3/", "A B A B A C D"),
+        ("|:/[1/.1 :|/[2/.2/", "A B C A D E F"),
+        ("|:/[1 :|/", "A B A C"),
+        ("/:|//[1 :|/[2", "A B A B C D C E"),
+        ("|:/[1 :|/[2//[1 :|/[2", "A B A C D E C D F"),
+        ("/dc/", "A B A B C"),
+        ("fine/dc/", "A B A"),
+        ("|: :|/fine/dc/", "A A B C A B"),
+        ("|:/[1 :|/[2/dc", "A B A C D A C D"),
+        ("/segno fine/ds/", "A B C B"),
+        ("tocoda/dc/coda", "A B A C"),
+        ("/segno/tocoda/ds/coda", "A B C D B C E"),
+        ("/ds", "A B"),
+    ],
+)
+def test_bars_are_played_in_this_order(bars: str, expected: str) -> None:
+    assert " ".join("ABCDEFG"[index] for index in order([signs(words) for words in bars.split("/")])) == expected
+
+
+HEAD = "X:1\nM:4/4\nL:1/4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("K:C\nC4 & E2 G2 | D4 |\n", [(0, 60, 4), (0, 64, 2), (2, 67, 2), (4, 62, 4)]),
+        ("K:C\n|: C4 & E4 :|\n", [(0, 60, 4), (0, 64, 4), (4, 60, 4), (4, 64, 4)]),
+        (
+            "P:A3\nK:C\nP:A\nC4 |[1 D4 |[2 E4 |[3 F4 |\n",
+            [(4 * bar, pitch, 4) for bar, pitch in enumerate((60, 62, 60, 64, 60, 65))],
+        ),
+        (
+            "P:AB\nK:C\nP:A\n[V:1]C4|\n[V:2]C,4|\nP:B\n[V:1]D4|\n[V:2]D,4|\n",
+            [(0, 48, 4), (0, 60, 4), (4, 50, 4), (4, 62, 4)],
+        ),
+        ("%%propagate-accidentals octave\nK:C\n^F f F2\n", [(0, 66, 1), (1, 77, 1), (2, 66, 2)]),
+        ("%%propagate-accidentals not\nK:C\n^F F f2\n", [(0, 66, 1), (1, 65, 1), (2, 77, 2)]),
+        ("K:D transpose=-2\nF E D2\n", [(0, 64, 1), (1, 62, 1), (2, 60, 2)]),
+        ("K:G treble+8\nF4\n", [(0, 78, 4)]),
+        ("V:1 clef=treble-8\nK:C\nV:1\nC4\n", [(0, 48, 4)]),
+        ("K:C\n_B2- | B- | B B\n", [(0, 70, 4), (4, 71, 1)]),
+    ],
+)  # fmt: skip
+def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, int, int]]) -> None:
+    for said in (HEAD + text, repeats.unrolled(HEAD + text)):
+        score = reader.score(said)
+        found = [(note.time / 480, note.pitch, note.duration / 480) for track in score.tracks for note in track.notes]
+        assert sorted(found) == expected
