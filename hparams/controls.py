@@ -16,3 +16,17 @@ class KeyHParams:
     """The key of a piece, major or minor."""
 
     name: Literal["key"] = "key"
+
+
+@dataclass(kw_only=True)
+class DensitySecondsHParams:
+    """Notes a second, over the two seconds that begin at each token."""
+
+    name: Literal["density_seconds"] = "density_seconds"
+
+
+@dataclass(kw_only=True)
+class PitchHistogramHParams:
+    """Shares of the pitch classes, over the two seconds that begin at each token."""
+
+    name: Literal["pitch_histogram"] = "pitch_histogram"

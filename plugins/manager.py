@@ -51,7 +51,7 @@ BUILT_IN = (
     ),
     *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
     *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
-    *(f"plugins.controls.{name}" for name in ("density", "key")),
+    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram")),
     "hparams.presets",
 )
 

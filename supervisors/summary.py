@@ -28,22 +28,22 @@ def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], fail
     for split in scored(result):
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
-        untold = charge(found)
-        value = found["nats_per_note"] + untold
-        better = min(unigram["nats_per_note"], ngram["nats_per_note"]) + untold
+        charged = charge(found)
+        value = found["nats_per_note"] + charged
+        better = min(unigram["nats_per_note"], ngram["nats_per_note"]) + charged
         side = "below" if value < better else "above"
         change = 100 * (value / better - 1)
         figure = found.get("headline", found)  # older evaluations have none
         low, high = (figure["low"], figure["high"]) if "low" in figure else found["nats_per_note_interval"]
         interval = f" [{low:.3f}, {high:.3f}]" if found["pieces"] >= FEWEST else ""
         share = found["notes_told"] / max(found["notes"], 1)
-        told = f" ({share:.1%} told, the others charged; {found['nats_per_note']:.3f} without)" if untold else ""
+        told = f" ({share:.1%} told, the others charged; {found['nats_per_note']:.3f} without)" if charged else ""
         lines.append(
             f"{split:<13}{value:.3f}{interval} nats per note{told}, "
             f"{found['nats_per_token']:.4f} per token, {found['bits_per_second']:.2f} bits per second "
             f"(n = {counted(found['pieces'], 'piece')}, {counted(found['notes'], 'note')}); "
-            f"unigram {unigram['nats_per_note'] + untold:.3f}, "
-            f"{ngram['order']}-gram {ngram['nats_per_note'] + untold:.3f}: {abs(change):.1f} % {side} it"
+            f"unigram {unigram['nats_per_note'] + charged:.3f}, "
+            f"{ngram['order']}-gram {ngram['nats_per_note'] + charged:.3f}: {abs(change):.1f} % {side} it"
         )
     if "test" not in result:
         lines.append(
@@ -84,8 +84,8 @@ def measures(result: dict[str, Any]) -> str:
         lines.append(
             f"measures     {counted(tested, 'tested piece')} are too few to compare music with (at least {FEWEST})"
         )
-    for name in ("overlap_area", "frechet_distance", "pitch_class_entropy") if tested >= FEWEST else ():
-        rows = result["metrics"].get(name, {}).get("rows", {})
+    for name, metric in result["metrics"].items() if tested >= FEWEST else ():
+        rows = metric["rows"] if metric["headline"] else {}
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import symusic
 import torch
 
 from core.errors import HubError
@@ -18,13 +19,18 @@ from datatools.batching.batches import Batches, whole
 from datatools.batching.controls import Beside
 from datatools.preparing.cache import TokenStore, prepare
 from datatools.preparing.controls import ControlStore, Wanted, prepare_controls
+from datatools.reading.scores import piece_from_score
 from hparams.base import AugmentHParams, DataHParams
-from hparams.controls import DensityHParams, KeyHParams
+from hparams.controls import DensityHParams, DensitySecondsHParams, KeyHParams, PitchHistogramHParams
+from hparams.loading import dump, from_tree, override, plain
 from plugins.checks import control_checks, control_laws
 from plugins.controls import density, key
 from plugins.datasets.folder import Folder
 from plugins.laws.pieces import specimens
+from plugins.manager import load_manager
+from supervisors.artefacts import artefact
 from supervisors.run import main
+from supervisors.training.token_supervisor import TokenSupervisor
 from tests.reference_tokenizer import ReferenceTokenizer, ReferenceTokenizerHParams
 from tests.test_model import Memory
 from tests.test_streams import Normal
@@ -122,6 +128,41 @@ def test_density_by_hand() -> None:
     rows = density.Density().of(piece, ids, tokenizer)
     assert rows.shape == (len(ids), 12) and (rows.argmax(1) == 3).all() and (rows.sum(1) == 1).all()
     assert [int(density.Density().parse(text).argmax()) for text in ("0", "3", "5", "7", "100")] == [0, 3, 4, 5, 11]
+
+
+@pytest.mark.parametrize("name", ["density_seconds", "pitch_histogram"])
+def test_windows_of_seconds_keep_the_laws(name: str) -> None:
+    entry = load_manager().controls[name]
+    tokenizers = [made("performance_240"), TOKENIZERS[0]]
+    for law in control_laws(entry.build, entry.hparams(), tokenizers):
+        law()
+
+
+def made(name: str):
+    entry = load_manager().tokenizers[name]
+    return lambda: entry.build(entry.hparams())
+
+
+def test_two_seconds_by_hand() -> None:
+    """Every half second a note, C, E, G in turn, each told when it begins."""
+    score = symusic.Score(480)
+    score.tempos.append(symusic.Tempo(0, 120))
+    score.tracks.append(symusic.Track())
+    for at in range(12):
+        score.tracks[0].notes.append(symusic.Note(480 * at, 480, (60, 64, 67)[at % 3], 80))
+    tokenizer = made("performance_388")()
+    ids = tokenizer.encode(piece_from_score(score, source="made"))
+    times = tokenizer.times(ids)
+    histogram = load_manager().make("control", PitchHistogramHParams()).of(None, ids, tokenizer)
+    dense = load_manager().make("control", DensitySecondsHParams()).of(None, ids, tokenizer)
+    assert histogram.shape == dense.shape == (len(ids), 12)
+    for at, time in enumerate(times):
+        inside = [(60, 64, 67)[note % 3] % 12 for note in range(12) if time - 1e-4 <= note / 2 < time + 2 - 1e-4]
+        expected = np.bincount(inside, minlength=12) / max(len(inside), 1)
+        assert histogram[at] == pytest.approx(expected, abs=1e-6)
+        assert int(dense[at].argmax()) == max(0, (len(inside) - 1) // 3)
+    control = load_manager().make("control", DensitySecondsHParams())
+    assert [int(control.parse(text).argmax()) for text in ("0", "0.5", "2", "17", "50")] == [0, 0, 1, 11, 11]
 
 
 def test_key_by_hand() -> None:
@@ -306,6 +347,9 @@ def test_damaged_vectors_are_named(store: TokenStore, stored: dict[str, ControlS
     values.write_bytes(content)
     with pytest.raises(HubError, match=r"values\.bin is not as it was written"):
         ControlStore(folder, store)
+    values.write_bytes(content[:-4])
+    with pytest.raises(HubError, match=r"values\.bin has \d+ bytes; expected"):
+        ControlStore(folder, store)
 
 
 def beside(stored: dict[str, ControlStore], dropout: float) -> Beside:
@@ -394,10 +438,25 @@ def test_wrong_input_is_one_line_before_anything_is_read(
     assert not (tmp_path / "cache").exists(), "nothing was read"
 
 
-def test_settings_are_kept_as_they_were_asked() -> None:
-    from hparams.loading import dump, from_tree, override, plain
-    from plugins.manager import load_manager
+@pytest.mark.parametrize(
+    ("tokenizer", "controls", "message"),
+    [
+        (Pairs(None), [], "tokenizer remi has 2 streams and supervisor language_model takes one"),
+        (TOKENIZERS[0](), ["density"], r"model.controls is \['density'\] and supervisor language_model takes none"),
+    ],
+)
+def test_a_supervisor_gets_no_more_than_it_takes(
+    tokenizer: object, controls: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor of somebody who thought of one stream and no controls, before its data is read."""
+    hparams = load_manager().preset("tiny")
+    hparams.model.controls, hparams.tokenizer = controls, load_manager().section("tokenizer", "remi")
+    monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
+    with pytest.raises(HubError, match=message):
+        TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
 
+
+def test_settings_are_kept_as_they_were_asked() -> None:
     manager = load_manager()
     words = ["model.controls=[density,key]", "generate.controls.density=4", "generate.controls.key=A minor"]
     hparams = override(manager.preset("tiny"), words, section=manager.section)

@@ -32,7 +32,8 @@ def small() -> Iterator[None]:
     from plugins.backbones.cuda import conv, scan, step
 
     patch.setattr(scan, "PLAN", scan.Plan(walk=8, back=8, chunk=4, kept=2, programs=3))
-    patch.setattr(conv, "TILE", 4)
+    patch.setattr(conv, "TILE", 2)
+    patch.setattr(conv, "TILES", 2)
     patch.setattr(conv, "BLOCK", 8)
     patch.setattr(step, "BLOCK", 8)
     yield

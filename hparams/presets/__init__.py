@@ -12,6 +12,7 @@ from hparams.presets.published import (
     llama_remi,
     mamba_tsd_bpe,
     music_transformer_remi,
+    performance_rnn,
 )
 from hparams.presets.tiny import tiny
 
@@ -23,5 +24,5 @@ def register_presets(register: Callable[..., None]) -> None:
     """Registers every preset of this folder."""
     for preset in (mamba_jsb, transformer_jsb, lstm_jsb, music_transformer_jsb, tiny):
         register(preset)
-    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe):
+    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe, performance_rnn):
         register(preset)

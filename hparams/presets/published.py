@@ -1,20 +1,23 @@
 """Models of earlier work in their published shapes; the hub's own sizes are those of `<backbone>_<tokenizer>`.
 
 Shapes and schedules: Sturm et al., arXiv 1604.08723 (Folk-RNN); Symbotunes, arXiv 2410.20515 (GPT-2 on ABC);
-Neuromusic (Music Transformer, GPT-2 and Llama on REMI). Training is the hub's, AdamW with warm-up and cosine decay.
+Neuromusic (Music Transformer, GPT-2 and Llama on REMI); Simon and Oore, Performance RNN (Magenta, 2017), in the form
+of Performance-RNN-PyTorch. Training is the hub's, AdamW with warm-up and cosine decay.
 """
 
 from typing import Any
 
 from hparams.backbones.gpt2 import Gpt2HParams
+from hparams.backbones.gru import GruHParams
 from hparams.backbones.lstm import LstmHParams
 from hparams.backbones.mamba import MambaHParams
 from hparams.backbones.music_transformer import MusicTransformerHParams
 from hparams.backbones.transformer import TransformerHParams
 from hparams.base import AugmentHParams, DataHParams, HParams, ModelHParams, TrainHParams
-from hparams.datasets import BachChoralesHParams, FolkTunesHParams
+from hparams.datasets import BachChoralesHParams, FolkTunesHParams, MaestroHParams
 from hparams.tokenizers.abc import AbcHParams
 from hparams.tokenizers.note_tokens import RemiHParams, TsdHParams
+from hparams.tokenizers.performances import Performance240HParams
 
 
 def folk_rnn() -> HParams:
@@ -30,6 +33,22 @@ def folk_rnn() -> HParams:
         model=ModelHParams(tie=False),
         data=DataHParams(length=1024, batch_size=16),
         train=TrainHParams(steps=3000, lr=3e-3, lr_floor=0.1, weight_decay=0.0, clip=5.0),
+    )
+
+
+def performance_rnn() -> HParams:
+    """PerformanceRNN, GRU 3 x 512 under two controls, `python -m supervisors.run --hparams performance_rnn`.
+
+    Piano performances as events; `generate.controls.density_seconds=5` asks, and with nothing asked it plays freely.
+    """
+    return HParams(
+        name="performance_rnn",
+        backbone=GruHParams(dim=512, layers=3, dropout=0.3),
+        tokenizer=Performance240HParams(),
+        dataset=MaestroHParams(),
+        model=ModelHParams(tie=False, controls=["pitch_histogram", "density_seconds"]),
+        data=DataHParams(length=512, batch_size=32, augment=AugmentHParams(transpose=5)),
+        train=TrainHParams(steps=8000, lr=1e-3, weight_decay=0.0, clip=1.0),
     )
 
 

@@ -20,11 +20,13 @@ _MEANINGS = {
     r"Get pitch_bend=(-?\d+)": r"its pitch bend is \1; expected -8192 to 8191",
     r"Get (\w+)=(-?\d+)": r"its \1 is \2; expected at most 127",
 }
-# Releases of all pitches of all channels at once, in running status: what they end was never released.
-_RELEASES = b"".join(
-    bytes((0x80 | channel, 0, 0)) + b"".join(bytes((0, pitch, 0)) for pitch in range(1, 128)) + b"\x00"
+# All pitches of a channel are released long after a track's end: what ends there was never released by the file.
+_LATE = 1 << 27
+_LATER = b"\xff\x7f\x00\xc0\x80\x80\x00"  # an empty event, and then a time of _LATE
+_RELEASES = [
+    (bytes((0x90 | channel,)), b"\x00".join(bytes((0x80 | channel, pitch, 0)) for pitch in range(128)))
     for channel in range(16)
-)
+]
 
 
 def score(data: bytes) -> tuple[symusic.Score, list[str]]:
@@ -32,23 +34,20 @@ def score(data: bytes) -> tuple[symusic.Score, list[str]]:
     counts: Counter[str] = Counter()
     plain = unwrapped(data, counts)
     mended: Salvaged | None = None
+    remarks: list[str] = []
     if _packets(plain) or counts:
         mended = _salvaged(data)
     else:
         try:
-            result: symusic.Score = symusic.Score.from_midi(plain)
+            result = _read(plain, remarks)
         except (RuntimeError, ValueError) as error:
             mended = _salvaged(data, _meaning(str(error)))
     if mended is not None:
-        plain = mended.data
+        remarks += mended.remarks
         try:
-            result = symusic.Score.from_midi(plain)
+            result = _read(mended.data, remarks)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"it is no valid MIDI file: {_meaning(str(error))}") from error
-    remarks = [] if mended is None else mended.remarks
-    if _unreleased(plain, result):
-        lost = salvaged(plain).struck - int(result.note_num())
-        remarks.append(f"left out {lost} notes that are never released")
     kind, tracks = struct.unpack(">HH", data[data.find(b"MThd") + 8 :][:4])
     if kind == 2 and tracks > 1:
         remarks.append(f"its format is 2: its {tracks} tracks are sequences of their own, and are played together")
@@ -98,21 +97,32 @@ def _places(data: bytes, byte: bytes) -> Iterator[int]:
         at = data.find(byte, at + 1)
 
 
-def _unreleased(data: bytes, read: symusic.Score) -> bool:
-    """Whether notes are struck and never released: there are more where each track releases all at its end."""
+def _read(data: bytes, remarks: list[str]) -> symusic.Score:
+    """What symusic reads, and a remark on notes that are never released, which it leaves out."""
+    result: symusic.Score = symusic.Score.from_midi(_released(data))
+    if result.end() >= _LATE:
+        result = symusic.Score.from_midi(data)
+        lost = salvaged(data).struck - int(result.note_num())
+        if lost:
+            remarks.append(f"left out {lost} notes that are never released")
+    return result
+
+
+def _released(data: bytes) -> bytes:
+    """The file with late releases of all notes in each track, of the channels that may strike any."""
     at = 8 + int.from_bytes(data[4:8], "big")
     out = [data[:at]]
     while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "big")
-        chunk = data[at + 8 : at + 8 + size]
-        if data[at : at + 4] == b"MTrk" and chunk.endswith(b"\xff\x2f\x00"):
-            chunk = chunk[:-3] + _RELEASES + chunk[-3:]
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "big")
+        chunk = data[at + 8 : end]
+        if end > len(data) or data[at : at + 4] != b"MTrk" or not chunk.endswith(b"\xff\x2f\x00"):
+            break
+        releases = b"\x00".join(releases for strike, releases in _RELEASES if strike in chunk)
+        if releases:
+            chunk = chunk[:-3] + _LATER + releases + b"\x00" + chunk[-3:]
         out += [data[at : at + 4], len(chunk).to_bytes(4, "big"), chunk]
-        at += 8 + size
-    try:
-        return bool(symusic.Score.from_midi(b"".join(out)).note_num() > read.note_num())
-    except (RuntimeError, ValueError):
-        return False
+        at = end
+    return b"".join([*out, data[at:]])
 
 
 def _meaning(said: str) -> str:

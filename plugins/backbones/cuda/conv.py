@@ -12,7 +12,8 @@ from torch import Tensor
 
 from plugins.backbones.cuda.scan_kernels import sigmoid
 
-TILE, BLOCK = 32, 64  # steps and channels of a program
+TILE, BLOCK = 8, 128  # steps and channels of a program
+TILES = 8  # of a program that sums over them
 
 
 @triton.jit
@@ -59,36 +60,46 @@ def _forward(
 @triton.jit
 def _backward_sum(
     grad_y, x, before, weight, bias, since, grad_total, grad_weight, length, channels, x_row,
-    K: tl.constexpr, T: tl.constexpr, E: tl.constexpr, STARTS: tl.constexpr, BEFORE: tl.constexpr,
+    K: tl.constexpr, T: tl.constexpr, E: tl.constexpr, TILES: tl.constexpr, STARTS: tl.constexpr, BEFORE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the sum under the SiLU (b l e), and per tile of the weights and the bias, (b tiles k+1 e)."""
+    """Gradients of the sum under the SiLU (b l e), and per TILES tiles of weights and bias, (b parts k+1 e)."""
     row = tl.program_id(2).to(tl.int64)
-    t, e = tl.program_id(0) * T + tl.arange(0, T), tl.program_id(1) * E + tl.arange(0, E)
-    there, here = t < length, e < channels
-    both = there[:, None] & here[None, :]
-    total = _taps(
-        x, before, weight, bias, since, row, t, e, there, here, length, channels, x_row, K, STARTS, BEFORE
-    )  # fmt: skip
-    at = (row * length + t)[:, None] * channels + e[None, :]
-    s = sigmoid(total)
-    grad = tl.load(grad_y + at, both, 0.0).to(tl.float32) * s * (1.0 + total * (1.0 - s))
-    tl.store(grad_total + at, grad, both)
-    sums = grad_weight + (row * tl.num_programs(0) + tl.program_id(0)) * (K + 1) * channels + e
-    tl.store(sums + K * channels, tl.sum(grad, 0), here)
-    if STARTS:
-        reach = tl.load(since + row * length + t, there, 0)
-    for j in tl.static_range(K):
-        at = t - j
-        seen = both
+    e = tl.program_id(1) * E + tl.arange(0, E)
+    here = e < channels
+    sums = ()
+    for _ in tl.static_range(K + 1):
+        sums = sums + (tl.zeros((T, E), tl.float32),)
+    for i in tl.static_range(TILES):
+        t = (tl.program_id(0) * TILES + i) * T + tl.arange(0, T)
+        there = t < length
+        both = there[:, None] & here[None, :]
+        total = _taps(
+            x, before, weight, bias, since, row, t, e, there, here, length, channels, x_row, K, STARTS, BEFORE
+        )  # fmt: skip
+        at = (row * length + t)[:, None] * channels + e[None, :]
+        s = sigmoid(total)
+        grad = tl.load(grad_y + at, both, 0.0).to(tl.float32) * s * (1.0 + total * (1.0 - s))
+        tl.store(grad_total + at, grad, both)
         if STARTS:
-            seen = both & (reach >= j)[:, None]
-        inside = seen & (at >= 0)[:, None]
-        tap = tl.load(x + (row * length + at)[:, None] * x_row + e[None, :], inside, 0.0).to(tl.float32)
-        if BEFORE:
-            earlier = seen & (at < 0)[:, None]
-            window = (row * channels + e[None, :]) * (K - 1) + (K - 1 + at)[:, None]
-            tap += tl.load(before + window, earlier, 0.0).to(tl.float32)
-        tl.store(sums + (K - 1 - j) * channels, tl.sum(grad * tap, 0), here)
+            reach = tl.load(since + row * length + t, there, 0)
+        added = ()
+        for j in tl.static_range(K):
+            at = t - j
+            seen = both
+            if STARTS:
+                seen = both & (reach >= j)[:, None]
+            inside = seen & (at >= 0)[:, None]
+            tap = tl.load(x + (row * length + at)[:, None] * x_row + e[None, :], inside, 0.0).to(tl.float32)
+            if BEFORE:
+                earlier = seen & (at < 0)[:, None]
+                window = (row * channels + e[None, :]) * (K - 1) + (K - 1 + at)[:, None]
+                tap += tl.load(before + window, earlier, 0.0).to(tl.float32)
+            added = added + (sums[j] + grad * tap,)
+        sums = added + (sums[K] + grad,)
+    to = grad_weight + (row * tl.num_programs(0) + tl.program_id(0)) * (K + 1) * channels + e
+    for j in tl.static_range(K):
+        tl.store(to + (K - 1 - j) * channels, tl.sum(sums[j], 0), here)
+    tl.store(to + K * channels, tl.sum(sums[K], 0), here)
 
 
 @triton.jit
@@ -141,15 +152,15 @@ def backward(
     batch, length, channels = x.shape
     taps = weight.shape[1]
     before = None if before is None else before.contiguous()
-    grid = _grid(x, length)
     grad_total = torch.empty_like(grad_y)
-    sums = torch.empty(batch, grid[0], taps + 1, channels, dtype=torch.float32, device=x.device)
-    _backward_sum[grid](
+    parts = triton.cdiv(length, TILE * TILES)
+    sums = torch.empty(batch, parts, taps + 1, channels, dtype=torch.float32, device=x.device)
+    _backward_sum[(parts, triton.cdiv(channels, BLOCK), batch)](
         grad_y, x, before, weight, bias, since, grad_total, sums, length, channels, x.stride(1), taps, TILE, BLOCK,
-        since is not None, before is not None,
+        TILES, since is not None, before is not None,
     )  # fmt: skip
     total = sums.sum((0, 1))
-    _backward_x[grid](
+    _backward_x[_grid(x, length)](
         grad_total, weight, since, grad_x, 0, length, channels, length, *grad_x.stride(), taps, TILE, BLOCK,
         since is not None,
     )  # fmt: skip

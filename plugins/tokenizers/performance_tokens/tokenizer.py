@@ -106,6 +106,11 @@ class PerformanceTokenizer:
             return SPECIALS[id - self.events.size]
         return f"{KINDS[self.events.kinds[id]]}_{self.events.values[id]}"
 
+    def times(self, ids: Sequence[int]) -> list[float]:
+        """Seconds that have passed when each token is told."""
+        steps = [int(self.events.values[id]) * (self.events.kinds[id] == SHIFT) for id in ids]
+        return (np.cumsum([0, *steps[:-1]]) / self.events.steps_per_second).tolist()[: len(ids)]
+
     def kind_of(self, id: int) -> str:
         """What a token tells."""
         if id >= self.events.size or self.events.kinds[id] == VELOCITY:
