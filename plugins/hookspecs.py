@@ -9,7 +9,10 @@ hookspec = pluggy.HookspecMarker("swaptunes")
 
 @hookspec
 def register_backbones(register: Callable[..., None]) -> None:
-    """Call `register(name, hparams, build)`; `build(hparams)` returns a Backbone."""
+    """Call `register(name, hparams, build)`; `build(hparams)` returns a Backbone.
+
+    `model_types` names the kinds of other libraries' checkpoints, as their config.json does, whose weights it takes.
+    """
 
 
 @hookspec
@@ -44,7 +47,8 @@ def register_metrics(register: Callable[..., None]) -> None:
     """Call `register(name, function, unit=..., higher_is_better=...)`.
 
     `function(generated, reference, ...)` returns a float or a dict; by keyword-only parameters it may ask for
-    `training` and `prompts`.
+    `training` and `prompts`. `headline=True`: people look for it first. `apart=True`: `evaluate` does not measure it
+    with the others, for it has a section of its own.
     """
 
 

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import FrameType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -61,6 +61,7 @@ class Registration:
         build: Callable[..., Any],
         *,
         defaults: Mapping[str, Any] | None = None,
+        model_types: Sequence[str] = (),
     ) -> None:
         self._claim(kind, name)
         if not callable(build):
@@ -68,9 +69,20 @@ class Registration:
         check_hparams(kind, name, hparams)
         check_defaults(kind, name, {} if defaults is None else defaults)
         things = {"hparams": hparams, "build": build, "defaults": dict(defaults or {})}
+        if model_types:
+            things["extra"] = {"model_types": tuple(model_types)}
         self._add(kind, name, location(build, sys._getframe(1)), **things)
 
-    def _metric(self, name: str, function: Callable[..., Any], *, unit: str, higher_is_better: bool | None) -> None:
+    def _metric(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        unit: str,
+        higher_is_better: bool | None,
+        headline: bool = False,
+        apart: bool = False,
+    ) -> None:
         self._claim("metric", name)
         if not callable(function):
             raise HubError(f'metric "{name}" has function {function!r}; expected a callable')
@@ -79,7 +91,7 @@ class Registration:
             if needed and parameter.name not in METRIC_REQUESTS:
                 asked = ", ".join(METRIC_REQUESTS)
                 raise HubError(f'metric "{name}" asks for "{parameter.name}"; it may ask for {asked}')
-        extra = {"unit": unit, "higher_is_better": higher_is_better}
+        extra = {"unit": unit, "higher_is_better": higher_is_better, "headline": headline, "apart": apart}
         self._add("metric", name, location(function, sys._getframe(1)), function=function, extra=extra)
 
     def _preset(self, function: Callable[[], Any]) -> None:

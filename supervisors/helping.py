@@ -51,7 +51,7 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     out = ["swaptunes " + line.strip() for line in lines[begun:ended]]
     if verb in ("train", "prepare"):
         for slot in SLOTS:
-            (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+            registry = manager.registry(slot)
             out.append(f"  {slot}=NAME: {', '.join(sorted(registry))}; its own keys: help {slot}=NAME")
     if verb in _OWN:
         out += listed(settings(_OWN[verb][1], _OWN[verb][0]))
@@ -73,7 +73,7 @@ def of_key(asked: str, manager: Manager) -> str:
     found = [one for one in whole if one.key == plain or one.key.startswith(f"{plain}.")]
     if not found and plain.partition(".")[0] in SLOTS:
         kind = plain.partition(".")[0]
-        (registry,) = (registry for registry in manager.registries if registry.kind == kind)
+        registry = manager.registry(kind)
         return (
             f"{kind}.* are the keys of the {kind} that is chosen: help {kind}=NAME with {', '.join(sorted(registry))}\n"
         )
@@ -105,7 +105,7 @@ def table(manager: Manager) -> str:
     parts = [("A run", list(settings(HParams())))]
     parts += [(f"`{verb}`", list(settings(own, prefix))) for verb, (prefix, own) in _OWN.items()]
     for slot in SLOTS:
-        (registry,) = (registry for registry in manager.registries if registry.kind == slot)
+        registry = manager.registry(slot)
         for entry in sorted(registry.values(), key=lambda entry: entry.name):
             if entry.distribution == "swaptunes":
                 own_keys = list(settings(manager.section(slot, entry.name), f"{slot}."))

@@ -28,7 +28,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
              --ratings FOLDER                        what its ratings tell
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
   list       [NAME]                                  every plugin in a sentence, or all about one
-  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone or tokenizer
+  check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone, tokenizer or supervisor
 """
 
 # Where each verb lies; imported when it is asked for, so that the quick ones answer at once.

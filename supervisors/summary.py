@@ -78,8 +78,8 @@ def measures(result: dict[str, Any]) -> str:
         lines.append(
             f"measures     {counted(tested, 'tested piece')} are too few to compare music with (at least {FEWEST})"
         )
-    for name in ("overlap_area", "frechet_distance", "pitch_class_entropy") if tested >= FEWEST else ():
-        rows = result["metrics"].get(name, {}).get("rows", {})
+    for name, metric in result["metrics"].items() if tested >= FEWEST else ():
+        rows = metric["rows"] if metric["headline"] else {}
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")

@@ -212,7 +212,7 @@ class BarStartsBackwards(ReferenceTokenizer):
 
 def with_grammar(grammar):
     """The reference with another grammar."""
-    return type(grammar.__name__, (ReferenceTokenizer,), {"grammar": lambda self: grammar()})
+    return type(grammar.__name__, (ReferenceTokenizer,), {"grammar": lambda self, bars=0, length=0: grammar(bars)})
 
 
 @breaks("grammar allows real music")
@@ -290,8 +290,8 @@ class _Overlaps(ReferenceTokenizer):
                 score.tracks[0].notes.append(self.note(16 * max(bar, 0) + position, value + 1, pitch, 4))
         return type("Decoded", (), {"score": score})()
 
-    def grammar(self):
-        return _AllowsDuplicates()
+    def grammar(self, bars=0, length=0):
+        return _AllowsDuplicates(bars)
 
 
 class _AllowsDuplicates(ReferenceGrammar):
@@ -303,3 +303,27 @@ class _AllowsDuplicates(ReferenceGrammar):
 @breaks("grammar samples are music that survives")
 class AllowsTheSameNoteTwice(_Overlaps):
     pass
+
+
+@breaks("grammar keeps to the bars asked for")
+class TakesNoBars(ReferenceTokenizer):
+    def grammar(self):
+        return ReferenceGrammar()
+
+
+@breaks("grammar keeps to the bars asked for")
+class IgnoresBars(ReferenceTokenizer):
+    def grammar(self, bars=0, length=0):
+        return ReferenceGrammar()
+
+
+@breaks("optional parts answer as they are asked")
+class OpensWithTheBeginning(ReferenceTokenizer):
+    def opening(self, ids):
+        return [self.bos_id, *ids]
+
+
+@breaks("optional parts answer as they are asked")
+class KindsOfItsOwn(ReferenceTokenizer):
+    def kind_of(self, id):
+        return "loud"

@@ -130,8 +130,11 @@ class ReferenceTokenizer:
     def bar_starts(self, ids):
         return [at for at, id in enumerate(ids) if id == FIRST["Bar"]]
 
-    def grammar(self):
-        return ReferenceGrammar()
+    def grammar(self, bars=0, length=0):
+        return ReferenceGrammar(bars)
+
+    def opening(self, ids):
+        return list(ids)
 
 
 class Decoded:
@@ -140,11 +143,14 @@ class Decoded:
 
 
 class ReferenceGrammar:
-    """State: the last token, the position and the pitch that were reached (b,)."""
+    """State: the last token, the position and the pitch that were reached, the bars begun (b,)."""
+
+    def __init__(self, bars=0):
+        self.bars = bars
 
     def begin(self, batch):
         zero = torch.zeros(batch, dtype=torch.int64)
-        return {"last": zero, "position": zero - 1, "pitch": zero - 1}
+        return {"last": zero, "position": zero - 1, "pitch": zero - 1, "bars": zero}
 
     def allowed(self, state):
         last = [self.kind(int(id)) for id in state["last"]]
@@ -154,8 +160,11 @@ class ReferenceGrammar:
             for following in self.after(kind):
                 floor = {"Position": position + 1, "Pitch": pitch + 1}.get(following, 0)
                 self.open(allowed[row], following, floor)
+            full = self.bars == int(state["bars"][row])
             if kind == "Duration":
-                allowed[row, 2] = True
+                allowed[row, 2] = full or not self.bars
+            if full and self.bars:
+                allowed[row, FIRST["Bar"]] = False
         return allowed  # b v
 
     def open(self, row, kind, floor):
@@ -178,6 +187,7 @@ class ReferenceGrammar:
             kind = self.kind(id)
             new["last"][row] = id
             if kind == "Bar":
+                new["bars"][row] += 1
                 new["position"][row] = new["pitch"][row] = -1
             elif kind == "Position":
                 new["position"][row], new["pitch"][row] = id - FIRST["Position"], -1

@@ -80,7 +80,7 @@ def started(folder: Path, section: Any, vocabulary: int = VOCABULARY, tie: bool 
     torch.manual_seed(1)
     build = mamba.build if isinstance(section, MambaHParams) else transformer.build
     model = LanguageModel(build(section), vocabulary, tie=tie).eval()
-    foreign.load_into(model, folder, HParams(backbone=section, model=ModelHParams(tie=tie)))
+    foreign.load_into(model, folder, HParams(backbone=section, model=ModelHParams(tie=tie)), load_manager())
     return model
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plugins.manager import load_manager
 from plugins.registration import HOOKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,107 @@ def test_imports_point_one_way(package):
     later = set(PACKAGES[PACKAGES.index(package) + 1 :])
     wrong = {str(file): imported(file) & later for file in FILES if file.is_relative_to(ROOT / package)}
     assert {file: names for file, names in wrong.items() if names} == {}
+
+
+def module(file):
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(file): file for file in FILES}
+
+
+def imported_modules(file):
+    """Modules of ours that a file imports, inside functions too; not those that only a type checker reads."""
+    found, waiting = set(), [ast.parse(file.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (whole & MODULES.keys()) or {str(node.module)}
+    return (found & MODULES.keys()) - {module(file)}
+
+
+def circle(graph):
+    """What is left of a graph when all that leads nowhere else has been taken away: empty without a circle."""
+    graph = {node: set(others) for node, others in graph.items()}
+    while ends := {node for node, others in graph.items() if not others & graph.keys()}:
+        graph = {node: others for node, others in graph.items() if node not in ends}
+    return graph
+
+
+def test_a_planted_circle_is_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}).keys() == {"a", "b", "c"}
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {}
+
+
+def test_no_circle_of_files():
+    assert circle({name: imported_modules(file) for name, file in MODULES.items()}) == {}
+
+
+def test_no_circle_of_rooms():
+    """Of the folders that stand beside each other in one folder, each may use only such as do not use it."""
+    for parent in {file.parent for file in FILES} | {ROOT / package for package in PACKAGES[:-1]}:
+        rooms = [path for path in parent.iterdir() if path.is_dir()]
+        graph = {room.name: set() for room in rooms}
+        for file in MODULES.values():
+            mine = [room.name for room in rooms if file.is_relative_to(room)]
+            used = [MODULES[other] for other in imported_modules(file)] if mine else []
+            for room in rooms:
+                if mine and room.name not in mine and any(other.is_relative_to(room) for other in used):
+                    graph[mine[0]].add(room.name)
+        assert circle(graph) == {}, parent
+
+
+def test_no_folder_is_too_full_to_look_at():
+    folders = {path for package in PACKAGES[:-1] for path in (ROOT / package).rglob("*") if path.is_dir()}
+    counts = {
+        folder: len([path for path in folder.iterdir() if path.is_file()])
+        for folder in folders
+        if not {"native", "__pycache__"} & set(folder.parts)
+    }
+    assert {folder: count for folder, count in counts.items() if count > 15} == {}
+
+
+# What may name plugins: what stands beside other libraries, in speed or in weights, says which of ours they are like.
+NAMING = ("plugins/manager.py", "hparams/", "supervisors/bench/", "supervisors/artefacts/")
+# Names that are words of their own as well: endings of files, terms of music, kinds of place, a section of a page.
+WORDS = {"abc", "density", "folder", "grid", "key", "originality"}
+
+
+def names_in(text, names):
+    """Plugins that a string constant of a source names, as a whole or as `slot=name`; docstrings may give examples."""
+    tree, found = ast.parse(text), set()
+    told = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in told:
+            found |= {node.value} & names
+            found |= set(re.findall(r"(?:supervisor|backbone|tokenizer|dataset)=(\w+)", node.value)) & names
+    return found - WORDS
+
+
+def test_the_hub_names_no_plugin():
+    manager = load_manager()
+    entries = [entry for registry in manager.registries for entry in registry.values()]
+    names = {entry.name for entry in entries}
+    homes = {Path(entry.file).relative_to(ROOT).parts[:2] for entry in entries}  # plugins may name one another
+    wrong = {}
+    for file in FILES:
+        place = file.relative_to(ROOT)
+        if place.parts[:2] not in homes and not str(place).startswith(NAMING):
+            wrong[str(place)] = names_in(file.read_text(), names)
+    assert {place: found for place, found in wrong.items() if found} == {}
+
+
+def test_a_name_in_the_hub_is_seen():
+    names = {"mamba", "remi", "abc"}
+    assert names_in('if hparams.name == "mamba": pass', names) == {"mamba"}
+    assert names_in('REMEDY = "use tokenizer=remi, or quantise"', names) == {"remi"}
+    assert names_in('"""A mamba of tokens."""\nformats = ("abc",)', names) == set()
 
 
 def test_hparams_import_no_torch():

@@ -297,7 +297,8 @@ def test_metric_keeps_unit_and_direction():
         register("distance", distance, unit="bits", higher_is_better=False)
 
     host = loaded(good=plugin(metrics=metrics))
-    assert host.metrics["distance"].extra == {"unit": "bits", "higher_is_better": False}
+    said = {"unit": "bits", "higher_is_better": False, "headline": False, "apart": False}
+    assert host.metrics["distance"].extra == said
     assert host.metrics["distance"].function is distance
 
 

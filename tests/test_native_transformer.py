@@ -7,8 +7,8 @@ from torch import Tensor
 from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
 from plugins.backbones.native.transformer.blocks import attention, gated
-from plugins.backbones.parts.attending.rotary import angles
-from plugins.backbones.parts.positions import positions
+from plugins.backbones.places.positions import positions
+from plugins.backbones.places.rotary import angles
 from plugins.backbones.transformer import Transformer, build
 from tests.threads import same_bits_on_any_number
 

@@ -289,13 +289,13 @@ def build_on_the_grid(folder: Path | None = None) -> OnTheGrid:
     return OnTheGrid(folder)
 
 
-def test_performances_off_the_grid_are_told_the_remedy(tmp_path: Path) -> None:
+def test_what_no_tokenizer_can_tell_is_said_with_its_reason(tmp_path: Path) -> None:
     write(tmp_path, range(4))
     with pytest.raises(HubError) as caught:
         prepare(Folder(str(tmp_path)), build_on_the_grid, "grid", DATA, progress=False)
     text = str(caught.value)
     assert "can tell no train piece" in text and "\n" not in text
-    assert "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files" in text
+    assert "another tokenizer= may" in text and "is off the grid of 24 steps a quarter" in text
     assert len(Path(text.rsplit(" ", 1)[1]).read_text().splitlines()) == 4
 
 

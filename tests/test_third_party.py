@@ -132,14 +132,19 @@ def test_an_empty_wish_leaves_the_built_in_plugins(beside):
     assert not names & {"mingru", "tiny_notes", "broken_halfway", "broken_at_import"}
 
 
-def test_a_foreign_backbone_trains_under_its_composed_name(beside, music_folder, tmp_path):
+def test_foreign_plugins_train_under_their_composed_name_with_every_optional_part(beside, music_folder, tmp_path):
     words = ["dataset=folder", f"dataset.path={music_folder}", "backbone.dim=32", "backbone.layers=2", "train.steps=3"]
     words += ["data.length=64", "data.batch_size=2", "evaluate.every=3", "generate.count=1", "generate.length=32"]
     words += ["train.engine=torch", "data.workers=1"]
     folders = {"SWAPTUNES_RUNS": str(tmp_path / "runs"), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
-    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_remi", *words, **folders)
+    words += ["data.augment.transpose=2", "data.augment.velocity=1", "data.augment.tempo=0.1"]
+    words += [f"generate.prompt={next(music_folder.iterdir())}", "generate.prompt_beats=4", "generate.bars=2"]
+    done = run(beside, "-m", "supervisors.run", "--hparams", "mingru_tiny_notes", *words, **folders)
     assert done.returncode == 0, done.stderr
-    lines = (tmp_path / "runs" / "mingru_remi" / "metrics.jsonl").read_text().splitlines()
+    made = tmp_path / "runs" / "mingru_tiny_notes"
+    assert "generating without a grammar: this grammar does not count bars" in done.stderr
+    assert len(list(made.glob("samples/*/*.mid"))) == len(list(made.glob("samples/*/*.musicxml"))) == 1
+    lines = (made / "metrics.jsonl").read_text().splitlines()
     steps = [entry for entry in map(json.loads, lines) if "loss" in entry]
     assert [entry["step"] for entry in steps] == [1, 2, 3]
     assert all(0 < entry["loss"] < 10 for entry in steps)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from core.contracts.piece import Piece
+
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -25,7 +27,7 @@ class Item:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Where music comes from. An optional method `read(item) -> Piece` replaces the hub's readers of files."""
+    """Where music comes from. What else a data set may offer stands in `FullDataset`."""
 
     license: str
     url: str
@@ -40,4 +42,20 @@ class Dataset(Protocol):
 
     def items(self) -> Iterable[Item]:
         """References to all pieces, in an order that does not depend on the file system."""
+        ...
+
+
+@runtime_checkable
+class FullDataset(Dataset, Protocol):
+    """A data set with every optional part; each is looked up by its name."""
+
+    identity: str  # names its caches; what is read with another path or choice has another (class and url otherwise)
+    root: Path | None  # the folder that names of pieces are told below, where machines share it; known after `prepare`
+
+    def read(self, item: Item) -> Piece:
+        """The piece, in place of the hub's readers of files; called in worker processes."""
+        ...
+
+    def skipped(self) -> Iterable[tuple[str, str]]:
+        """Name and reason of what lies there and is no item; asked after `items`."""
         ...

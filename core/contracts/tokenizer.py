@@ -1,11 +1,13 @@
 """The contract of a tokenizer: music to ids and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from core.contracts.grammar import Grammar
 from core.contracts.piece import Piece
 
+KINDS = ("pitch", "onset", "duration", "other", "several")  # what a token may tell; several: parts of unlike kinds
 Ids: TypeAlias = list[Any]  # a token each: an int, or with several streams a list of so many ints
 
 
@@ -13,14 +15,9 @@ Ids: TypeAlias = list[Any]  # a token each: an int, or with several streams a li
 class Tokenizer(Protocol):
     """Pieces to token ids and back.
 
-    `pad_id`, `bos_id` and `eos_id` are distinct and below `vocab_size`; `encode` never emits them, the hub adds them.
-    Optional methods, looked up by name: `train(pieces)` learns a vocabulary (BPE and the like) and does nothing when
-    the hyper-parameters ask for none; `grammar()` masks what may not follow; `transpose_table(semitones)`,
-    `velocity_table(steps)` and `tempo_table(factor)` give an exact map id -> id, -1 where there is no image, as a list
-    of `vocab_size` ints; `bar_starts(ids)` gives the positions at which a bar begins; `features(piece)` gives per-token
-    controls; `kind_of(id)` says what a token tells ("pitch", "onset", "duration" or "other"), where its name does not;
-    `formats` has endings of files, such as "abc", that a generated piece is written in too.
-    `times(ids)` gives the seconds that have passed when each token is told, in a tokenizer that tells seconds.
+    `pad_id`, `bos_id` and `eos_id` are distinct and below `vocab_size`; `encode` never emits them: the hub
+    puts bos before a piece and eos behind it.
+    What else a tokenizer may offer, and how the hub calls it, stands in `FullTokenizer`.
     `time_error`, in quarters at 120 a minute, declares how far the times between notes may be out where time is no grid
     of beats.
 
@@ -55,6 +52,55 @@ class Tokenizer(Protocol):
 
     def save(self, folder: Path) -> None:
         """Writes all that `build(hparams, folder)` needs; no pickle."""
+        ...
+
+
+@runtime_checkable
+class FullTokenizer(Tokenizer, Protocol):
+    """A tokenizer with every optional part. Each is looked up by its name and called as it stands here.
+
+    A part that is there must keep its law; one that cannot serve what is asked raises a ValueError that says why, and
+    the hub goes on without it, or says so where it was asked for.
+    """
+
+    formats: Sequence[str]  # endings of files, such as "abc", that a generated piece is written in besides MIDI
+    vocab_sizes: Sequence[int]  # of each stream, where there are several
+
+    def train(self, pieces: Iterable[Piece]) -> None:
+        """Learns a vocabulary from training pieces; does nothing where the hyper-parameters ask for none."""
+        ...
+
+    def grammar(self, bars: int = 0, length: int = 0) -> Grammar:
+        """What may follow what. `bars` > 0: in pieces of exactly so many bars, a prompt's included. `length` > 0: of at
+        most so many tokens, the prompt included, bos and eos not; it may be ignored, for the hub cuts off there."""
+        ...
+
+    def opening(self, ids: Ids) -> Ids:
+        """A prompt's ids as a piece goes on from them: without what only an end has, such as a last bar line."""
+        ...
+
+    def bar_starts(self, ids: Ids) -> Sequence[int]:
+        """The rising positions in any ids at which a bar begins."""
+        ...
+
+    def times(self, ids: Ids) -> Sequence[float]:
+        """The seconds that have passed when each token is told, in a tokenizer that tells seconds."""
+        ...
+
+    def kind_of(self, id: int) -> str:
+        """What a token tells, one of KINDS, where its name does not."""
+        ...
+
+    def transpose_table(self, semitones: int) -> Sequence[Any]:
+        """For each id the id of the same token so many semitones up, -1 where there is none; drums do not move."""
+        ...
+
+    def velocity_table(self, steps: int) -> Sequence[Any]:
+        """The same for so many steps of loudness."""
+        ...
+
+    def tempo_table(self, factor: float) -> Sequence[Any]:
+        """The same for a tempo that is `factor` times as fast."""
         ...
 
 

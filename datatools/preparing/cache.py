@@ -33,8 +33,6 @@ from hparams.base import DataHParams
 
 __all__ = ["TokenStore", "cache_folder", "prepare"]
 
-REMEDY = "use tokenizer=remi or tokenizer=tsd for performances, or quantise the files"
-
 
 def prepare(
     dataset: Dataset,
@@ -158,7 +156,9 @@ class _Job:
             if all(piece.failure for piece in wants):
                 first = {piece.source: piece.failure for piece in wants}
                 reasons = list((first | dict(refused)).items())
-                raise self._nothing(f"the tokenizer can tell no {wanted} piece of {self.name}", reasons)
+                raise self._nothing(
+                    f"the tokenizer can tell no {wanted} piece of {self.name}, another tokenizer= may", reasons
+                )
         outcomes = [
             Outcome(row, split, piece.tokens, piece.told, piece.remarks, piece.lost)
             for (row, split), piece in zip(chosen, encoded, strict=True)
@@ -177,9 +177,7 @@ class _Job:
         path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
         failure_list(path, failures)
         first = "; ".join(f"{survey.printable(name)}: {reason}" for name, reason in failures[:3])
-        off_grid = failures and any(sign in failures[0][1] for sign in ("off the grid", "quantise"))
-        remedy = f"; {REMEDY}" if off_grid else ""
-        return HubError(f"{what}: {first}{remedy}; all reasons are in {path}")
+        return HubError(f"{what}: {first}; mend the files or choose otherwise; all reasons are in {path}")
 
     def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
         """A side for each piece; the ledger remembers them before anything is made of them."""

@@ -175,4 +175,4 @@ def build(hparams: MambaHParams) -> Mamba:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `mamba`."""
-    register("mamba", MambaHParams, build)
+    register("mamba", MambaHParams, build, model_types=("mamba", "mamba_ssm"))

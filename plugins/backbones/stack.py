@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.contracts.backbone import State
-from plugins.backbones.parts.positions import check_room, positions
+from plugins.backbones.places.positions import check_room, positions
 
 T = TypeVar("T")
 

@@ -79,4 +79,4 @@ def build(hparams: TransformerHParams) -> Transformer:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `transformer`."""
-    register("transformer", TransformerHParams, build)
+    register("transformer", TransformerHParams, build, model_types=("llama",))

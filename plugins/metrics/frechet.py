@@ -106,4 +106,4 @@ def frechet_metric(embed: Embed) -> Callable[[Scores, Scores], Result]:
 
 @hookimpl
 def register_metrics(register: Callable[..., None]) -> None:
-    register("frechet_distance", frechet_metric(embed), unit="squared distance", higher_is_better=False)
+    register("frechet_distance", frechet_metric(embed), unit="squared distance", higher_is_better=False, headline=True)

@@ -42,4 +42,4 @@ def originality(generated: Scores, reference: Scores, *, training: Scores) -> Re
 
 @hookimpl
 def register_metrics(register: Callable[..., None]) -> None:
-    register("originality", originality, unit="share of the piece", higher_is_better=None)
+    register("originality", originality, unit="share of the piece", higher_is_better=None, apart=True)

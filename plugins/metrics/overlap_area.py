@@ -141,6 +141,6 @@ def kl_divergence_common(generated: Scores, reference: Scores) -> Result:
 
 @hookimpl
 def register_metrics(register: Callable[..., None]) -> None:
-    register("overlap_area", overlap_area, unit="area", higher_is_better=True)
+    register("overlap_area", overlap_area, unit="area", higher_is_better=True, headline=True)
     register("kl_divergence", kl_divergence, unit="nats", higher_is_better=False)
     register("kl_divergence_common", kl_divergence_common, unit="nats", higher_is_better=False)

@@ -82,4 +82,5 @@ def register_metrics(register: Callable[..., None]) -> None:
         ("n_pitches_used", pitches_used, "pitches"),
         ("n_pitch_classes_used", pitch_classes_used, "pitch classes"),
     ):
-        register(name, metric(measure), unit=unit, higher_is_better=None)
+        first = measure is pitch_class_entropy
+        register(name, metric(measure), unit=unit, higher_is_better=None, headline=first)

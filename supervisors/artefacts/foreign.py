@@ -17,6 +17,7 @@ from core.errors import HubError
 from core.log import logger, warn_once
 from core.model.language_model import LanguageModel
 from hparams.base import HParams
+from plugins.manager import Manager
 from supervisors.artefacts import artefact
 from supervisors.artefacts.foreign_configs import ForeignConfig, read_config
 
@@ -39,7 +40,7 @@ def to_mamba_ssm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {names.get(name, name): tensor for name, tensor in weights.items()}
 
 
-def load_into(model: LanguageModel, folder: Path, hparams: HParams) -> None:
+def load_into(model: LanguageModel, folder: Path, hparams: HParams, manager: Manager) -> None:
     """Copies the weights of a foreign folder into a run's fresh model.
 
     With as many tokens as the run's vocabulary everything is taken; else the backbone alone, and that is said. HubError
@@ -47,7 +48,7 @@ def load_into(model: LanguageModel, folder: Path, hparams: HParams) -> None:
     """
     config = read_config(folder)
     same_vocabulary = (config.vocab_size,) == model.vocab_sizes
-    _check_settings(config, hparams, folder, same_vocabulary)
+    _check_settings(config, hparams, folder, same_vocabulary, manager)
     weights = _renamed(read_weights(folder), config.embedding)
     own = model.state_dict()
     if same_vocabulary:
@@ -135,19 +136,29 @@ def _padded_alike(weights: dict[str, Tensor], rows: int, model: LanguageModel, f
     return fitted
 
 
-def _check_settings(config: ForeignConfig, hparams: HParams, folder: Path, same_vocabulary: bool) -> None:
+def _check_settings(
+    config: ForeignConfig, hparams: HParams, folder: Path, same_vocabulary: bool, manager: Manager
+) -> None:
     """HubError naming every setting that has to change, in the words to give."""
-    words = [f"{key}={value}" for key, value in _differing(config, hparams.backbone)]
+    words = [f"{key}={value}" for key, value in _differing(config, hparams.backbone, _taker(config, folder, manager))]
     if same_vocabulary and hparams.model.tie and not config.tie:
         words.append("model.tie=false")
     if words:
         raise HubError(f"model.start: {folder} holds another model than this run's; give {' '.join(words)}")
 
 
-def _differing(config: ForeignConfig, section: Any) -> list[tuple[str, Any]]:
+def _taker(config: ForeignConfig, folder: Path, manager: Manager) -> str:
+    """The backbone that takes these weights; HubError where none is here that does."""
+    for entry in manager.backbones.values():
+        if config.model_type in entry.extra.get("model_types", ()):
+            return entry.name
+    raise HubError(f'model.start: {folder} holds a "{config.model_type}", which no backbone here takes; see `list`')
+
+
+def _differing(config: ForeignConfig, section: Any, backbone: str) -> list[tuple[str, Any]]:
     """Dotted names and wanted values; of another backbone than the run's all of them."""
-    if section.name != config.backbone:
-        return [("backbone", config.backbone), *((f"backbone.{key}", value) for key, value in config.settings.items())]
+    if section.name != backbone:
+        return [("backbone", backbone), *((f"backbone.{key}", value) for key, value in config.settings.items())]
     return [
         (f"backbone.{key}", value)
         for key, value in config.settings.items()

@@ -61,7 +61,7 @@ _MAMBA_SSM_START = {"dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", 
 class ForeignConfig:
     """A foreign checkpoint's model."""
 
-    backbone: str  # the hub's plugin
+    model_type: str  # the library's word for it, by which a backbone says that it takes the weights
     settings: dict[str, Any]  # its numbers, by their names below `backbone.`
     automatic: dict[str, int]  # what a 0 in those settings stands for
     vocab_size: int
@@ -91,7 +91,7 @@ def read_config(folder: Path) -> ForeignConfig:
     faults: list[str] = []
     found = readers[kind](config, path, faults)
     if faults:
-        raise HubError(f"{path} asks for what the hub's {found.backbone} has not: {', '.join(faults)}")
+        raise HubError(f"{path} asks for what the hub's {kind} has not: {', '.join(faults)}")
     return found
 
 
@@ -173,7 +173,7 @@ def _mamba_ssm(config: dict[str, Any], path: Path, faults: list[str]) -> Foreign
     vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_embeddings", True))
     multiple = _whole(config, "pad_vocab_size_multiple", path, 8)
     rows, automatic = -(-vocabulary // multiple) * multiple, {"dt_rank": math.ceil(dim / 16)}
-    return ForeignConfig("mamba", settings, automatic, vocabulary, rows, tie, "backbone.embedding.weight")
+    return ForeignConfig("mamba_ssm", settings, automatic, vocabulary, rows, tie, "backbone.embedding.weight")
 
 
 def _llama(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConfig:
@@ -197,7 +197,7 @@ def _llama(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConf
         faults.append(f"head_dim={width} (expected {dim // heads}, hidden_size over num_attention_heads)")
     automatic = {"kv_heads": heads, "hidden": 16 * math.ceil(8 * dim / 3 / 16)}
     vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_word_embeddings", False))
-    return ForeignConfig("transformer", settings, automatic, vocabulary, vocabulary, tie, "model.embed_tokens.weight")
+    return ForeignConfig("llama", settings, automatic, vocabulary, vocabulary, tie, "model.embed_tokens.weight")
 
 
 def _unlike(config: Mapping[str, Any], features: Features) -> list[str]:

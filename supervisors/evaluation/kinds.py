@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from core.contracts.tokenizer import Tokenizer, vocab_sizes
+from core.contracts.tokenizer import KINDS, Tokenizer, vocab_sizes
 
-KINDS = ("pitch", "onset", "duration", "other", "several")
 # MidiTok's names are TYPE_VALUE; other tokenizers that name tokens so are understood as well.
 TYPES = {
     "pitch": "pitch",

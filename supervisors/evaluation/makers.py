@@ -28,7 +28,7 @@ class Maker:
         make = getattr(tokenizer, "grammar", None)
         try:
             # No length is asked for: a piece that is cut off is honest, one that is made to end in time is not.
-            self._grammar = make() if make is not None else None
+            self._grammar = make(bars=0, length=0) if make is not None else None
         except ValueError as error:
             logger.info("evaluating without a grammar: %s", error)
 

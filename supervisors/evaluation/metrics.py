@@ -17,7 +17,6 @@ from plugins.metrics.parts.intervals import by_halves
 from supervisors.evaluation.sets import Score, Setting
 
 OWN = "swaptunes"  # the distribution of what ships
-OWN_REPORT = ("originality",)  # has a baseline, a section and a file of its own
 PATIENCE = 10.0  # seconds for the interval of a metric that gives a bare number
 FEWEST_DRAWS = 20
 Figure = dict[str, Any]
@@ -31,7 +30,7 @@ def measure(manager: Manager, setting: Setting, training: Sequence[Score], what:
     or it would take too long.
     """
     found: dict[str, Figure] = {}
-    entries = [entry for entry in manager.metrics.values() if entry.name not in OWN_REPORT]
+    entries = [entry for entry in manager.metrics.values() if not entry.extra["apart"]]
     for entry in tqdm(entries, desc=what, unit="metric", dynamic_ncols=True):
         # What a foreign function does to its music must not reach the measures after it, nor the search for copies.
         given, known = (setting, training) if entry.distribution == OWN else deepcopy((setting, list(training)))
@@ -39,6 +38,7 @@ def measure(manager: Manager, setting: Setting, training: Sequence[Score], what:
         found[entry.name] = {
             "unit": entry.extra["unit"],
             "higher_is_better": entry.extra["higher_is_better"],
+            "headline": entry.extra["headline"],
             "meaning": _first_sentence(inspect.getdoc(entry.function) or ""),
             "rows": rows,
         }

@@ -45,7 +45,6 @@ from supervisors.evaluation.sets import (
 from supervisors.training.token_supervisor import TokenSupervisor
 
 HEARD = 6  # pieces of a kind that can be played on the page
-TOP = ("overlap_area", "pitch_class_entropy")  # metrics that stand at the top level of evaluation.json
 
 
 def report(supervisor: TokenSupervisor) -> dict[str, Any]:
@@ -161,10 +160,9 @@ def _outputs(pieces: Sequence[Output]) -> dict[str, Any]:
 def _top(result: dict[str, Any]) -> dict[str, Any]:
     """The figures that people look for first, under their own names."""
     found: dict[str, Any] = {}
-    for name in TOP:
-        metric = result["metrics"].get(name)
-        figure = metric["rows"]["generated"] if metric else {}
-        if "value" in figure:
+    for name, metric in result["metrics"].items():
+        figure = metric["rows"]["generated"]
+        if metric["headline"] and "value" in figure:
             real = metric["rows"]["real"].get("value")
             found[name] = {key: figure[key] for key in ("value", "low", "high", "n")}
             found[name] |= {"unit": metric["unit"], "reference": real}

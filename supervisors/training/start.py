@@ -27,7 +27,7 @@ def load_start(model: nn.Module, hparams: HParams, tokenizer: Tokenizer, manager
     if not folder.is_dir():
         raise HubError(f"model.start: {folder} is not a folder; expected a run, an artefact or a Hugging Face folder")
     if is_foreign(folder) and isinstance(model, LanguageModel):
-        foreign.load_into(model, folder, hparams)
+        foreign.load_into(model, folder, hparams, manager)
         return
     old = artefact.read(folder, manager)
     if old.tokenizer.fingerprint() != tokenizer.fingerprint():

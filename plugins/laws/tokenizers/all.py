@@ -13,6 +13,7 @@ from core.seeds import generator
 from plugins.laws.law import Finding, Law, verdict
 from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers import grammars as grammar_laws
+from plugins.laws.tokenizers import parts as part_laws
 from plugins.laws.tokenizers import tables as table_laws
 from plugins.laws.tokenizers.subject import (
     MEASURES,
@@ -26,7 +27,7 @@ from plugins.laws.tokenizers.subject import (
 )
 from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 
-ORDER = [__name__, table_laws.__name__, grammar_laws.__name__]
+ORDER = [__name__, table_laws.__name__, grammar_laws.__name__, part_laws.__name__]
 PICKLES = tuple(bytes([0x80, version]) for version in range(2, 6))
 
 

@@ -77,13 +77,13 @@ def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
 def _samples(subject: TokenizerSubject) -> list[Sample]:
     """The samples of this tokenizer, drawn once."""
     if "samples" not in subject.kept:
-        subject.kept["samples"] = list(_sample(subject, subject.offered("grammar")()))
+        subject.kept["samples"] = list(sample(subject, subject.offered("grammar")()))
     found: list[Sample] = subject.kept["samples"]
     return found
 
 
-def _sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
-    """Draws rows from random logits under the mask."""
+def sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
+    """Draws rows of at most STEPS tokens from random logits under the mask."""
     tokenizer = subject.tokenizer
     drawn = torch.Generator().manual_seed(derive("grammar laws"))
     ids: list[Ids] = [[] for _ in range(ROWS)]

@@ -52,12 +52,14 @@ def _in_short(result: dict[str, Any]) -> str:
         f"{abs(found['nats_per_note'] / floor - 1):.0%} {'below' if found['nats_per_note'] < floor else 'above'} the "
         f"better of unigram and n-gram, on {measured_on(result)}."
     ]
-    overlap = result["metrics"].get("overlap_area", {}).get("rows", {})
-    if found["pieces"] < FEWEST:
+    few = found["pieces"] < FEWEST
+    if few:
         lines.append(f"Fewer than {FEWEST} tested pieces: no measure of the music below can be trusted.")
-    elif all(overlap.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
-        mine, real, low = (spread(overlap[row]) for row in ("generated", "real", "ngram"))
-        lines.append(f"Overlap area {mine}; the n-gram's is {low}, real music's {real}.")
+    for name, metric in result["metrics"].items():
+        rows = metric["rows"] if metric["headline"] and not few else {}
+        if all(rows.get(row, {}).get("n") for row in ("generated", "real", "ngram")):
+            mine, real, low = (spread(rows[row]) for row in ("generated", "real", "ngram"))
+            lines.append(f"{name.replace('_', ' ').capitalize()} {mine}; the n-gram's is {low}, real music's {real}.")
     apart = [name.replace("_", " ") for name, metric in result["metrics"].items() if _apart(metric)]
     if apart:
         lines.append(

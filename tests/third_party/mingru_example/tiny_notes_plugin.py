@@ -1,4 +1,7 @@
-"""A tiny tokenizer: the wait since the last onset, a pitch and a duration, all on a grid of sixteenths."""
+"""A tiny tokenizer: the wait since the last onset, a pitch and a duration, all on a grid of sixteenths.
+
+It offers every optional part of the contract. Shapes: b batch, v vocabulary.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ from typing import Literal
 
 import pluggy
 import symusic
+import torch
 
 GRID = 120  # ticks in a sixteenth
 NAMES = ["pad", "bos", "eos"]
@@ -61,11 +65,66 @@ class TinyNotes:
     def token(self, id):
         return NAMES[id]
 
+    formats = ("musicxml",)
+
+    def train(self, pieces):
+        """There is nothing to learn."""
+
+    def kind_of(self, id):
+        return {"wait": "onset", "pitch": "pitch", "long": "duration"}.get(NAMES[id].partition("_")[0], "other")
+
+    def opening(self, ids):
+        return list(ids)
+
+    def bar_starts(self, ids):
+        starts, now, bar = [], 0, -1
+        for at, id in enumerate(ids):
+            if WAIT <= id < PITCH:
+                now += id - WAIT + 1
+            elif PITCH <= id < LONG and now // 16 > bar:
+                starts, bar = [*starts, at], now // 16
+        return starts
+
+    def transpose_table(self, semitones):
+        table = list(range(len(NAMES)))
+        for pitch in range(128):
+            table[PITCH + pitch] = PITCH + pitch + semitones if 0 <= pitch + semitones < 128 else -1
+        return table
+
+    def velocity_table(self, steps):
+        return list(range(len(NAMES)))  # no token tells it
+
+    def tempo_table(self, factor):
+        return list(range(len(NAMES)))
+
+    def grammar(self, bars=0, length=0):
+        if bars:
+            raise ValueError("this grammar does not count bars")
+        return TinyGrammar()
+
     def fingerprint(self):
         return hashlib.sha256(f"{NAMES} {self.velocity}".encode()).hexdigest()
 
     def save(self, folder):
         (folder / "velocity.txt").write_text(str(self.velocity))
+
+
+class TinyGrammar:
+    """Waits, the shorter one last; then notes of rising pitch. State: the last id and pitch (b,)."""
+
+    def begin(self, batch):
+        return {"last": torch.full((batch,), 1), "pitch": torch.full((batch,), -1)}
+
+    def allowed(self, state):
+        last, pitch, ids = state["last"][:, None], state["pitch"][:, None], torch.arange(len(NAMES))
+        waits, pitches, longs = (ids >= WAIT) & (ids < PITCH), (ids >= PITCH) & (ids < LONG), ids >= LONG
+        within, waited = (last >= PITCH) & (last < LONG), (last >= WAIT) & (last < PITCH - 1)
+        allowed = torch.where(within, longs, (waits & ~waited) | (pitches & (ids > PITCH + pitch)))
+        return allowed | ((ids == 2) & (last >= LONG))  # b v
+
+    def advance(self, state, ids):
+        waits, pitches = (ids >= WAIT) & (ids < PITCH), (ids >= PITCH) & (ids < LONG)
+        return {"last": ids, "pitch": torch.where(pitches, ids - PITCH, torch.where(waits, -1, state["pitch"]))}
 
 
 def build(hparams, folder=None):

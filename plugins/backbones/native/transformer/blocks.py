@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from plugins.backbones.native.functions import add_norm
-from plugins.backbones.parts.attending.rotary import angles
-from plugins.backbones.parts.positions import positions
+from plugins.backbones.places.positions import positions
+from plugins.backbones.places.rotary import angles
 
 
 def _ops() -> Any:

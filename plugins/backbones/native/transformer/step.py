@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from plugins.backbones.native import kernels
-from plugins.backbones.parts.attending.rotary import angles
+from plugins.backbones.places.rotary import angles
 
 
 def step(model: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State] | None:

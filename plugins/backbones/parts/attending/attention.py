@@ -21,8 +21,8 @@ from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
 from plugins.backbones.native.transformer.blocks import attention as fused_attention
 from plugins.backbones.parts.attending import packed_attention
-from plugins.backbones.parts.attending.rotary import angles, rotate
-from plugins.backbones.parts.positions import recorded
+from plugins.backbones.places.positions import recorded
+from plugins.backbones.places.rotary import angles, rotate
 from plugins.backbones.stack import Pieces
 
 
