@@ -104,6 +104,8 @@ class TrainHParams:
     patience: int = 10
     # deepspeed, torch (one process, no DeepSpeed needed), or auto: deepspeed where it is installed.
     engine: Literal["auto", "deepspeed", "torch"] = "auto"
+    # Trackers beside metrics.jsonl and TensorBoard: any of wandb, trackio.
+    trackers: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         require(self.steps >= 0, "train.steps", self.steps, "0 (chosen from the data) or more")

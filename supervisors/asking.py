@@ -13,7 +13,7 @@ from plugins.manager import load_manager
 SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
 
 # What may change when a run goes on: how long, how often, and what to generate.
-FREE = ("train.steps", "evaluate.every", "checkpoint.", "generate.", *SPREAD)
+FREE = ("train.steps", "train.trackers", "evaluate.every", "checkpoint.", "generate.", *SPREAD)
 
 
 def asked(options: argparse.Namespace) -> tuple[HParams, Path]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import symusic
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from datatools import ngram
 from datatools.batching.batches import whole
 from datatools.batching.controls import Beside
 from datatools.reading import scores
-from datatools.writing import pianoroll
+from datatools.writing import pianoroll, sound
 from hparams.base import HParams
 from hparams.supervisors import LanguageModelHParams
 from plugins import hookimpl
@@ -29,8 +30,10 @@ from supervisors.generating.pieces import write_samples
 from supervisors.summary import measures, summary
 from supervisors.training import precision
 from supervisors.training.controls import asked_of, controls_of
-from supervisors.training.logbook import add_picture
 from supervisors.training.token_supervisor import TokenSupervisor
+from supervisors.training.trackers import opened
+
+HEARD = 22_050  # samples a second of what trackers hear
 
 
 class SummedLoss(nn.Module):
@@ -126,8 +129,16 @@ class LanguageModelSupervisor(TokenSupervisor):
         out_to = out or self.folder.samples / f"step_{step:06d}"
         files = write_samples(best, self.tokenizer, self.hparams, out_to, known)
         if out is None:
-            add_picture(self.folder.path, "sample", step, pianoroll.image(scores.read(files[0]).score))
+            self._show(step, scores.read(files[0]).score)
         return files
+
+    def _show(self, step: int, score: symusic.Score) -> None:
+        """One sample to the run's trackers, as picture and sound."""
+        samples = sound.render(score)[:: sound.RATE // HEARD].mean(axis=1)  # (t,)
+        for tracker in opened(self.hparams, self.folder.path, None):
+            tracker.picture(step, "sample", pianoroll.image(score))
+            tracker.sound(step, "sample_sound", samples, HEARD)
+            tracker.close()
 
     def summary(self, result: dict[str, Any]) -> str:
         return summary(self.folder.path, result, self.store.manifest, self.store.failures_path, self.hparams.tokenizer)

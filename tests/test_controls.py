@@ -22,12 +22,15 @@ from datatools.preparing.controls import ControlStore, Wanted, prepare_controls
 from datatools.reading.scores import piece_from_score
 from hparams.base import AugmentHParams, DataHParams
 from hparams.controls import DensityHParams, DensitySecondsHParams, KeyHParams, PitchHistogramHParams
+from hparams.loading import dump, from_tree, override, plain
 from plugins.checks import control_checks, control_laws
 from plugins.controls import density, key
 from plugins.datasets.folder import Folder
 from plugins.laws.pieces import specimens
 from plugins.manager import load_manager
+from supervisors.artefacts import artefact
 from supervisors.run import main
+from supervisors.training.token_supervisor import TokenSupervisor
 from tests.reference_tokenizer import ReferenceTokenizer, ReferenceTokenizerHParams
 from tests.test_model import Memory
 from tests.test_streams import Normal
@@ -344,6 +347,9 @@ def test_damaged_vectors_are_named(store: TokenStore, stored: dict[str, ControlS
     values.write_bytes(content)
     with pytest.raises(HubError, match=r"values\.bin is not as it was written"):
         ControlStore(folder, store)
+    values.write_bytes(content[:-4])
+    with pytest.raises(HubError, match=r"values\.bin has \d+ bytes; expected"):
+        ControlStore(folder, store)
 
 
 def beside(stored: dict[str, ControlStore], dropout: float) -> Beside:
@@ -432,10 +438,25 @@ def test_wrong_input_is_one_line_before_anything_is_read(
     assert not (tmp_path / "cache").exists(), "nothing was read"
 
 
-def test_settings_are_kept_as_they_were_asked() -> None:
-    from hparams.loading import dump, from_tree, override, plain
-    from plugins.manager import load_manager
+@pytest.mark.parametrize(
+    ("tokenizer", "controls", "message"),
+    [
+        (Pairs(None), [], "tokenizer remi has 2 streams and supervisor language_model takes one"),
+        (TOKENIZERS[0](), ["density"], r"model.controls is \['density'\] and supervisor language_model takes none"),
+    ],
+)
+def test_a_supervisor_gets_no_more_than_it_takes(
+    tokenizer: object, controls: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor of somebody who thought of one stream and no controls, before its data is read."""
+    hparams = load_manager().preset("tiny")
+    hparams.model.controls, hparams.tokenizer = controls, load_manager().section("tokenizer", "remi")
+    monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
+    with pytest.raises(HubError, match=message):
+        TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
 
+
+def test_settings_are_kept_as_they_were_asked() -> None:
     manager = load_manager()
     words = ["model.controls=[density,key]", "generate.controls.density=4", "generate.controls.key=A minor"]
     hparams = override(manager.preset("tiny"), words, section=manager.section)

@@ -37,7 +37,7 @@ def test_compiled_is_plain(kind: str, options: dict[str, Any], liked: str) -> No
     tokenizer = tokenizer_of(kind, options)
     favor = torch.tensor([3.0 * (tokenizer.token(id) in liked.split()) for id in range(tokenizer.vocab_size)])
     favor[tokenizer.eos_id] = -5
-    for bars, length in ((0, 60), (4, 0)):
+    for bars, length in ((0, 60), (4, 0), (1, 0)):
         compiled, plain = (tokenizer.grammar(bars=bars, length=length) for _ in range(2))
         if compiled.native is None:
             pytest.skip("no C++ compiler")
@@ -56,6 +56,24 @@ def test_compiled_is_plain(kind: str, options: dict[str, Any], liked: str) -> No
             expected = plain.advance(select(expected, going), ids[going])
             assert state.keys() == expected.keys()
             assert all(torch.equal(state[key], expected[key]) for key in state)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("REMI", EVERYTHING), ("TSD", {})])
+def test_a_prompt_that_no_grammar_would_draw_leaves_the_same_state(kind: str, options: dict[str, Any]) -> None:
+    """A prompt is read, not drawn: keys are struck while they sound, and the lowest key is one of them."""
+    tokenizer = tokenizer_of(kind, options)
+    compiled, plain = tokenizer.grammar(bars=2), tokenizer.grammar(bars=2)
+    if compiled.native is None:
+        pytest.skip("no C++ compiler")
+    plain.native = None
+    generator = torch.Generator().manual_seed(derive("native prompt", kind))
+    state = expected = compiled.begin(40)
+    for _ in range(25):
+        ids = torch.randint(tokenizer.vocab_size, (40,), generator=generator)
+        state, expected = compiled.advance(state, ids), plain.advance(expected, ids)
+        assert torch.equal(state["fields"], expected["fields"])
+        assert torch.equal(state["busy"][:, :-1], expected["busy"][:, :-1])  # the last is where nothing goes
+    assert torch.equal(compiled.allowed(state), plain.allowed(expected))
 
 
 @pytest.mark.parametrize("kind", ["TSD", "ABC"])

@@ -26,22 +26,29 @@ from core.files import atomic_folder, checksum, write_json
 from core.log import logger
 from datatools.preparing import survey
 from datatools.preparing.encoding import Build, Read, tokenizer_of
+from datatools.preparing.intact import MOST_HASHED
 from datatools.preparing.store import PieceInfo, TokenStore
 from datatools.storage import cache_folder, locked, storage
 from datatools.workers.executors import Machines, chosen, spread
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams
 
-FORMAT = 1
+FORMAT = 2
 
 
 class ControlStore:
-    """Reads the vectors of one control; HubError when they are not as they were written."""
+    """Reads the vectors of one control; HubError when they are not as they were written.
+
+    The size is looked at always, the checksum where the file is 64 MB or less.
+    """
 
     def __init__(self, folder: Path, store: TokenStore) -> None:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         values = folder / "values.bin"
-        if checksum(values) != manifest["sha256"]:
+        size = values.stat().st_size
+        if size != manifest["bytes"]:
+            raise HubError(f"{values} has {size} bytes; expected {manifest['bytes']}; delete {folder}")
+        if size <= MOST_HASHED and checksum(values) != manifest["sha256"]:
             raise HubError(f"{values} is not as it was written (its sha256 is another); delete {folder}")
         self.dim = int(manifest["dim"])
         self.unknown = int(manifest["unknown"])  # pieces
@@ -161,8 +168,10 @@ class _Part:
         if unknown == len(self._counts):
             raise HubError(f"model.controls: {name} is known of no piece; {self._reasons[0]}")
         np.save(self._folder / "offsets.npy", np.cumsum([0, *self._counts], dtype=np.int64), allow_pickle=False)
+        values = self._folder / "values.bin"
         content = {"format": FORMAT, "name": name, "dim": self._dim, "unknown": unknown}
-        write_json(self._folder / "manifest.json", content | {"sha256": checksum(self._folder / "values.bin")})
+        content |= {"bytes": values.stat().st_size, "sha256": checksum(values)}
+        write_json(self._folder / "manifest.json", content)
 
 
 def vectors(

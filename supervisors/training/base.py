@@ -21,7 +21,7 @@ from core.log import logger
 from hparams.base import HParams
 from hparams.loading import dump
 from plugins.manager import Manager
-from supervisors.training import environment, ranks
+from supervisors.training import environment, ranks, trackers
 from supervisors.training.engine import Engine
 from supervisors.training.logbook import Logbook
 from supervisors.training.runfolder import RunFolder, fault, seal
@@ -150,6 +150,7 @@ class Supervisor:
 
     def train(self) -> None:
         """Trains from where the run stands to its last step, or until validation stops getting better."""
+        trackers.check(self.hparams.train.trackers)
         with self.ranks.together():
             if self.ranks.first:
                 write_text(self.folder.hparams, dump(self.hparams))
@@ -279,7 +280,7 @@ class Supervisor:
         with self.ranks.together():
             if self.ranks.first:
                 environment.write(self.folder.environment, self.manager, self.hparams, self.ranks)
-            self.logbook = Logbook(self.folder.path, self.step, self.steps, write=self.ranks.first)
+            self.logbook = Logbook(self.hparams, self.folder.path, self.step, self.steps, write=self.ranks.first)
 
     def log(self, values: dict[str, float]) -> None:
         """Writes values under the current step."""

@@ -1,44 +1,43 @@
-"""What a run writes down while it trains: metrics.jsonl always, TensorBoard, and one line of progress."""
+"""What a run writes down while it trains: metrics.jsonl, its trackers, and one line of progress."""
 
 import json
 import math
 import os
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from core.files import atomic, explained
 from core.log import logger
+from hparams.base import HParams
+from supervisors.training.trackers import Tracker, opened
 
 
 class Logbook:
     """Numbers by optimizer step; a run that goes on from step n drops what was written after n."""
 
-    def __init__(self, folder: Path, step: int, steps: int, *, write: bool) -> None:
+    def __init__(self, hparams: HParams, folder: Path, step: int, steps: int, *, write: bool) -> None:
         self._path = folder / "metrics.jsonl"
         self._lines = None
-        self._board = None
+        self._trackers: list[Tracker] = []
         self._bar = None
         if not write:
             return
         _keep_until(self._path, step)
         with explained(self._path):
             self._lines = self._path.open("a", encoding="utf-8", buffering=1)
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._trackers = opened(hparams, folder, step)
         self._bar = tqdm(total=steps, initial=step, desc="train", unit="step", dynamic_ncols=True)
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Writes one line; `valid_*` values join TensorBoard under their own names."""
-        if self._lines is None or self._board is None or self._bar is None:
+        """Writes one line, and tells the trackers."""
+        if self._lines is None or self._bar is None:
             return
         with explained(self._path):
             entry = {"step": step, **{key: _finite(value) for key, value in values.items()}}
             self._lines.write(json.dumps(entry) + "\n")
-            for key, value in values.items():
-                self._board.add_scalar(key, value, step)
+            for tracker in self._trackers:
+                tracker.numbers(step, values)
         shown = {"loss": "loss", "valid_loss": "valid"}
         parts = {name: f"{values[key]:.4f}" for key, name in shown.items() if key in values}
         if "loss" in parts:
@@ -59,19 +58,11 @@ class Logbook:
                 os.fsync(self._lines.fileno())
 
     def close(self) -> None:
-        """Flushes and closes all three."""
+        """Flushes and closes everything."""
         with explained(self._path):
-            for part in (self._bar, self._lines, self._board):
+            for part in (self._bar, self._lines, *self._trackers):
                 if part is not None:
                     part.close()
-
-
-def add_picture(folder: Path, name: str, step: int, image: np.ndarray) -> None:
-    """Adds an image (h w 3) of bytes to the TensorBoard of a run."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder / "tensorboard")) as board:
-        board.add_image(name, image, step, dataformats="HWC")
 
 
 def _finite(value: float) -> float | None:
