@@ -32,7 +32,10 @@ def spec_of(name, like=None, ours=True, dim=32):
     manager = load_manager()
     reference = at(manager.backbones["mamba"], VOCABULARY, dim=dim, layers=2)
     entry = manager.backbones[like or name]
-    shape = reference if entry.name == "mamba" else fit(entry, reference.parameters, VOCABULARY, dim)
+    try:
+        shape = reference if entry.name == "mamba" else fit(entry, reference.parameters, VOCABULARY, dim)
+    except HubError:  # its table of positions, or its state, alone is larger than a reference this small
+        shape = at(entry, VOCABULARY, dim=dim, layers=2)
     return Spec(name, ours, shape.hparams, VOCABULARY, 0, "cpu")
 
 

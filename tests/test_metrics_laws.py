@@ -35,7 +35,9 @@ MODULES = (
 def registered() -> dict[str, Callable[..., dict[str, Any]]]:
     found: dict[str, Callable[..., dict[str, Any]]] = {}
 
-    def register(name: str, function: Callable[..., Any], *, unit: str, higher_is_better: bool | None) -> None:
+    def register(
+        name: str, function: Callable[..., Any], *, unit: str, higher_is_better: bool | None, **shown: Any
+    ) -> None:
         assert name not in found and unit and higher_is_better in (True, False, None)
         found[name] = function
 

@@ -3,6 +3,8 @@
 Shapes: b batch, d model width, k streams.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class Stepper:
     def __init__(self, model: LanguageModel, state: State, steps: int, known: Known | None = None) -> None:
         self.model, self.state, self.known = model, state, known
         self._slots: Tensor | None = None  # of the recorded batch, where the rows that are left lie
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Any = None  # a torch.cuda.CUDAGraph
         on_cuda = all(value.is_cuda for value in state.values())
         if on_cuda and steps >= WORTH_IT:
             try:
@@ -74,10 +76,14 @@ class Stepper:
         torch.cuda.current_stream(device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            hidden, after = self.model.read(self._ids, self.state, known=self.known)
-            assert after is not None, "a backbone that is given a state returns one"
-            for key, value in after.items():
-                if value is not self.state[key]:
-                    self.state[key].copy_(value)
-            self._hidden = hidden[:, -1]
+            self._advance()
         self._graph = graph
+
+    def _advance(self) -> None:
+        """One step from and to the same places in memory."""
+        hidden, after = self.model.read(self._ids, self.state, known=self.known)
+        assert after is not None, "a backbone that is given a state returns one"
+        for key, value in after.items():
+            if value is not self.state[key]:
+                self.state[key].copy_(value)
+        self._hidden = hidden[:, -1]

@@ -5,6 +5,10 @@ track. Grace notes take a twelfth of a quarter each, just before the note they l
 with it). A note has the loudness that the file gives it, else 80. Ticks are 480 a quarter.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import symusic
 
 from datatools.reading.kern import reader as kern
@@ -18,8 +22,21 @@ def score(data: bytes, extension: str) -> tuple[str, symusic.Score, list[str]]:
     if extension == ".mxl" or data[:4] == b"PK\x03\x04":
         data = unpacked(data)
     text = _text(data)
-    written = kern.read(text) if extension == ".krn" else musicxml.read(text)
-    return written.title, performed(written), list(dict.fromkeys(written.remarks))
+    with _uncollected():
+        written = kern.read(text) if extension == ".krn" else musicxml.read(text)
+        return written.title, performed(written), list(dict.fromkeys(written.remarks))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles, which goes through all elements and notes again and again and finds none."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _text(data: bytes) -> str:

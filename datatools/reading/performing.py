@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import symusic
+from numpy.typing import NDArray
 
 from datatools.reading.canonical import MOST_QUARTERS
 from datatools.reading.repeats import Refused, order
-from datatools.reading.written import Bar, Note, Written
+from datatools.reading.written import Bar, Note, Written, rounded
 
 TICKS = 480
 MOST_NOTES = 1_000_000  # of a score with its repeats played
+_FITS = 2**61
 _NEAR = 16  # a tie may bridge less than this part of a quarter, which rounded tuplets leave
 
 Sounding = list[int]  # [start, end, pitch, velocity, track]
@@ -106,12 +108,14 @@ def _held(held: Held, note: Note, start: int, near: int) -> Sounding | None:
 
 def _score(notes: list[Sounding], written: Written, starts: list[int], played: Sequence[int]) -> symusic.Score:
     result = symusic.Score(TICKS)
-    table = np.array(notes, dtype=object).reshape(-1, 5)
+    # what does not fit into 64 bits is counted in Python's own numbers
+    kind = np.int64 if 2 * starts[-1] * TICKS + written.unit < _FITS else object
+    table = np.array(notes, dtype=kind).reshape(-1, 5)
     for number, track in enumerate(written.tracks):
         rows = table[table[:, 4] == number] if len(table) else table
         if not len(rows):
             continue
-        begin, end = (np.array([tick(time, written.unit) for time in rows[:, k]], dtype=np.int32) for k in (0, 1))
+        begin, end = (ticks(rows[:, column], written.unit) for column in (0, 1))
         made = symusic.Track(name=track.name, program=0 if track.is_drum else track.program, is_drum=track.is_drum)
         made.notes = symusic.Note.from_numpy(
             time=begin,
@@ -124,10 +128,10 @@ def _score(notes: list[Sounding], written: Written, starts: list[int], played: S
     return result
 
 
-def tick(time: int, unit: int) -> int:
-    """The nearest tick; of two the even one."""
-    whole, rest = divmod(2 * time * TICKS + unit, 2 * unit)
-    return int(whole - (rest == 0 and whole % 2))
+def ticks(times: NDArray[Any], unit: int) -> NDArray[np.int32]:
+    """As `rounded(time * TICKS, unit)`, of many times at once."""
+    whole, rest = np.divmod(2 * TICKS * times + unit, 2 * unit)
+    return (whole - ((rest == 0) & (whole % 2 == 1))).astype(np.int32)
 
 
 def _marks(result: symusic.Score, written: Written, starts: list[int], played: Sequence[int]) -> None:
@@ -137,7 +141,7 @@ def _marks(result: symusic.Score, written: Written, starts: list[int], played: S
         for mark in written.bars[index].marks:
             # what holds from the beginning holds in the rest before a pick-up too
             time = starts[place] + mark.start if place or mark.start else 0
-            found[mark.kind].setdefault(tick(time, written.unit), mark.value)
+            found[mark.kind].setdefault(rounded(time * TICKS, written.unit), mark.value)
     for time, (speed,) in _changes(found["tempo"]):
         result.tempos.append(symusic.Tempo(time, qpm=speed))
     for time, (beats, unit) in _changes(found["meter"]):

@@ -11,6 +11,12 @@ VELOCITY = 80  # of a note whose loudness the file does not give
 GRACES = 12  # grace notes that fit into a quarter
 
 
+def rounded(over: int, below: int) -> int:
+    """The whole number nearest to `over / below`; of two the even one."""
+    whole, rest = divmod(2 * over + below, 2 * below)
+    return whole - (rest == 0 and whole % 2)
+
+
 @dataclass(slots=True)
 class Note:
     """A note head: `part` and `voice` tell what a tie may join, `track` where it goes."""

@@ -9,12 +9,12 @@ Source: D. Huron, The Humdrum Toolkit: Reference Manual (1994), section 2 (**ker
 import re
 from collections import Counter
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from datatools.reading.kern.instruments import PROGRAMS
 from datatools.reading.repeats import MOST_PLAYED, Refused
-from datatools.reading.written import GRACES, Bar, Mark, Note, Track, Written
+from datatools.reading.written import GRACES, Bar, Mark, Note, Track, Written, rounded
 
 # Units a quarter: lengths of 7-, 11- and 13-tuplets are whole numbers of it; what is not is off by less than 1e-7.
 UNIT = 2**10 * 9 * 5 * 7 * 11 * 13
@@ -70,7 +70,6 @@ class _Reader:
         self.sections: list[str] | None = None
         self.begin = self.now = 0  # of the bar, and of the next data line
         self.voices = 0
-        self.fields: dict[str, tuple[list[_Token], int | None, bool, int]] = {}
         self.pending: dict[int, list[list[Note]]] = {}  # grace notes that wait for their main note, by track
         self.counts: Counter[str] = Counter()
         self.title = ""
@@ -224,12 +223,7 @@ class _Reader:
 
     def _event(self, field: str, spine: _Spine) -> bool:
         """Adds the notes of one field; whether they take time."""
-        read = self.fields.get(field)
-        if read is None:
-            read = self._field(field)
-            if len(self.fields) < 100_000:
-                self.fields[field] = read
-        tokens, length, grace, heads = read
+        tokens, length, grace, heads = _field(field)
         self.heads[-1] += heads
         notes: list[Note] = []
         for token in tokens:
@@ -257,14 +251,6 @@ class _Reader:
             self.counts["early"] += 1
         spine.end = self.now + length
         return True
-
-    def _field(self, field: str) -> tuple[list[_Token], int | None, bool, int]:
-        """(tokens, length of the first that has one, whether they are grace notes, note heads) of a field."""
-        texts = [text for text in field.split(" ") if text]
-        tokens = [_token(text) for text in texts]
-        length = next((token.length for token in tokens if token.length is not None), None)
-        heads = sum("r" not in text and re.search("[A-Ga-g]", text) is not None for text in texts)
-        return tokens, length, any(token.grace for token in tokens), heads
 
     def _grace(self, notes: list[Note], track: int) -> None:
         groups = self.pending.setdefault(track, [])
@@ -298,6 +284,16 @@ class _Reader:
         return [text.format(self.counts[kind]) for kind, text in said.items() if self.counts[kind]]
 
 
+@lru_cache(maxsize=2**15)
+def _field(field: str) -> tuple[list[_Token], int | None, bool, int]:
+    """(tokens, length of the first that has one, whether they are grace notes, note heads) of a field."""
+    texts = [text for text in field.split(" ") if text]
+    tokens = [_token(text) for text in texts]
+    length = next((token.length for token in tokens if token.length is not None), None)
+    heads = sum("r" not in text and re.search("[A-Ga-g]", text) is not None for text in texts)
+    return tokens, length, any(token.grace for token in tokens), heads
+
+
 def _midi(match: re.Match[str]) -> int:
     letter, more, sign = match.groups()
     octave = 4 + len(more) if letter.islower() else 3 - len(more)
@@ -314,8 +310,8 @@ def _token(text: str) -> _Token:
         zero = not int(recip[1])
         if (zero and (recip[2] or len(recip[1]) > 3)) or recip[2] == "0":
             raise ValueError(f'"{text[:20]}" has no length that music has')
-        quarters = Fraction(4 * 2 ** len(recip[1])) if zero else Fraction(4 * int(recip[2] or 1), int(recip[1]))
-        length = round(quarters * (2 - Fraction(1, 2**dots)) * UNIT)
+        over, below = (4 * 2 ** len(recip[1]), 1) if zero else (4 * int(recip[2] or 1), int(recip[1]))
+        length = rounded(over * (2 ** (dots + 1) - 1) * UNIT, below * 2**dots)
     pitch = _PITCH.search(text) if "r" not in text else None
     return _Token(
         length,

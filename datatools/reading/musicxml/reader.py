@@ -10,6 +10,7 @@ Source: W3C Music Notation Community Group, MusicXML 4.0.
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from math import lcm
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -46,7 +47,7 @@ class _Reader:
         self.unit = lcm(GRACES, *divisions)
         if self.unit > FINEST:
             raise Refused("its <divisions> have no common measure that music could need")
-        software = " ".join(element.text or "" for element in root.iter("software"))
+        software = " ".join(element.text or "" for element in root.iterfind("identification/encoding/software"))
         self.cues_sound = "musescore" in software.lower()
         self.bars: list[Bar] = []
         self.heads: list[int] = []
@@ -142,13 +143,16 @@ class _Part:
         self.index = index
         self.names = names
         self.attributes = Attributes(reader.unit)
+        self.tracks: dict[tuple[str, str, bool], int] = {}  # of staff and instrument, and whether pitched
         self.graces: dict[str, list[list[Note]]] = {}
 
     def read(self, measures: list[Element]) -> None:
         ending: tuple[int, ...] = ()
         for index, measure in enumerate(measures):
             bar = self.reader.bar(index)
-            self.reader.heads[index] += len(measure.findall("note/pitch")) + len(measure.findall("note/unpitched"))
+            self.reader.heads[index] += sum(1 for _ in measure.iter("pitch")) + sum(
+                1 for _ in measure.iter("unpitched")
+            )
             self._measure(index, measure, bar)
             ending = read_signs(measure, index, self.reader.bar, ending)
         for groups in self.graces.values():  # those at the very end lead to no note and begin where they are written
@@ -184,7 +188,8 @@ class _Part:
             elif tag == "attributes":
                 attributes.read(element)
                 bar.marks += [Mark(at, kind, value) for kind, value in attributes.marks(element)]
-                self.reader.counts["simile"] += len(element.findall("measure-style/measure-repeat[@type='start']"))
+                if element.find("measure-style") is not None:
+                    self.reader.counts["simile"] += len(element.findall("measure-style/measure-repeat[@type='start']"))
             elif tag in ("direction", "sound"):
                 speed = tempo_of(element)
                 if speed is not None:
@@ -223,13 +228,12 @@ class _Part:
         if found is None:
             self.reader.silent[index] += 1
             return None
-        loudness = number(element.get("dynamics"), 0, 1000, "dynamics")
-        velocity = VELOCITY if loudness is None else max(1, min(127, round(loudness * 0.9)))
+        velocity = _velocity(element.get("dynamics"))
         note = Note(start, length, found[0], self.index, _text(inside, "voice"), found[1], velocity)
         if "tie" in inside or "notations" in inside:
-            ties = {tie.get("type") for tie in element.iterfind("tie" if "tie" in inside else "notations/tied")}
-            note.begins_tie = not ties.isdisjoint(("start", "continue"))
-            note.ends_tie = not ties.isdisjoint(("stop", "continue"))
+            ties = _ties(element, "tie" in inside)
+            note.begins_tie = "start" in ties or "continue" in ties
+            note.ends_tie = "stop" in ties or "continue" in ties
         bar.notes.append(note)
         return note
 
@@ -242,18 +246,47 @@ class _Part:
             if sound is None:
                 self.reader.counts["mute"] += 1
                 return None
-            return sound, self.reader.track(self.index, staff, Track(self.names.name, 0, True))
-        pitch = {child.tag: child for child in inside["pitch"]}
-        step = _SEMITONES.get(_text(pitch, "step"))
-        octave = number(pitch.get("octave"), -2, 16)
-        if step is None or octave is None:
+            return sound, self._track(staff, instrument, pitched=False)
+        written = _pitch(tuple([(child.tag, child.text) for child in inside["pitch"]]))
+        if written is None:
             raise Refused(f"measure {index + 1}: a pitch without its step or octave")
-        alter = number(pitch.get("alter"), -4, 4) or 0
-        midi = 12 * (int(octave) + 1) + step + round(alter) + self.attributes.transposed(staff)
+        midi = written + self.attributes.transposed(staff)
         if not 0 <= midi <= 127:
             self.reader.counts["range"] += 1
             return None
-        return midi, self.reader.track(self.index, staff, Track(self.names.name, self.names.program(instrument), False))
+        return midi, self._track(staff, instrument, pitched=True)
+
+    def _track(self, staff: str, instrument: str, pitched: bool) -> int:
+        key = (staff, instrument, pitched)
+        found = self.tracks.get(key)
+        if found is None:
+            track = Track(self.names.name, self.names.program(instrument) if pitched else 0, not pitched)
+            found = self.tracks[key] = self.reader.track(self.index, staff, track)
+        return found
+
+
+@lru_cache(maxsize=2**12)
+def _pitch(children: tuple[tuple[str, str | None], ...]) -> int | None:
+    """The written pitch that a `<pitch>` holds as (tag, text); None without a step or octave."""
+    texts = {tag: (text or "").strip() for tag, text in children}
+    step = _SEMITONES.get(texts.get("step", ""))
+    octave = number(texts.get("octave"), -2, 16, "<octave>")
+    if step is None or octave is None:
+        return None
+    return 12 * (int(octave) + 1) + step + round(number(texts.get("alter"), -4, 4, "<alter>") or 0)
+
+
+@lru_cache(maxsize=2**10)
+def _velocity(dynamics: str | None) -> int:
+    loudness = number(dynamics, 0, 1000, "dynamics")
+    return VELOCITY if loudness is None else max(1, min(127, round(loudness * 0.9)))
+
+
+def _ties(element: Element, sounding: bool) -> set[str | None]:
+    """Types of a note's `<tie>`, or where it has none, of its `<tied>`."""
+    if sounding:
+        return {tie.get("type") for tie in element if tie.tag == "tie"}
+    return {tied.get("type") for child in element if child.tag == "notations" for tied in child if tied.tag == "tied"}
 
 
 def _text(inside: dict[str, Element], tag: str) -> str:

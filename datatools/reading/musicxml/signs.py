@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from datatools.reading.musicxml.attributes import number
+from datatools.reading.musicxml.attributes import number, shown
 from datatools.reading.repeats import MOST_TIMES, Signs
 from datatools.reading.written import Bar
 
@@ -18,9 +18,9 @@ def read_signs(measure: Element, index: int, bar: Callable[[int], Bar], ending: 
     """Adds the bar lines' signs of measure `index` to its bar; gives and takes the ending that is still open."""
     signs = bar(index).signs
     closed = False
-    for line in measure.iterfind("barline"):
+    for line in measure.findall("barline"):
         left = line.get("location") == "left"
-        for element in line.iterfind("ending"):
+        for element in line.findall("ending"):
             kind = element.get("type")
             if kind == "start":
                 ending = _numbers(element)
@@ -29,7 +29,7 @@ def read_signs(measure: Element, index: int, bar: Callable[[int], Bar], ending: 
                 ending = ()  # it ended with the measure before
             else:
                 closed = True
-        for repeat in line.iterfind("repeat"):
+        for repeat in line.findall("repeat"):
             if repeat.get("direction") == "forward":
                 bar(index if left or line.get("location") != "right" else index + 1).signs.forward = True
             elif index or not left:
@@ -66,9 +66,9 @@ def sound_signs(element: Element, signs: Signs) -> None:
         signs.fine = signs.fine or "fine" in sound.attrib
     if told or element.tag == "sound":
         return
-    if element.find("direction-type/segno") is not None:
+    if shown(element, "segno"):
         signs.segno = signs.segno or "segno"
-    for words in element.iterfind("direction-type/words"):
+    for words in shown(element, "words"):
         text = " ".join((words.text or "").split())
         if _DA_CAPO.fullmatch(text):
             signs.jump = "dc"

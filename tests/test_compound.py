@@ -1,0 +1,168 @@
+"""Octuple against MidiTok's own tokens, its laws with every option, and its grammar where keys are few."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import symusic
+import torch
+
+from core.contracts.tokenizer import token_names
+from datatools.reading.scores import piece_from_score, read
+from hparams.tokenizers.compound import OctupleHParams
+from plugins.checks import tokenizer_checks, tokenizer_laws
+from plugins.laws.pieces import heard
+from plugins.tokenizers import octuple
+from plugins.tokenizers.compound.note_grammar import KEY, WholeNoteGrammar
+from plugins.tokenizers.note_tokens.options import config, library
+from plugins.tokenizers.note_tokens.quantise import quantise
+from tests.odd_pieces import piece
+
+BAND = Path(__file__).parent / "music" / "band.mid"
+ALL: dict[str, Any] = {"use_velocities": True, "use_tempos": True, "use_programs": True}
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    ALL,
+    {"use_programs": True, "use_pitchdrum_tokens": False, "beat_res": {"0_2": 8, "2_4": 2}},
+]
+
+
+@pytest.mark.parametrize(*tokenizer_checks(octuple.build, OctupleHParams(**ALL)))
+def test_the_laws_hold_with_all_that_can_be_told(law: Any) -> None:
+    law()
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_tokens_are_miditoks_in_another_order(options: dict[str, Any]) -> None:
+    hparams = OctupleHParams(**options)
+    tokenizer = octuple.build(hparams)
+    other = library().Octuple(config(hparams, "Octuple"))
+    for source in [read(BAND), *(piece(seed) for seed in range(4))]:
+        ids = tokenizer.encode(source)
+        score = quantise(source.score, tokenizer.grid)
+        found = other.encode(score, no_preprocess_score=True)
+        theirs = (found[0] if isinstance(found, list) else found).tokens
+        places = [other.vocab_types_idx[kind] for kind in tokenizer.kinds]
+        expected = [[token[place] for place in places] for token in theirs]
+        assert sorted(token_names(tokenizer, token) for token in ids) == sorted(expected)
+        assert ids == sorted(ids, key=lambda token: token[:2])
+
+
+def line(*onsets: int) -> Any:
+    """Quarters that begin at these quarters."""
+    score = symusic.Score(4)
+    score.tracks.append(symusic.Track())
+    for onset in onsets:
+        score.tracks[0].notes.append(symusic.Note(4 * onset, 4, 60, 64))
+    return piece_from_score(score, source="line")
+
+
+def test_a_token_by_hand() -> None:
+    tokenizer = octuple.build(OctupleHParams(max_bar_embedding=3))
+    ids = tokenizer.encode(line(0, 5, 11, 12))  # the last is in bar 3, the fourth
+    names = [" ".join(token_names(tokenizer, token)) for token in ids]
+    assert names == [
+        "Bar_0 Position_0 Pitch_60 Duration_1.0.12",
+        "Bar_1 Position_12 Pitch_60 Duration_1.0.12",
+        "Bar_2 Position_36 Pitch_60 Duration_1.0.12",
+    ]
+    assert tokenizer.bar_starts(ids) == [0, 1, 2]
+    assert tokenizer.vocab_sizes == (3 + 3, 48, 109 - 21 + 1 + 88 - 27 + 1, len(tokenizer.lengths))
+    with pytest.raises(ValueError, match="line: the vocabulary can tell none"):
+        tokenizer.encode(line(12))
+
+
+def walked(grammar: Any, seed: int, rows: int, most: int) -> list[list[list[int]]]:
+    """Rows drawn under a grammar by someone who likes to stay in a bar."""
+    drawn = torch.Generator().manual_seed(seed)
+    state, ids = grammar.begin(rows), [[] for _ in range(rows)]  # type: list[list[list[int]]]
+    over = [False] * rows
+    for _ in range(most):
+        first = grammar.allowed(state)
+        assert first.any(1).all()
+        weights = first * torch.rand(first.shape, generator=drawn) * 0.5 ** torch.arange(first.shape[1])
+        weights[:, grammar.eos_id] *= 1e-3
+        known = weights.argmax(1, keepdim=True)
+        over = [was or bool(now) for was, now in zip(over, known[:, 0] == grammar.eos_id, strict=True)]
+        for _ in grammar.sizes[1:]:
+            mask = grammar.allowed(state, known)
+            assert (mask.any(1) | torch.tensor(over)).all()
+            known = torch.cat([known, (mask * torch.rand(mask.shape, generator=drawn)).argmax(1, keepdim=True)], 1)
+        for row, token in enumerate(known.tolist()):
+            if not over[row]:
+                ids[row].append(token)
+        if all(over):
+            break
+        state = grammar.advance(state, known)
+    return ids
+
+
+@pytest.mark.parametrize(
+    "options", [{}, ALL, {"pitch_range": (60, 61)}, {"pitch_range": (60, 61), "beat_res": {"0_9": 2}}]
+)
+def test_every_token_drawn_is_a_note_that_survives(options: dict[str, Any]) -> None:
+    tokenizer = octuple.build(OctupleHParams(max_bar_embedding=8, **options))
+    for ids in walked(tokenizer.grammar(), 1, rows=12, most=60):
+        decoded = tokenizer.decode(ids)
+        assert len(heard(decoded)) == len(ids) > 0
+        assert tokenizer.encode(decoded) == ids
+
+
+def test_bars_and_length_are_kept() -> None:
+    tokenizer = octuple.build(OctupleHParams(max_bar_embedding=8))
+    for ids in walked(tokenizer.grammar(bars=3), 2, rows=8, most=400):
+        assert tokenizer.decode(ids).score.tracks and ids[-1][0] - 3 == 2
+    assert {len(ids) for ids in walked(tokenizer.grammar(length=5), 3, rows=8, most=9)} == {5}
+    with pytest.raises(ValueError, match="at most 8"):
+        tokenizer.grammar(bars=9)
+
+
+class Deaf(WholeNoteGrammar):
+    """Forgets what sounds."""
+
+    def advance(self, state: Any, ids: Any) -> Any:
+        return {**super().advance(state, ids), "busy": state["busy"]}
+
+
+class Unordered(WholeNoteGrammar):
+    """Lets pitches of one onset fall."""
+
+    def advance(self, state: Any, ids: Any) -> Any:
+        after = super().advance(state, ids)
+        after["fields"][:, KEY] = -1
+        return after
+
+
+@pytest.mark.parametrize("grammar", [Deaf, Unordered])
+def test_a_grammar_that_lets_notes_fall_on_one_another_is_caught(grammar: Any) -> None:
+    tokenizer = octuple.build(OctupleHParams(max_bar_embedding=8, pitch_range=(60, 62)))
+    found = walked(grammar(tokenizer, 0, 0), 1, rows=8, most=40)
+    assert any(tokenizer.encode(tokenizer.decode(ids)) != ids for ids in found)
+
+
+class Shifted(octuple.OctupleTokenizer):
+    """Tells a note's place a step late."""
+
+    def written(self, music: Any) -> Any:
+        ids = super().written(music)
+        ids[:, 1] = (ids[:, 1] + ids[:, 0] % 2) % self.vocab_sizes[1]
+        return ids
+
+
+def test_a_tokenizer_that_delays_is_caught() -> None:
+    laws = {law.name: law for law in tokenizer_laws(Shifted, OctupleHParams())}
+    assert not laws["a plain melody comes through"].judge().passed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"use_time_signatures": True}, "do not tell it"),
+        ({"bpe": 500}, "not joined"),
+        ({"options": {"use_pitch_intervals": True}}, "none for tokens of several"),
+        ({"max_bar_embedding": 0}, "1 to 4096 bars"),
+    ],
+)
+def test_what_it_cannot_tell_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        OctupleHParams(**wrong)
