@@ -58,7 +58,7 @@ def test_compiled_is_plain(kind: str, options: dict[str, Any], liked: str) -> No
             assert all(torch.equal(state[key], expected[key]) for key in state)
 
 
-@pytest.mark.parametrize(("kind", "options"), [("REMI", EVERYTHING), ("TSD", {})])
+@pytest.mark.parametrize(("kind", "options"), [("REMI", EVERYTHING), ("TSD", {"pitch_range": (0, 127)})])
 def test_a_prompt_that_no_grammar_would_draw_leaves_the_same_state(kind: str, options: dict[str, Any]) -> None:
     """A prompt is read, not drawn: keys are struck while they sound, and the lowest key is one of them."""
     tokenizer = tokenizer_of(kind, options)
