@@ -18,6 +18,7 @@ from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, meant
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
+MOST_DEEP = 32  # lists and mappings within one another
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
 
 
@@ -39,7 +40,7 @@ def from_file(path: Path, section: Section) -> HParams:
     """Hyper-parameters from a YAML file that `dump` wrote."""
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in _events(text, str(path))):
             raise HubError(f"{path} uses * to repeat a part of itself, which may swell without end; write it out")
         tree = yaml.safe_load(text)
     except FileNotFoundError:
@@ -104,10 +105,20 @@ def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
         if not equals or not key:
             raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
         try:
-            value = yaml.safe_load(text) if text else ""
+            value = yaml.safe_load(text) if text and list(_events(text, key)) else ""
         except yaml.YAMLError:
             value = text
         yield key, text, value
+
+
+def _events(text: str, source: str) -> Iterator[Any]:
+    """What YAML finds in a text; HubError where it is so deep that reading it would take minutes."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        yield event
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEEP:
+            raise HubError(f"{source} holds lists or mappings {depth} deep; expected at most {MOST_DEEP}")
 
 
 def _typed(root: Any, path: str, text: str, value: Any) -> Any:

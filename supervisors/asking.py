@@ -8,6 +8,7 @@ from core.errors import HubError, did_you_mean
 from hparams.base import HParams
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
+from supervisors.artefacts.shipped import PREFIX, shipped
 
 # How a step is spread over processes and memory, which changes no figure but by rounding (and dropout).
 SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
@@ -39,6 +40,8 @@ def asked(options: argparse.Namespace) -> tuple[HParams, Path]:
 def existing(options: argparse.Namespace, verb: str) -> Path:
     if not options.run:
         raise HubError(f"{verb} needs --run FOLDER, a run or an artefact")
+    if options.run.startswith(PREFIX):
+        return shipped(options.run.removeprefix(PREFIX))
     folder = Path(options.run)
     if folder.is_dir():
         return folder

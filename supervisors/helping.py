@@ -34,7 +34,7 @@ _EXAMPLES = {
         "generate --run runs/mamba_remi generate.count=8 generate.bars=16",
         "generate --run runs/mamba_remi generate.prompt=PATH generate.prompt_beats=16",
     ),
-    "compare": ("compare mamba_remi lstm_remi compare.seeds=3",),
+    "compare": ("compare mamba_remi lstm_remi compare.seeds=3", "compare mamba_remi train.lr=1e-3,2e-3,4e-3"),
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
     "listen": ("listen runs/mamba_remi runs/lstm_remi real listen.pieces=12", "listen --ratings runs/listen"),

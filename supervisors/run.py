@@ -24,6 +24,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
   generate   --run FOLDER [generate.count=4 ...]     generate from a run or an artefact
   convert    IN OUT                                  a file of music in another format, e.g. tune.abc tune.wav
   compare    RUN|PRESET ... [key=value ...]          one table of several runs; trains what is missing
+             PRESET key=VALUE,VALUE ...              a sweep: a row for each value
   listen     RUN|FOLDER|real ... [listen.pieces=12]  a blind listening test of several systems, served here
              --ratings FOLDER                        what its ratings tell
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine

@@ -9,6 +9,7 @@ from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
 from supervisors.evaluation.results import headline, scored
+from supervisors.evaluation.scoring import UNTOLD, charge
 from supervisors.evaluation.tables import counted, spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
@@ -27,17 +28,22 @@ def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], fail
     for split in scored(result):
         found = result[split]
         unigram, ngram = found["baselines"]["unigram"], found["baselines"]["ngram"]
-        better = min(unigram["nats_per_note"], ngram["nats_per_note"])
-        side = "below" if found["nats_per_note"] < better else "above"
-        change = 100 * (found["nats_per_note"] / better - 1)
-        low, high = found["nats_per_note_interval"]
+        charged = charge(found)
+        value = found["nats_per_note"] + charged
+        better = min(unigram["nats_per_note"], ngram["nats_per_note"]) + charged
+        side = "below" if value < better else "above"
+        change = 100 * (value / better - 1)
+        figure = found.get("headline", found)  # older evaluations have none
+        low, high = (figure["low"], figure["high"]) if "low" in figure else found["nats_per_note_interval"]
         interval = f" [{low:.3f}, {high:.3f}]" if found["pieces"] >= FEWEST else ""
+        share = found["notes_told"] / max(found["notes"], 1)
+        told = f" ({share:.1%} told, the others charged; {found['nats_per_note']:.3f} without)" if charged else ""
         lines.append(
-            f"{split:<13}{found['nats_per_note']:.3f}{interval} nats per note, "
+            f"{split:<13}{value:.3f}{interval} nats per note{told}, "
             f"{found['nats_per_token']:.4f} per token, {found['bits_per_second']:.2f} bits per second "
             f"(n = {counted(found['pieces'], 'piece')}, {counted(found['notes'], 'note')}); "
-            f"unigram {unigram['nats_per_note']:.3f}, "
-            f"{ngram['order']}-gram {ngram['nats_per_note']:.3f}: {abs(change):.1f} % {side} it"
+            f"unigram {unigram['nats_per_note'] + charged:.3f}, "
+            f"{ngram['order']}-gram {ngram['nats_per_note'] + charged:.3f}: {abs(change):.1f} % {side} it"
         )
     if "test" not in result:
         lines.append(
@@ -53,7 +59,7 @@ def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], fail
         parts = ", ".join(
             f"{count:,} of {manifest['counts'][split]['notes']:,} in {split}" for split, count in untold.items()
         )
-        lines.append(f"not told     notes that the tokenizer drops, though they count above: {parts}")
+        lines.append(f"not told     notes that the tokenizer drops, at {UNTOLD:.2f} nats each above: {parts}")
     lines += advice(manifest, tokenizer)
     if bad or out:
         unread, near = counted(bad, "file"), counted(out, "near-duplicate")

@@ -7,7 +7,7 @@ from pathlib import Path
 from core.errors import HubError
 from core.seeds import fresh_seed
 from plugins.manager import load_manager
-from supervisors.asking import asked, existing
+from supervisors.asking import asked, existing, fresh
 
 
 def train(options: argparse.Namespace) -> int:
@@ -64,8 +64,12 @@ def evaluate(options: argparse.Namespace) -> int:
     """Scores the best model of a run or an artefact again, generates, measures, and writes a page about it."""
     folder = existing(options, "evaluate")
     from supervisors.opening import opened
+    from supervisors.training.runfolder import RunFolder
 
     supervisor = opened(folder, options.words, load_manager(), ("evaluate.", "generate."))
+    if not (folder / "hparams.yaml").exists():  # a folder that is meant for sharing stays as it is
+        beside = RunFolder(fresh(Path("evaluations"), supervisor.hparams.name))
+        beside.model, supervisor.folder = supervisor.folder.model, beside
     supervisor.load_data()
     if supervisor.ranks.first:
         supervisor.folder.lock()

@@ -1,5 +1,6 @@
 """Hyper-parameters: precedence, replay from the dump, and one clear line for every wrong word."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,18 @@ def test_a_string_is_taken_as_it_is_typed() -> None:
     words = ["dataset=folder", "dataset.path=x/Songs #2", "generate.prompt=Bach: Air.abc", "name=1e3"]
     told = read("mamba_remi", *words)
     assert (told.dataset.path, told.generate.prompt, told.name) == ("x/Songs #2", "Bach: Air.abc", "1e3")
+
+
+@pytest.mark.parametrize("opened", ["[", "{a: ", "- "])
+def test_what_is_too_deep_is_refused_at_once(opened: str, tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text(opened * 20_000)
+    for source, words in ((str(path), []), ("mamba_remi", [f"train.steps={opened * 20_000}"])):
+        before = time.process_time()
+        with pytest.raises(HubError, match="33 deep; expected at most 32"):
+            read(source, *words)
+        assert time.process_time() - before < 10  # it took minutes
+
+
+def test_a_star_in_a_word_is_a_star() -> None:
+    assert read("mamba_remi", "dataset=folder", "dataset.path=*.mid").dataset.path == "*.mid"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datatools.reading import scores
+from datatools.writing import instruments
 from datatools.writing.page import page, roll
 
 MUSIC = Path(__file__).parent / "music"
@@ -49,7 +50,7 @@ def test_a_piece_bears_its_notes_in_seconds_and_its_drums(band):
 
 
 def test_a_track_is_called_by_its_name_and_its_instrument(band):
-    assert [roll.label(track, i) for i, track in enumerate(band.tracks)] == [
+    assert [instruments.label(track) for track in band.tracks] == [
         "melody (acoustic grand piano)",
         "bass (acoustic bass)",
         "drums",

@@ -48,3 +48,23 @@ def test_long_and_empty_scores() -> None:
     short = pianoroll.image(score([(i * 480, 480, 60 + i % 20, 80) for i in range(20)]))
     assert short.shape[0] < long.shape[0] <= 2600 and long.shape[1] <= 1400
     assert pianoroll.image(symusic.Score(480)).ndim == 3
+
+
+def test_no_two_tracks_share_a_colour() -> None:
+    colours = [pianoroll.colour(number) for number in range(64)]
+    assert len(set(colours)) == 64 and colours[:8] == list(pianoroll.COLOURS)
+    rgb = np.array([[int(name[i : i + 2], 16) for i in (1, 3, 5)] for name in colours[:24]])
+    apart = np.abs(rgb[:, None] - rgb[None]).sum(axis=2) + 999 * np.eye(24)
+    assert apart.min() > 20
+
+
+def test_drums_are_diamonds_and_the_prompt_ends_at_a_line() -> None:
+    piece = score([(0, 1920, 60, 80)], tracks=2)
+    piece.tracks[1].is_drum = True
+    first, second = (coloured(pianoroll.image(piece), colour).sum() for colour in pianoroll.COLOURS[:2])
+    assert 0 < second < first / 4, "a stroke is no longer than its onset"
+    figure = pianoroll._figure(piece, "", given=2.0)
+    (axes, *_) = figure.axes
+    (line,) = [line for line in axes.lines if line.get_color() == "#B00020"]
+    assert set(line.get_xdata()) == {2.0} and "prompt ends" in [text.get_text().strip() for text in axes.texts]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][1].endswith("(drums)")

@@ -77,6 +77,12 @@ def test_totals_are_sums_over_the_source_s_notes_and_seconds(
     assert found["bits_per_second"] == pytest.approx(nats / math.log(2) / (1.5 * (130 + 1300)))
     assert (found["pieces"], found["tokens"], found["notes"]) == (2, tokens, notes)
     assert found["notes_told"] == 130 // 3 + 1300 // 3 != notes
+    untold = notes - found["notes_told"]
+    price = math.log(128) + math.log(129) + 2 * math.log(48)  # pitch, instrument, onset and duration, by hand
+    nats = found["nats_per_note"] * notes
+    assert found["headline"]["value"] == pytest.approx((nats + price * untold) / notes)
+    assert found["headline"]["low"] <= found["headline"]["value"] <= found["headline"]["high"]
+    assert found["headline"]["share_told"] == found["notes_told"] / notes
     assert found["seconds"] == 1.5 * (130 + 1300)
     of_kinds = {
         kind: sum(c for k in chosen for c, id in zip(costs[k], PIECES[k][1:]) if TOKENIZER.kind_of(id) == kind)

@@ -1,4 +1,6 @@
-"""The 128 instruments of General MIDI, level 1, by program number from 0."""
+"""The 128 instruments of General MIDI, level 1, by program number from 0, and what a track is called."""
+
+from typing import Any
 
 NAMES = (
     "acoustic grand piano",
@@ -130,3 +132,13 @@ NAMES = (
     "applause, laughing, screaming, punch, heart beat, footstep",
     "gunshot, machine gun, lasergun, explosion",
 )
+
+
+def label(track: Any) -> str:
+    """What a track is called: its own name and its instrument's, or "drums"."""
+    instrument = "drums" if track.is_drum else NAMES[track.program]
+    try:
+        own = " ".join(track.name.split())[:40]
+    except UnicodeDecodeError:
+        own = ""
+    return f"{own} ({instrument})" if own and own.lower() != instrument else instrument

@@ -1,5 +1,9 @@
-"""Pictures of scores: one colour a track, beats along, pitches up, bar lines where the meter puts them."""
+"""Pictures of scores: one colour a track, beats along, pitches up, bar lines where the meter puts them.
 
+Drums are diamonds at their onsets, as their notes have a beginning alone; the part that was given is shaded.
+"""
+
+import colorsys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,17 +12,33 @@ import numpy as np
 import symusic
 
 from datatools.bar_lines import bar_lines
+from datatools.writing.instruments import label
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#6B6B6B")
+# Turn of the hue from one further colour to the next, the golden section of the circle: none comes back.
+_TURN = 0.61803398875
 # Quarters in one line of the picture, and lines at most; what comes after is told in the title.
 _LINE = 48.0
 _MOST_LINES = 8
 
 
-def plot(score: symusic.Score, path: str | Path, title: str = "") -> None:
-    """Writes the piano roll as PNG; a long piece is wrapped into lines of equal length."""
-    figure = _figure(score, title)
+def colour(number: int) -> str:
+    """The colour of a track, "#rrggbb": no two tracks have the same."""
+    if number < len(COLOURS):
+        return COLOURS[number]
+    further = number - len(COLOURS)
+    light = (0.38, 0.56, 0.7)[further % 3]
+    parts = colorsys.hls_to_rgb((0.07 + further * _TURN) % 1, light, 0.65)
+    return "#" + "".join(f"{round(part * 255):02X}" for part in parts)
+
+
+def plot(score: symusic.Score, path: str | Path, title: str = "", given: float = 0.0) -> None:
+    """Writes the piano roll as PNG; a long piece is wrapped into lines of equal length.
+
+    `given` marks where a prompt of so many quarters ends.
+    """
+    figure = _figure(score, title, given)
     figure.savefig(path, dpi=100, format="png", metadata={"Software": None})
 
 
@@ -29,7 +49,7 @@ def image(score: symusic.Score, title: str = "") -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # h w 3
 
 
-def _figure(score: symusic.Score, title: str) -> Any:
+def _figure(score: symusic.Score, title: str, given: float = 0.0) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -48,12 +68,13 @@ def _figure(score: symusic.Score, title: str) -> Any:
     rows = figure.subplots(lines, 1, squeeze=False)[:, 0]
     for index, axes in enumerate(rows):
         _draw(axes, tracks, bars, index * line, (index + 1) * line, low, high)
+        _mark(axes, given, index * line, (index + 1) * line)
     cut = f" (the first {lines * line:.0f} of {end:.0f} quarters)" if lines * line < end - 1e-6 else ""
     if title or cut:
         rows[0].set_title(_plain(title) + cut, fontsize=11, loc="left", pad=14)
     rows[-1].set_xlabel("time (quarters); numbers above are bars", fontsize=8)
-    names = [_plain(track.name) or f"track {i + 1}" for i, track in enumerate(score.tracks)]
-    if len(names) > 1:
+    names = [_plain(label(track)) for track in score.tracks]
+    if names:
         _legend(figure, names)
     return figure
 
@@ -70,6 +91,7 @@ def _quarters(track: Any, tpq: int) -> dict[str, np.ndarray]:
         "duration": columns["duration"] / tpq,
         "pitch": columns["pitch"].astype(int),
         "velocity": columns["velocity"].astype(int),
+        "drum": np.full(len(columns["time"]), track.is_drum),
     }
 
 
@@ -104,8 +126,11 @@ def _draw(
         right = np.maximum(left + 0.02, right - np.minimum(0.06, (right - left) * 0.15))  # a gap parts repeated notes
         bottom, top = notes["pitch"][inside] - 0.42, notes["pitch"][inside] + 0.42
         corners: Any = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1).reshape(-1, 4, 2)  # n 4 2
-        colour = COLOURS[index % len(COLOURS)]
-        axes.add_collection(PolyCollection(corners, facecolors=colour, edgecolors="none", alpha=0.88, zorder=3))
+        if notes["drum"].any():
+            onset, pitch = notes["time"][inside], notes["pitch"][inside]
+            spots = [onset, bottom, onset - 0.12, pitch, onset, top, onset + 0.12, pitch]
+            corners = np.stack(spots, axis=1).reshape(-1, 4, 2)
+        axes.add_collection(PolyCollection(corners, facecolors=colour(index), edgecolors="none", alpha=0.88, zorder=3))
     axes.set_xlim(start, end)
     axes.set_ylim(low - 0.5, high + 0.5)
     octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 == 0]
@@ -118,10 +143,18 @@ def _draw(
         axes.spines[side].set_visible(False)
 
 
+def _mark(axes: Any, given: float, start: float, end: float) -> None:
+    """Shades what was given, and a line where it ends."""
+    if given > start:
+        axes.axvspan(start, min(given, end), color="#e4e4ea", lw=0, zorder=0.5)
+    if start < given <= end:
+        axes.axvline(given, color="#B00020", lw=1.4, ls="--", zorder=4)
+        axes.text(given, axes.get_ylim()[0], " prompt ends", fontsize=7, color="#B00020", va="bottom")
+
+
 def _legend(figure: Any, names: list[str]) -> None:
     from matplotlib.patches import Patch
 
     make: Callable[..., Any] = Patch
-    shown = names[:12] + ([f"and {len(names) - 12} more"] if len(names) > 12 else [])
-    patches = [make(color=COLOURS[i % len(COLOURS)] if i < 12 else "none", label=n) for i, n in enumerate(shown)]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(shown)), fontsize=8, frameon=False)
+    patches = [make(color=colour(number), label=name) for number, name in enumerate(names)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(4, len(names)), fontsize=8, frameon=False)

@@ -37,7 +37,7 @@ class MidiTokHParams:
     # Whether changes of tempo are told; without, everything is decoded at 120 quarters a minute.
     use_tempos: bool = False
     # Steps of tempo.
-    num_tempos: int = 32
+    num_tempos: int = 43
     # Slowest and fastest tempo, in quarters a minute.
     tempo_range: tuple[int, int] = (40, 250)
     # Whether meters are told; without, bars are counted as 4/4.

@@ -7,7 +7,9 @@ from plugins.metrics.parts.intervals import FEWEST
 from supervisors.comparison.intervals import Difference, Estimate
 from supervisors.comparison.rows import Entry, Group
 from supervisors.evaluation.results import WORDS
+from supervisors.evaluation.scoring import UNTOLD
 from supervisors.evaluation.tables import counted
+from supervisors.helping import shown
 
 _READ = """\
 Nats per note of the tested pieces' own scores, so that tokenizers share one denominator; lower is better. Intervals are
@@ -28,6 +30,7 @@ def page(groups: list[Group]) -> str:
     for group in groups:
         parts.append(f"## {_title(group)}")
         parts.append(_table(group))
+        parts += _untold(group)
         parts += [_NO_TEST] * (group.split != "test")
         parts += _other_data(group)
         parts += [_OTHER_BUDGETS] * _unlike_budgets(group)
@@ -37,7 +40,8 @@ def page(groups: list[Group]) -> str:
 
 def _title(group: Group) -> str:
     pieces, notes = counted(group.pieces, f"{WORDS[group.split]} piece"), counted(group.notes, "note")
-    return f"{group.dataset}, {pieces}, {notes}; `{group.tokenizer}` tokens"
+    apart = ", ".join(f"{key}={shown(group.settings[key])}" for key in group.apart)
+    return f"{group.dataset}, {pieces}, {notes}; `{group.tokenizer}` tokens" + f" ({apart})" * bool(apart)
 
 
 def _table(group: Group) -> str:
@@ -52,6 +56,18 @@ def _table(group: Group) -> str:
             f"| {entry.ngram:.3f} ({entry.order}) | {entry.parameters:,} | {entry.tokens:,.0f} | {entry.minutes:.1f} |"
         )
     return "\n".join(lines)
+
+
+def _untold(group: Group) -> list[str]:
+    """The figures in which notes that the tokens do not tell are charged, where there are any."""
+    untold = UNTOLD * (group.notes - group.told) / max(group.notes, 1)
+    if not untold:
+        return []
+    figures = ", ".join(f"`{entry.row.name}` {entry.estimate.value + untold:.3f}" for entry in group.entries)
+    return [
+        f"Told are {group.told / group.notes:.1%} of the notes. With {UNTOLD:.2f} nats for each of the others, as a "
+        f"uniform choice of pitch, instrument, onset and duration costs: {figures}."
+    ]
 
 
 def _span(estimate: Estimate, pieces: int) -> str:

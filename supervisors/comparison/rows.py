@@ -8,7 +8,7 @@ test pieces, make groups of their own: they chose the weights.
 import json
 import math
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,9 @@ class Group:
     notes: int
     entries: list[Entry]
     differences: list[Difference]
+    told: int  # of the notes
+    settings: dict[str, Any]  # dotted keys of dataset and tokenizer
+    apart: list[str] = field(default_factory=list)  # keys that set it apart from tables of the same data and tokens
 
     def plain(self) -> dict[str, Any]:
         """The group as JSON."""
@@ -58,6 +61,8 @@ class Group:
             "tokenizer": self.tokenizer,
             "pieces": self.pieces,
             "notes": self.notes,
+            "notes_told": self.told,
+            "settings": {key: self.settings.get(key) for key in self.apart},
             "models": [
                 {
                     "name": entry.row.name,
@@ -79,6 +84,7 @@ class Group:
 def collect(runs: dict[str, list[Path]]) -> list[Group]:
     """Groups of models, best first in each; `runs` holds the folders of each model, one a seed."""
     found: dict[tuple[Any, ...], list[Entry]] = {}
+    about: dict[tuple[Any, ...], tuple[dict[str, Any], int]] = {}  # settings, and how many notes are told
     for name, folders in runs.items():
         scored = [_scored(folder) for folder in folders]
         splits = {headline(result) for _, result, _ in scored}
@@ -109,13 +115,26 @@ def collect(runs: dict[str, list[Path]]) -> list[Group]:
         names = [trees[0][slot]["name"] for slot in ("dataset", "tokenizer", "supervisor")]
         key = names[0], split, names[1], names[2], prints.pop(), scored[0][0]
         found.setdefault(key, []).append(entry)
+        settings = {
+            f"{slot}.{own}": value for slot in ("dataset", "tokenizer") for own, value in trees[0][slot].items()
+        }
+        about.setdefault(key, (settings, results[0][split].get("notes_told", int(notes.sum()))))
     groups = []
-    for (dataset, split, tokenizer, *_), entries in found.items():
+    for key, entries in found.items():
+        dataset, split, tokenizer, *_ = key
         entries.sort(key=lambda entry: entry.estimate.value)
         rows = [entry.row for entry in entries]
         notes = rows[0].notes
-        groups.append(Group(dataset, split, tokenizer, len(notes), int(notes.sum()), entries, differences(rows)))
-    return groups
+        size = len(notes), int(notes.sum())
+        settings, told = about[key]
+        groups.append(Group(dataset, split, tokenizer, *size, entries, differences(rows), told, settings))
+    return [replace(group, apart=_apart(group, groups)) for group in groups]
+
+
+def _apart(group: Group, groups: list[Group]) -> list[str]:
+    """The settings in which a group differs from others that would have the same heading."""
+    alike = [other for other in groups if (other.dataset, other.tokenizer) == (group.dataset, group.tokenizer)]
+    return [key for key in group.settings if any(other.settings.get(key) != group.settings[key] for other in alike)]
 
 
 def _scored(folder: Path) -> tuple[tuple[tuple[str, int, int], ...], dict[str, Any], list[float]]:

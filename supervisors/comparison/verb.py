@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from hparams.compare import CompareHParams
 from hparams.loading import dump, from_file, load, plain, section_of_words
 from plugins.manager import Manager, load_manager
 from supervisors.asking import insist_same, runs_folder
+from supervisors.comparison.sweep import folder_name, plans, swept
 
 # What tells runs of one model in other seeds apart, or does not touch the model.
 BESIDE = ("name", "seed", "generate", "checkpoint", "evaluate")
@@ -41,7 +42,8 @@ def compare(options: argparse.Namespace) -> int:
     folder = runs_folder() / _plain_name(names[-1] if names else "compare")
     standing = [Path(subject) for subject in subjects if (Path(subject) / "hparams.yaml").exists()]
     presets = [subject for subject in subjects if Path(subject) not in standing]
-    if len(set(subjects)) < 2:
+    rows = plans(presets, words)
+    if len(set(subjects)) + len(rows) - len(presets) < 2:
         raise HubError("compare needs two runs or presets at least, e.g. compare mamba_remi lstm_remi compare.seeds=3")
     if not presets and (words or own):
         raise HubError(f'"{(words or own)[0]}" changes nothing: every run given stands already')
@@ -53,18 +55,21 @@ def compare(options: argparse.Namespace) -> int:
     lost = [preset for preset in presets if Path(preset).name != preset and not preset.endswith((".yaml", ".yml"))]
     if lost:
         raise HubError(f"{lost[0]} is not a run: it has no hparams.yaml; give a run's folder or a preset")
-    runs = _grouped(standing, manager, presets)
-    planned = {preset: load(preset, words, preset=manager.preset, section=manager.section) for preset in presets}
+    runs = _grouped(standing, manager, [row.label for row in rows])
+    planned: dict[str, HParams] = {}
+    for row in rows:
+        hparams = load(row.source, row.words, preset=manager.preset, section=manager.section)
+        planned[row.label] = replace(hparams, name=folder_name(row, _plain_name(row.source)))
     if planned:
-        equalize(list(planned.values()), settings, manager, folder)
+        equalize(list(planned.values()), settings, manager, folder, swept(words))
         if settings.seeds == 1:
             logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
     total = len(planned) * settings.seeds
-    for number, (preset, seed) in enumerate((preset, seed) for seed in range(settings.seeds) for preset in planned):
-        logger.info("run %d of %d: %s, seed %d", number + 1, total, preset, seed)
-        hparams = replace(deepcopy(planned[preset]), seed=seed, name=f"{_plain_name(preset)}-seed{seed}")
+    for number, (label, seed) in enumerate((label, seed) for seed in range(settings.seeds) for label in planned):
+        logger.info("run %d of %d: %s, seed %d", number + 1, total, label, seed)
+        hparams = replace(deepcopy(planned[label]), seed=seed, name=f"{planned[label].name}-seed{seed}")
         train(hparams, folder)
-        runs.setdefault(preset, []).append(folder / hparams.name)
+        runs.setdefault(label, []).append(folder / hparams.name)
 
     from datatools.writing.page.page import from_markdown
     from supervisors.comparison.page import figure, page
@@ -81,8 +86,13 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, folder: Path) -> None:
-    """Gives every plan the same number of parameters, and of tokens or minutes; prepares its data on the way."""
+def equalize(
+    plans: list[HParams], settings: CompareHParams, manager: Manager, folder: Path, swept: Collection[str] = ()
+) -> None:
+    """Gives every plan the same number of parameters, and of tokens or minutes; prepares its data on the way.
+
+    Where the width or the steps themselves are `swept`, they stay as asked.
+    """
     from supervisors.comparison import matching
     from supervisors.training.token_supervisor import TokenSupervisor, default_steps, packs, parameter_count
 
@@ -94,7 +104,7 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
             raise HubError(f'supervisor "{name}" counts no tokens, by which compare makes runs equal')
     for hparams, supervisor in zip(plans, supervisors, strict=True):
         supervisor.load_data()
-        model = matching.match_parameters(supervisor, target)
+        model = matching.match_parameters(supervisor, 0 if "backbone.dim" in swept else target)
         if model is None:
             for other in supervisors:
                 other.load_data()
@@ -110,7 +120,7 @@ def equalize(plans: list[HParams], settings: CompareHParams, manager: Manager, f
         if settings.minutes:
             rate = matching.tokens_per_minute(train, hparams, folder / f"{_plain_name(hparams.name)}.rate.json")
             hparams.train.steps = matching.steps_for(round(rate * settings.minutes), batches)
-        else:
+        elif "train.steps" not in swept:
             tokens = tokens or matching.tokens_of(hparams.train.steps or default_steps(batches), batches)
             hparams.train.steps = matching.steps_for(tokens, batches)
         logger.info(

@@ -6,7 +6,7 @@ Written are evaluation.json, and in evaluation/ the page README.md, its pictures
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.contracts.dataset import Item, Split
+from core.contracts.tokenizer import Tokenizer
 from core.files import atomic, write_json, write_text
 from core.log import logger
 from datatools import ngram
@@ -37,6 +38,7 @@ from supervisors.evaluation.sets import (
     Setting,
     Source,
     beats_of,
+    decoded,
     prompted,
     tokens_for,
     training_of,
@@ -85,8 +87,9 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     write_text(folder.report / "originality.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     _write_music(supervisor, free, bound)
     pictures = evaluation_plots.write(folder.report, result, free, records)
-    pictures += evaluation_plots.rolls(folder.report, free, "generated")
-    pictures += evaluation_plots.rolls(folder.report, bound, "continued", asked.prompt_beats)
+    pictures += evaluation_plots.rolls(folder.report, free.rows["generated"], "generated")
+    whole = _with_prompts(tokenizer, bound, asked.beats)
+    pictures += evaluation_plots.rolls(folder.report, whole, "continued", asked.prompt_beats)
     text = evaluation_page.page(hparams.name, result, pictures)
     write_text(folder.report / "README.md", text)
     write_text(folder.report / "index.html", browsed(hparams.name, text, folder.report, free, bound))
@@ -101,6 +104,12 @@ def browsed(name: str, text: str, folder: Path, free: Setting, bound: Setting) -
             if score is not None and score.note_num():
                 sections.append(roll.section(score, f"{kind}{row}", f"{kind} {row}", engraved=False))
     return html.from_markdown(f"{name}: evaluation", text, folder, "\n".join(sections))
+
+
+def _with_prompts(tokenizer: Tokenizer, bound: Setting, beats: float) -> Iterator[Output]:
+    """Continuations behind their prompts; None where nothing was added."""
+    for ids, continued in zip(bound.ids, bound.rows["generated"], strict=True):
+        yield decoded(tokenizer, ids, 0, beats) if continued is not None and continued.note_num() else None
 
 
 def reader(supervisor: TokenSupervisor) -> Source:

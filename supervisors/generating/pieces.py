@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from core.contracts.tokenizer import Tokenizer, token_names
 from core.errors import HubError
-from core.files import write_json, write_text
+from core.files import atomic, write_json, write_text
 from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
-from datatools.writing import formats
+from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
 from supervisors.generating.drawing import draw
@@ -76,7 +76,11 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
     title = f"{hparams.name}, seed {asked.seed}, row {facts['row']}"
     midi = formats.write(decoded, stem, "mid", title)
     for name in dict.fromkeys([*asked.formats, *getattr(tokenizer, "formats", ())]):
-        if name != "mid":
+        if name == "png" and piece.prompt_length:
+            prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score
+            with atomic(stem.with_name(f"{stem.name}.png")) as temporary:
+                pianoroll.plot(decoded.score, temporary, title, given=prompt.end() / prompt.ticks_per_quarter)
+        elif name != "mid":
             formats.write(decoded, stem, name, title)
     write_json(
         stem.with_suffix(".json"),

@@ -5,14 +5,14 @@ Units: seconds along, MIDI pitches up; the roll is 1000 wide, whatever the piece
 
 import json
 from html import escape
-from typing import Any
 
 import symusic
 
 from core.errors import HubError
 from core.log import warn_once
 from datatools.writing import engraving
-from datatools.writing.pianoroll import COLOURS
+from datatools.writing.instruments import label
+from datatools.writing.pianoroll import colour
 
 MOST_NOTES = 20_000  # of one piece; a longer one is shown from its beginning, and that is said
 MOST_ENGRAVED = 600  # notes; a longer score makes a heavy page
@@ -38,7 +38,7 @@ def section(
     drums = [number for number, track in enumerate(seconds.tracks) if track.is_drum]
     data = json.dumps({"notes": notes, "seconds": round(whole, 3), "drums": drums}, separators=(",", ":"))
     legend = "".join(
-        f'<span><i style="background:{COLOURS[number % len(COLOURS)]}"></i>{escape(label(track, number))}</span>'
+        f'<span><i style="background:{colour(number)}"></i>{escape(label(track))}</span>'
         for number, track in enumerate(score.tracks)
     )
     shown = _engraved(score) if engraved else ""
@@ -50,29 +50,25 @@ def section(
     )
 
 
-def label(track: Any, number: int) -> str:
-    """What a track is called: its own name, else its instrument's."""
-    from datatools.writing.instruments import NAMES
-
-    instrument = "drums" if track.is_drum else NAMES[track.program]
-    try:
-        own = " ".join(track.name.split())[:40]
-    except UnicodeDecodeError:
-        own = ""
-    return f"{own} ({instrument})" if own and own.lower() != instrument else instrument
-
-
 def _roll(score: symusic.Score, notes: list[tuple[float, float, int, int, int]], whole: float, given: float) -> str:
     pitches = [note[2] for note in notes] or [60]
     low, high = min(pitches) - 1, max(max(pitches), min(pitches) + 12) + 1
     height = high - low + 1
     scale = 1000 / whole
+    drums = {number for number, track in enumerate(score.tracks) if track.is_drum}
     shapes = [
-        f'<rect x="{start * scale:.2f}" y="{high - pitch}" width="{max(length * scale * 0.94, 0.8):.2f}" height="0.9" '
-        f'fill="{COLOURS[track % len(COLOURS)]}" opacity="{0.45 + 0.55 * velocity / 127:.2f}"/>'
+        f'<rect x="{start * scale:.2f}" y="{high - pitch}" height="0.9" '
+        + ('width="2" class="drum" ' if track in drums else f'width="{max(length * scale * 0.94, 0.8):.2f}" ')
+        + f'fill="{colour(track)}" opacity="{0.45 + 0.55 * velocity / 127:.2f}"/>'
         for start, length, pitch, velocity, track in notes
     ]
-    shade = f'<rect class="given" x="0" y="0" width="{given * scale:.2f}" height="{height}"/>' if given else ""
+    until = f"{given * scale:.2f}"
+    shade = (
+        f'<rect class="given" x="0" y="0" width="{until}" height="{height}"/>'
+        f'<line class="end" x1="{until}" x2="{until}" y1="0" y2="{height}"/>'
+        if given
+        else ""
+    )
     return (
         f'<svg class="roll" viewBox="0 0 1000 {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="piano roll, {len(notes)} notes in {whole:.0f} seconds">{shade}{"".join(shapes)}'

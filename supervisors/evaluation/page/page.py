@@ -9,6 +9,7 @@ from supervisors.evaluation import leaks as evaluation_leaks
 from supervisors.evaluation.page.copies import leakage, originality
 from supervisors.evaluation.page.loss import loss, tokenizer
 from supervisors.evaluation.results import WORDS, headline, measured_on
+from supervisors.evaluation.scoring import UNTOLD, charge
 from supervisors.evaluation.tables import counted, spread, table
 
 ROWS = {"generated": "model", "real": "real music", "tokenizer": "tokenizer alone", "ngram": "n-gram"}
@@ -46,12 +47,19 @@ def _in_short(result: dict[str, Any]) -> str:
     """What a person in a hurry should know."""
     split = headline(result)
     found = result[split]
-    floor = min(found["baselines"][name]["nats_per_note"] for name in ("unigram", "ngram"))
+    untold = charge(found)
+    floor = min(found["baselines"][name]["nats_per_note"] for name in ("unigram", "ngram")) + untold
+    value = found["nats_per_note"] + untold
     lines = [
-        f"**{found['nats_per_note']:.3f} nats per note**, "
-        f"{abs(found['nats_per_note'] / floor - 1):.0%} {'below' if found['nats_per_note'] < floor else 'above'} the "
+        f"**{value:.3f} nats per note**, {abs(value / floor - 1):.0%} {'below' if value < floor else 'above'} the "
         f"better of unigram and n-gram, on {measured_on(result)}."
     ]
+    if untold:
+        lines.append(
+            f"{found['notes_told'] / found['notes']:.1%} of the notes are told; each of the others costs {UNTOLD:.2f} "
+            "nats here, a uniform choice of pitch, instrument, onset and duration, so that nothing is won by dropping "
+            f"them. Below they go free: {found['nats_per_note']:.3f}."
+        )
     few = found["pieces"] < FEWEST
     if few:
         lines.append(f"Fewer than {FEWEST} tested pieces: no measure of the music below can be trusted.")

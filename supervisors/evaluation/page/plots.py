@@ -1,6 +1,7 @@
 """The pictures of an evaluation's page."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from supervisors.evaluation.kinds import KINDS
 from supervisors.evaluation.page.canvas import BLUE, GRAY, GREEN, NAMES, ORANGE, ROWS, draw, save
 from supervisors.evaluation.page.plot_measures import measures
 from supervisors.evaluation.results import WORDS, headline, scored
-from supervisors.evaluation.sets import Setting
+from supervisors.evaluation.sets import Output, Setting
 from supervisors.evaluation.tables import counted
 
 ROLLS = 2  # pieces of either kind that are drawn
@@ -127,16 +128,16 @@ def _shares(records: Sequence[dict[str, Any]], row: str) -> tuple[Floats, "np.nd
     return values, np.array([record["flagged"] for record in told], dtype=bool)
 
 
-def rolls(folder: Path, setting: Setting, name: str, beats: float = 0.0) -> list[str]:
-    """Pictures of the first pieces, none chosen; returns the names of the files."""
+def rolls(folder: Path, pieces: Iterable[Output], name: str, given: float = 0.0) -> list[str]:
+    """Pictures of the first pieces that have notes, else none chosen; returns the names of the files.
+
+    `given` marks where a prompt of so many beats ends.
+    """
+    sounding = ((number, score) for number, score in enumerate(pieces) if score is not None and score.note_num())
     files = []
-    for number, score in enumerate(setting.rows["generated"][:ROLLS]):
-        if score is None:
-            continue
-        path = folder / f"{name}_{number}.png"
+    for place, (number, score) in enumerate(itertools.islice(sounding, ROLLS)):
+        path = folder / f"{name}_{place}.png"
         with atomic(path) as temporary:
-            pianoroll.plot(
-                score, temporary, title=f"{name} {number}" + (f", after a prompt of {beats:g} beats" * bool(beats))
-            )
+            pianoroll.plot(score, temporary, title=f"{name} {number}", given=given)
         files.append(path.name)
     return files
