@@ -28,7 +28,7 @@ class Run:
     """A trained run, or a folder that somebody shared."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # a notebook may go elsewhere
 
     @property
     def hparams(self) -> HParams:

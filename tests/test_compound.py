@@ -1,4 +1,4 @@
-"""Octuple against MidiTok's own tokens, its laws with every option, and its grammar where keys are few."""
+"""Octuple and compound words against MidiTok's own tokens, their laws with every option, and their grammars."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ import torch
 
 from core.contracts.tokenizer import token_names
 from datatools.reading.scores import piece_from_score, read
-from hparams.tokenizers.compound import OctupleHParams
+from hparams.tokenizers.compound import CpWordHParams, OctupleHParams
 from plugins.checks import tokenizer_checks, tokenizer_laws
 from plugins.laws.pieces import heard
-from plugins.tokenizers import octuple
+from plugins.tokenizers import cpword, octuple
 from plugins.tokenizers.compound.note_grammar import KEY, WholeNoteGrammar
 from plugins.tokenizers.note_tokens.options import config, library
 from plugins.tokenizers.note_tokens.quantise import quantise
@@ -32,6 +32,11 @@ def test_the_laws_hold_with_all_that_can_be_told(law: Any) -> None:
     law()
 
 
+@pytest.mark.parametrize(*tokenizer_checks(cpword.build, CpWordHParams(**ALL)))
+def test_the_laws_of_words_hold_with_all_that_can_be_told(law: Any) -> None:
+    law()
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_tokens_are_miditoks_in_another_order(options: dict[str, Any]) -> None:
     hparams = OctupleHParams(**options)
@@ -46,6 +51,32 @@ def test_tokens_are_miditoks_in_another_order(options: dict[str, Any]) -> None:
         expected = [[token[place] for place in places] for token in theirs]
         assert sorted(token_names(tokenizer, token) for token in ids) == sorted(expected)
         assert ids == sorted(ids, key=lambda token: token[:2])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_words_are_miditoks_in_another_order(options: dict[str, Any]) -> None:
+    hparams = CpWordHParams(**options)
+    tokenizer = cpword.build(hparams)
+    other = library().CPWord(config(hparams, "CPWord"))
+    for source in [read(BAND), *(piece(seed) for seed in range(4))]:
+        found = other.encode(quantise(source.score, tokenizer.grid), no_preprocess_score=True)
+        theirs = (found[0] if isinstance(found, list) else found).tokens
+        places = [other.vocab_types_idx[kind] for kind in tokenizer.kinds]
+        expected = [[token[place] for place in places] for token in theirs]
+        assert [token_names(tokenizer, token) for token in tokenizer.encode(source)] == expected
+
+
+@pytest.mark.parametrize("options", [{}, ALL, {"pitch_range": (60, 61)}])
+def test_every_word_drawn_survives(options: dict[str, Any]) -> None:
+    tokenizer = cpword.build(CpWordHParams(**options))
+    for ids in walked(tokenizer.grammar(), 1, rows=12, most=60):
+        while ids[-1][0] != cpword.NOTE:
+            ids.pop()
+        decoded = tokenizer.decode(ids)
+        assert len(heard(decoded)) == sum(token[0] == cpword.NOTE for token in ids) > 0
+        assert heard(tokenizer.decode(tokenizer.encode(decoded))) == heard(decoded)
+    for ids in walked(tokenizer.grammar(length=7), 3, rows=8, most=9):
+        assert len(ids) <= 7 and ids[-1][0] == cpword.NOTE
 
 
 def line(*onsets: int) -> Any:

@@ -34,3 +34,10 @@ class OctupleHParams(CompoundHParams):
         super().__post_init__()
         bars = self.max_bar_embedding
         require(1 <= bars <= 4096, "tokenizer.max_bar_embedding", bars, "1 to 4096 bars")
+
+
+@dataclass(kw_only=True)
+class CpWordHParams(CompoundHParams):
+    """Compound words (Hsiao et al., arXiv 2101.02402) of MidiTok: bars, places, and notes as one token each."""
+
+    name: Literal["cpword"] = "cpword"

@@ -67,6 +67,19 @@ def noticed(root: Path, number: int, files: list[Path]) -> str:
     return found[1] if found else f"pytest ended with {done.returncode}"
 
 
+def report(found: dict[int, str]) -> str:
+    """A table of the faults that were planted, as Markdown."""
+    lines = [
+        f"{sum(map(bool, found.values()))} of {len(found)} noticed, {len(FAULTS) - len(found)} not planted yet.",
+        "",
+    ]
+    lines += ["| file | fault | first noticed by |", "|---|---|---|"]
+    for number, by in found.items():
+        name, right, wrong = FAULTS[number - 1]
+        lines.append(f"| {name} | `{_shown(right)}` → `{_shown(wrong)}` | {by or '**nothing**'} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(range(1, len(FAULTS) + 1))
     with tempfile.TemporaryDirectory(prefix="mutants-") as work:
@@ -80,12 +93,7 @@ def main() -> int:
             name, right, wrong = FAULTS[number - 1]
             print(f"{number} {name}: {found[number] or 'NOT NOTICED'}: {right} -> {wrong}", flush=True)
     if "--write" in sys.argv:
-        killed = sum(bool(by) for by in found.values())
-        lines = [f"{killed} of {len(found)} noticed.", "", "| file | fault | first noticed by |", "|---|---|---|"]
-        for number, by in found.items():
-            name, right, wrong = FAULTS[number - 1]
-            lines.append(f"| {name} | `{_shown(right)}` → `{_shown(wrong)}` | {by or '**nothing**'} |")
-        results.write("\n".join(lines), _MARKS)
+        results.write(report(found), _MARKS)
     return 0 if all(found.values()) else 1
 
 

@@ -68,8 +68,12 @@ def report(found: Found, about: str) -> str:
     left = survivors(found)
     if left:
         lines += ["", "Survivors:", ""]
-        lines += [f"- {m.path}, `{m.scope or 'module'}`: `{m.line}`, `{m.change}`" for m, _ in left]
+        lines += [f"- {m.path}, `{m.scope or 'module'}`: `{m.line}`, `{m.change}` ({_asked(o)})" for m, o in left]
     return "\n".join(lines)
+
+
+def _asked(outcome: Outcome) -> str:
+    return f"{outcome.tests} tests asked{'' if outcome.whole else ', not all that reach it'}"
 
 
 def _sum(counts: "Counter[str]") -> str:

@@ -6,12 +6,11 @@ Shapes: b batch, v vocabulary of a stream, k streams, j streams that are known, 
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from core.contracts.grammar import State
-from plugins.tokenizers.note_tokens.quantise import DRUMS
+from plugins.tokenizers.compound.keys import keys_of
 
 if TYPE_CHECKING:
     from plugins.tokenizers.octuple import OctupleTokenizer
@@ -34,18 +33,7 @@ class WholeNoteGrammar:
         self.bars = bars
         self.bar, self.step = tokenizer.bar, tokenizer.step
         self.lengths = torch.from_numpy(tokenizer.lengths)
-        told = np.flatnonzero(tokenizer.grid.told) if "Program" in self.kinds else np.array([0])
-        pairs = [
-            (int(tokenizer.programs[rank]) if "Program" in self.kinds else 0, id)
-            for rank in told.tolist()
-            for id in tokenizer.pitches[int(rank == DRUMS)].tolist()
-            if id >= 0
-        ]
-        self.key_program, self.key_pitch = torch.tensor(pairs).T  # n, by rank and pitch
-        programs = self.sizes[self.kinds.index("Program")] if "Program" in self.kinds else 1
-        # program, pitch -> key; behind all keys where there is none
-        self.keys = torch.full((programs, self.sizes[self.kinds.index("Pitch")]), len(pairs))
-        self.keys[self.key_program, self.key_pitch] = torch.arange(len(pairs))
+        self.key_program, self.key_pitch, self.keys = keys_of(tokenizer)
 
     def begin(self, batch: int) -> State:
         """`fields` (b 4): onset and key of the last note, its tempo, notes so far; `busy` (b n+1): until when each key
