@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from core.errors import HubError, did_you_mean
-from plugins.laws.backbones.all import backbone_laws
+from plugins.laws.backbones.judging import backbone_laws
 from plugins.laws.controls import control_laws, registered
 from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table
 from plugins.laws.supervisors.all import supervisor_laws
-from plugins.laws.tokenizers.all import tokenizer_laws
+from plugins.laws.tokenizers.judging import tokenizer_laws
 from plugins.manager import Manager, find
 
 __all__ = [

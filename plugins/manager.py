@@ -18,6 +18,7 @@ from core.log import logger
 from core.registry import BrokenPlugin, Registry
 from hparams.base import HParams
 from plugins import hookspecs
+from plugins.built_in import BUILT_IN
 from plugins.composing import compose
 from plugins.faults import broken_plugin
 from plugins.registration import HOOKS, Registration
@@ -25,35 +26,6 @@ from plugins.registration import HOOKS, Registration
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
 LAWFUL = ("backbone", "tokenizer", "supervisor", "control")  # the kinds that `check` has laws for
-BUILT_IN = (
-    "supervisors.language_model",
-    *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
-    *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
-    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "hybrid")),
-    *(
-        f"plugins.tokenizers.{name}"
-        for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
-    ),
-    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword")),
-    *(
-        f"plugins.datasets.midi_sets.{name}"
-        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham")
-    ),
-    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman")),
-    "plugins.datasets.essen",
-    *(
-        f"plugins.datasets.{name}"
-        for name in ("bach_chorales", "folk_tunes", "folder", "jsb_chorales", "maestro", "pop909")
-    ),
-    *(
-        f"plugins.metrics.{name}"
-        for name in ("pitch", "rhythm", "polyphony", "repetition", "originality", "decodability")
-    ),
-    *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
-    *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
-    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram")),
-    "hparams.presets",
-)
 
 
 class Manager:

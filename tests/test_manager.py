@@ -17,7 +17,8 @@ from core.errors import HubError
 from core.registry import BrokenPlugin
 from hparams.base import HParams
 from plugins import hookspecs, manager
-from plugins.manager import BUILT_IN, Manager, chosen, describe, find, load_manager
+from plugins.built_in import BUILT_IN
+from plugins.manager import Manager, chosen, describe, find, load_manager
 from plugins.registration import HOOKS
 
 ROOT = Path(__file__).resolve().parents[1]

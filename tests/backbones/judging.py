@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from plugins.laws.backbones.all import backbone_laws
+from plugins.laws.backbones.judging import backbone_laws
 
 # The laws that chunks, steps and starts can break; `check NAME` judges all.
 KEY = (

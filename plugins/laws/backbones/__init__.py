@@ -1,1 +1,1 @@
-"""The laws of backbones; `all.py` lists them."""
+"""The laws of backbones; `judging.py` lists and judges them."""

@@ -1,1 +1,1 @@
-"""The laws of tokenizers and grammars; `all.py` lists them."""
+"""The laws of tokenizers and grammars; `judging.py` lists and judges them."""
