@@ -72,16 +72,16 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     values: dict[str, Any] = {}
     settings = list(_settings(words))
     sections = {slot: getattr(hparams, slot) for slot in SLOTS}
-    for key, _, value in settings:
+    for key, text, value in settings:
         slot = key.removesuffix(".name")
+        if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
+            raise HubError(f"{key} is {text!r}, a path; for your own files: dataset=folder dataset.path={text}")
         if slot in SLOTS and isinstance(value, str) and value:
             sections[slot] = section(slot, value)
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot in SLOTS and (not isinstance(value, str) or not value):
             raise HubError(f"{key} is {text!r}; expected the name of a {slot} plugin")
-        if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
-            raise HubError(f"{key} is {text!r}, a path; for your own files: dataset=folder dataset.path={text}")
         first, _, rest = key.partition(".")
         root, path = (sections[first], rest) if first in SLOTS else (hparams, key)
         values[slot if slot in SLOTS else key] = value if slot in SLOTS else _typed(root, path, text, value)

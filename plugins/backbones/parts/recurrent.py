@@ -51,7 +51,11 @@ class Recurrent(Stack):
     def _layer(self, layer: nn.Module, x: Any, memory: Memory | None) -> tuple[Any, Memory]:
         """One layer over rows or packed rows; torch's LSTM takes a pair and its GRU a tensor."""
         given = memory[0] if memory is not None and len(memory) == 1 else memory
-        y, last = layer(x, given)
+        if _narrow_on_cpu(layer) and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            with torch.autocast("cpu", enabled=False):  # oneDNN has no narrow primitive for this CPU
+                y, last = layer(x.float() if isinstance(x, Tensor) else x, given)
+        else:
+            y, last = layer(x, given)
         return y, last if isinstance(last, tuple) else (last,)
 
     def _rows(self, x: Tensor, before: list[Memory | None]) -> tuple[Tensor, list[Memory]]:
@@ -113,3 +117,9 @@ def begin(model: nn.Module, gates: int) -> None:
         else:
             for gate in parameter.chunk(gates):
                 (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(gate)
+
+
+def _narrow_on_cpu(layer: nn.Module) -> bool:
+    """Whether autocast would have a layer of float32 weights run in bfloat16 on a CPU."""
+    weight = next(layer.parameters())
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.is_autocast_enabled("cpu")
