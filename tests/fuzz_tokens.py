@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 @cache
 def built() -> dict[str, Tokenizer]:
-    """Every registered tokenizer with its defaults, and variants of some."""
+    """Every registered tokenizer whose tokens are single ids with its defaults, and variants of some."""
     made: dict[str, Tokenizer] = {}
     tunes = [piece_from_score(score) for score in made_scores.tunes(12)]
     tokenizers = load_manager().tokenizers
@@ -40,7 +40,10 @@ def built() -> dict[str, Tokenizer]:
         entry = tokenizers[name]
         assert entry.build is not None and entry.hparams is not None
         for label, options in {name: {}, **VARIANTS.get(name, {})}.items():
-            made[label] = entry.build(entry.hparams(**options))
+            tokenizer = entry.build(entry.hparams(**options))
+            if tokenizer.streams > 1:  # the changes below are of single ids
+                continue
+            made[label] = tokenizer
             if options.get("bpe"):
                 made[label].train(tunes)  # type: ignore[attr-defined]
     return made
