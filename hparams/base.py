@@ -205,9 +205,6 @@ class GenerateHParams:
         require(self.prompt_beats >= 0, "generate.prompt_beats", self.prompt_beats, "0 (all) or more")
         require(self.prompt_bars >= 0, "generate.prompt_bars", self.prompt_bars, "0 (all) or more")
         require(not (self.prompt_bars and self.prompt_beats), "generate.prompt_bars", self.prompt_bars, "beats or bars")
-        for key in ("prompt_beats", "prompt_bars"):
-            found = getattr(self, key)
-            require(not found or bool(self.prompt), f"generate.{key}", found, "generate.prompt=FILE beside it")
         require(self.length >= 1, "generate.length", self.length, "at least 1 token")
         require(self.bars >= 0, "generate.bars", self.bars, "0 (open) or more")
         require(self.temperature >= 0, "generate.temperature", self.temperature, "0 (greedy) or more")

@@ -10,6 +10,10 @@ from hparams.base import GenerateHParams
 
 def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> Ids:
     """Ids of the prompt file, or of its first beats or bars; no ids without one."""
+    for key in ("prompt_beats", "prompt_bars"):  # not in the settings themselves: artefacts hold what was once given
+        found = getattr(asked, key)
+        if found and not asked.prompt:
+            raise HubError(f"generate.{key} is {found!r}; expected generate.prompt=FILE beside it")
     if not asked.prompt:
         return []
     try:
