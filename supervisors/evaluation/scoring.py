@@ -93,7 +93,8 @@ def _piece(number: int, nats: Array, targets: Array, tables: Sequence[Array]) ->
     """From nats and targets (n s) of a piece; a table (v) of kinds each stream."""
     depths = np.log2(np.arange(1, len(nats) + 1)).astype(np.int64)
     counted = targets != IGNORED
-    kinds = np.stack([table[column] for table, column in zip(tables, targets.T, strict=True)], axis=1)
+    places = np.where(counted, targets, 0)
+    kinds = np.stack([table[column] for table, column in zip(tables, places.T, strict=True)], axis=1)
     joint = nats.sum(axis=1)
 
     def sums(groups: Array, costs_of: Array, size: int) -> list[tuple[float, int]]:
