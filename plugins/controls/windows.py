@@ -26,7 +26,7 @@ def counts(ids: Ids, tokenizer: Tokenizer) -> NDArray[np.float64]:
     times = getattr(tokenizer, "times", None)
     if times is None:
         whole = np.bincount(pitches % 12, minlength=12)[None]
-        return whole * min(1.0, SECONDS / max(float(score.end()), 1e-3))
+        return np.asarray(whole * min(1.0, SECONDS / max(float(score.end()), 1e-3)), dtype=np.float64)
     order = np.argsort(onsets, kind="stable")
     onsets, classes = onsets[order], np.eye(12)[pitches[order] % 12]
     before = np.concatenate([np.zeros((1, 12)), classes.cumsum(axis=0)])  # notes up to each
