@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
