@@ -122,6 +122,10 @@ class Company:
         self.lines: list[Line] = []
         self._hidden, self._state = torch.empty(0), State()
         self._known: Known | None = None
+        self._rows: list[list[int]] = []  # of each line
+        self._owner = torch.empty(0, dtype=torch.int64)  # of each row
+        self._grammars: list[tuple[Grammar, Tensor, State]] = []  # with the lines under each, and where these stand
+        self._samplings: list[tuple[Sampling, Tensor]] = []  # with the lines that draw so
 
     def join(self, line: Line) -> None:
         """Takes a line in, with its state."""
@@ -177,9 +181,8 @@ class Company:
             offered[members] = grammar.allowed(state).cpu()
         for i, line in enumerate(self.lines):
             offered[i, [line.pad_id, line.bos_id]] = False
-            if line.wish.grammar is None and line.drawn == 0:
-                offered[i, line.eos_id] = False
-            elif line.wish.endless and int(offered[i].sum()) > 1:
+            nothing_yet = line.wish.grammar is None and line.drawn == 0
+            if nothing_yet or (line.wish.endless and int(offered[i].sum()) > 1):
                 offered[i, line.eos_id] = False
         return offered
 
@@ -227,12 +230,12 @@ class Company:
         for i, line in enumerate(self.lines):
             rows = self._rows[i]
             line.hidden, line.state = self._hidden[rows], select(self._state, rows)
-        for _, members, state in self._grammars if self.lines else []:
+        for _, members, state in self._grammars:
             for place, i in enumerate(members.tolist()):
                 self.lines[i].grammar_state = select(state, [place])
         self.lines = list(lines)
         if not self.lines:
-            self._hidden, self._state = torch.empty(0), State()
+            self._hidden, self._state, self._grammars = torch.empty(0), State(), []
             return
         self.device = self.lines[0].device
         counts = [line.wish.rows for line in self.lines]
@@ -242,7 +245,7 @@ class Company:
         self._hidden = torch.cat([line.hidden for line in self.lines])
         self._state = {key: torch.cat([line.state[key] for line in self.lines]) for key in self.lines[0].state}
         self._known = self._known_of_all()
-        self._grammars: list[tuple[Grammar, Tensor, State]] = []
+        self._grammars = []
         for grammar in {id(line.wish.grammar): line.wish.grammar for line in self.lines}.values():
             if grammar is not None:
                 members = [i for i, line in enumerate(self.lines) if line.wish.grammar is grammar]
