@@ -248,10 +248,10 @@ class Company:
         self._grammars = []
         for grammar in {id(line.wish.grammar): line.wish.grammar for line in self.lines}.values():
             if grammar is not None:
-                members = [i for i, line in enumerate(self.lines) if line.wish.grammar is grammar]
-                parts = [self.lines[i].grammar_state for i in members]
+                under = [i for i, line in enumerate(self.lines) if line.wish.grammar is grammar]
+                parts = [self.lines[i].grammar_state for i in under]
                 joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-                self._grammars.append((grammar, torch.tensor(members), joined))
+                self._grammars.append((grammar, torch.tensor(under), joined))
         alike: dict[Sampling, list[int]] = {}
         for i, line in enumerate(self.lines):
             alike.setdefault(replace(line.wish.sampling, seed=0), []).append(i)
