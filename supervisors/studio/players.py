@@ -18,7 +18,7 @@ from core.model.language_model import LanguageModel
 from plugins.manager import Manager
 from supervisors.generating import drawing
 from supervisors.opening import opened
-from supervisors.studio.asking import GenerateRequest
+from supervisors.studio.asking import DrawRequest
 from supervisors.training.controls import asked_of, controls_of
 
 GRAMMARS = 16  # of one model, by bars and length, that are held
@@ -81,16 +81,11 @@ class Player:
                 self._grammars.popitem(last=False)
         return self._grammars[key]
 
-    def wish(self, asked: GenerateRequest, tokens: Ids) -> Wish:
-        """How a request's piece is to be drawn; HubError for what the model has not."""
-        return Wish(
-            asked.sampling(),
-            asked.row,
-            self.grammar(tokens, asked.length, asked.bars),
-            self.known(asked.controls, asked.guidance),
-            asked.guidance,
-            asked.endless,
-        )
+    def wish(self, asked: DrawRequest, tokens: Ids, length: int = 0, bars: int = 0) -> Wish:
+        """How a piece of so many tokens and bars is to be drawn; HubError for what the model has not."""
+        known = self.known(asked.controls, asked.guidance)
+        grammar = self.grammar(tokens, length, bars)
+        return Wish(asked.sampling(), grammar=grammar, known=known, guidance=asked.guidance)
 
     def bar_counter(self, prompt: Ids, bars: int) -> Callable[[Ids], bool]:
         """Whether ids hold more than `bars` bars behind the prompt."""
