@@ -8,6 +8,7 @@ Shapes: k streams of a token.
 """
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,9 +35,11 @@ async def filled(engine: Engine, player: Player, asked: FillRequest, tokens: Ids
     last = asked.first + asked.count
     if last > len(starts):
         raise HubError(f"bars {asked.first} to {last - 1} are asked for; the piece has bars 0 to {len(starts) - 1}")
-    before = tokens[: starts[asked.first]]
-    after = tokens[starts[last] :] if last < len(starts) else []
-    wish = player.wish(asked, before, bars=asked.count)
+    before, after = tokens[: starts[asked.first]], tokens[starts[last] :] if last < len(starts) else []
+    marks = [tokens[start] for start in starts]
+    if marks.count(marks[0]) == len(marks):  # each bar begins with a token for it: no note more in the bar before
+        before = [*before, marks[0]]
+    wish = replace(player.wish(asked, before), grammar=player.grammar_of(last))
     if wish.grammar is None:
         raise HubError(f"the tokens of {player.name} have no grammar that counts bars; they cannot be filled")
     outside = _outside(player, tokens, asked)
@@ -68,8 +71,7 @@ async def _ways(engine: Engine, player: Player, wish: Wish, before: Ids, count: 
     found: dict[int, tuple[Line, Ids]] = {}
 
     def begin(row: int) -> None:
-        one = Wish(wish.sampling, row, wish.grammar, wish.known, wish.guidance)
-        line = Line(player.model, one, before, specials)
+        line = Line(player.model, replace(wish, row=row), before, specials)
         line.begin(before, player.capacity(len(before), MOST + AFTER))
         found[id(line)] = line, []
         company.join(line)

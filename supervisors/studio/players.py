@@ -74,7 +74,11 @@ class Player:
     def grammar(self, prompt: Ids, length: int, bars: int) -> Grammar | None:
         """What may follow what, as `generate` has it for so many tokens and bars behind the prompt."""
         told = len(drawing.bar_starts(self.tokenizer)(prompt)) if bars and prompt else 0
-        key = (bars and bars + told, length and length + len(prompt))
+        return self.grammar_of(bars and bars + told, length and length + len(prompt))
+
+    def grammar_of(self, bars: int, length: int = 0) -> Grammar | None:
+        """What may follow what in whole pieces of so many bars and tokens; None where the tokenizer cannot tell."""
+        key = (bars, length)
         if key not in self._grammars:
             self._grammars[key] = drawing.grammar_of(self.tokenizer, *key)
             while len(self._grammars) > GRAMMARS:

@@ -12,9 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("starlette", reason="the studio needs the extra [studio]")
-pytest.importorskip("uvicorn", reason="the studio needs the extra [studio]")
-
 from core.contracts.tokenizer import Ids
 from core.errors import HubError
 from datatools.reading import scores
@@ -23,6 +20,9 @@ from supervisors.generating.drawing import draw
 from supervisors.studio import engine
 from supervisors.studio.verb import listening_on
 from tests.studio.serving import GOLDEN, TOKEN, Client, golden_runs, serving
+
+pytest.importorskip("starlette", reason="the studio needs the extra [studio]")
+pytest.importorskip("uvicorn", reason="the studio needs the extra [studio]")
 
 MODEL = "small"
 
@@ -137,12 +137,15 @@ def test_bars_are_filled_and_no_note_outside_changes(client: Client) -> None:
 
     def outside(piece: Any) -> list[tuple[Any, ...]]:
         begin, end = piece["bars"][2][0], piece["bars"][4][0]
-        rows = [(note[1], *note[2:3], *note[5:]) for note in piece["notes"] if note[1] < begin]
-        return rows + [(note[1] - end, *note[2:3], *note[5:]) for note in piece["notes"] if note[1] >= end]
+        rows = [(round(note[1], 4), round(note[2], 4), *note[5:]) for note in piece["notes"] if note[1] < begin]
+        return rows + [
+            (round(note[1] - end, 4), round(note[2], 4), *note[5:]) for note in piece["notes"] if note[1] >= end
+        ]
 
     assert sorted(outside(before)) == sorted(outside(after)) != []
-    last = client.json("/fill", {**body, "first": 4})["tokens"]
-    assert last[: len(tokens) // 4] == tokens[: len(tokens) // 4] and last != tokens
+    for first, count in ((4, 2), (0, 6), (5, 1)):
+        other = client.json("/fill", {**body, "first": first, "count": count})
+        assert len(other["bars"]) >= 6 and other["tokens"] != tokens
 
 
 @pytest.mark.parametrize(

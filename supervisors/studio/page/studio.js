@@ -221,6 +221,7 @@
     chosen = Math.min(chosen, takes.length - 1);
     laid(takes);
     Live.play(takes[chosen], takes[chosen].cursor);
+    lanes[chosen].canvas.focus({ preventScroll: true }); // so that space is play and pause
     say("");
   }
 
@@ -228,6 +229,7 @@
     if (blind()) { swapped = Math.random() < 0.5; revealed.now = false; }
     const wish = wishes();
     if (models().length === 2 && wish.seed === undefined) wish.seed = Math.floor(Math.random() * 1e9);
+    if (!Prompt.empty()) say("Reading the prompt.");
     const prompts = Prompt.empty() ? models().map(() => null) : await Promise.all(models().map(Prompt.of));
     remember();
     Live.pause();
