@@ -1,4 +1,4 @@
-"""ABC piece by piece against the standard's own words (2.1): fields, bar lines, lengths, parts, overlays, transposing."""
+"""ABC piece by piece against the standard (2.1): fields, bar lines, lengths, parts, overlays, transposing."""
 
 from fractions import Fraction
 from typing import Any
