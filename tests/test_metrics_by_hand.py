@@ -182,10 +182,10 @@ def test_blocks_of_the_embedding() -> None:
 
 
 def test_times_that_pitches_sound_in_measures() -> None:
-    found = sounding_times(notes((0, 12, 60), (6, 30, 64), (24, 36, 67), (35, 36, 1)), 12)
-    assert found.shape == (3, 128) and found.sum() == 12 + 24 + 12 + 1
+    found = sounding_times(notes((0, 12, 60), (6, 30, 64), (24, 36, 67), (35, 36, 1), (12, 25, 50)), 12)
+    assert found.shape == (3, 128) and found.sum() == 12 + 24 + 12 + 1 + 13
     assert [found[k, 64] for k in range(3)] == [6, 12, 6]
-    assert (found[0, 60], found[2, 67], found[2, 1]) == (12, 12, 1)
+    assert (found[0, 60], found[2, 67], found[2, 1], found[1, 50], found[2, 50]) == (12, 12, 1, 12, 1)
 
 
 def test_chords_and_keys() -> None:
