@@ -119,6 +119,23 @@ def test_what_makes_no_music_is_masked(said, masked) -> None:
     assert at == len(ids(said)) - 1 and words(ids(said))[at] == masked
 
 
+@pytest.mark.parametrize("bars", [1, 2, 3])
+def test_a_piece_ends_after_so_many_bars_and_not_before(bars) -> None:
+    for said in ("M:4/4 L:1/8 K:Cmaj" + " C 8 |" * 3, "M:4/4 L:1/8 K:Cmaj" + " V:1 C 8 | V:2 D 8 |" * 3):
+        grammar, rounds = TOKENIZER.grammar(bars=bars), 0
+        state = grammar.begin(1)
+        for word in said.split():
+            assert grammar.allowed(state)[0, ids(word)].all()
+            state = grammar.advance(state, torch.tensor(ids(word)))
+            rounds += word == "|"
+            whole = rounds == bars * (2 if "V:2" in said else 1)
+            assert grammar.allowed(state)[0, TOKENIZER.eos_id] == (whole and word == "|")
+            if whole:
+                assert words(grammar.allowed(state)[0].nonzero()[:, 0].tolist()) == ["<eos>"]
+                break
+        assert whole
+
+
 FAVORED = "| [ ] V:1 V:2 V:3 (3 { } z"
 
 

@@ -1,5 +1,6 @@
 """The grammar of REMI and TSD masks nothing real, and whatever is drawn under it is music that survives."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.contracts.grammar import Grammar
+from plugins.tokenizers.note_tokens.effects import Phase, Vocabulary
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from tests.odd_pieces import KINDS, METERS, built, chromatic, in_meter, notes, piece
 
@@ -144,6 +146,25 @@ def test_the_shortest_lengths(kind: str) -> None:
         assert survives(tokenizer, ids) >= 1
     with pytest.raises(ValueError, match="bars is -1"):
         tokenizer.grammar(bars=-1)
+
+
+@pytest.mark.parametrize(
+    ("bars", "meters", "programs", "velocities", "needs"),
+    [  # the tokens that a note still takes: [bar [meter] position] | [meter], [program] pitch [velocity] duration
+        (True, True, True, True, {"START": 7, "BAR": 6, "METER": 5, "TIME": 4, "PROGRAM": 3, "DRUMS": 3, "PITCH": 2}),
+        (True, True, False, False, {"START": 5, "BAR": 4, "METER": 3, "TIME": 2}),
+        (True, False, True, False, {"START": 5, "METER": 4, "TEMPO": 3, "PROGRAM": 2}),
+        (False, True, True, True, {"START": 5, "METER": 4, "KEY": 4, "PROGRAM": 3, "DRUMS": 3, "PITCH": 2}),
+        (False, False, False, True, {"START": 3, "TIME": 3, "PITCH": 2}),
+    ],
+)
+def test_tokens_until_a_note_is_whole(
+    bars: bool, meters: bool, programs: bool, velocities: bool, needs: dict[str, int]
+) -> None:
+    grid: Any = SimpleNamespace(meters=((4, 4),) if meters else (), programs={0, 5} if programs else None)
+    found = Vocabulary((), grid, bars, velocities, False, {}).needs()
+    assert {phase: found[Phase[phase]] for phase in needs} == needs
+    assert (found[Phase.VELOCITY], found[Phase.NOTE]) == (1, 0)
 
 
 def test_rows_do_not_touch_each_other_and_states_stay() -> None:
