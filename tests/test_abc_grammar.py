@@ -119,23 +119,6 @@ def test_what_makes_no_music_is_masked(said, masked) -> None:
     assert at == len(ids(said)) - 1 and words(ids(said))[at] == masked
 
 
-@pytest.mark.parametrize("bars", [1, 2, 3])
-def test_a_piece_ends_after_so_many_bars_and_not_before(bars) -> None:
-    for said in ("M:4/4 L:1/8 K:Cmaj" + " C 8 |" * 3, "M:4/4 L:1/8 K:Cmaj" + " V:1 C 8 | V:2 D 8 |" * 3):
-        grammar, rounds = TOKENIZER.grammar(bars=bars), 0
-        state = grammar.begin(1)
-        for word in said.split():
-            assert grammar.allowed(state)[0, ids(word)].all()
-            state = grammar.advance(state, torch.tensor(ids(word)))
-            rounds += word == "|"
-            whole = rounds == bars * (2 if "V:2" in said else 1)
-            assert grammar.allowed(state)[0, TOKENIZER.eos_id] == (whole and word == "|")
-            if whole:
-                assert words(grammar.allowed(state)[0].nonzero()[:, 0].tolist()) == ["<eos>"]
-                break
-        assert whole
-
-
 FAVORED = "| [ ] V:1 V:2 V:3 (3 { } z"
 
 
@@ -154,20 +137,6 @@ def test_voices_are_drawn_too() -> None:
     drawn = draw(TOKENIZER.grammar(length=300), 40, 400, "V:1 V:2 |")
     assert sum("V:2" in words(said) for said in drawn) >= 2
     assert all(is_whole(said) for said in drawn)
-
-
-@pytest.mark.parametrize("said", ["V:2 C | V:1", "M:4/4 L:1/8 K:Cmaj C V:2 D |", "V:3 M:3/4 K:Dmaj F"])
-def test_a_row_does_not_hang_on_the_others(said: str) -> None:
-    """Beside a row of several voices a prompt that names a voice where none may come is read as it is alone."""
-    grammar = TOKENIZER.grammar(bars=2)
-    alone = beside = grammar.begin(1)
-    for id in ids("M:4/4 L:1/8 K:Cmaj V:1 C 8 |"):
-        beside = grammar.advance(beside, torch.tensor([id]))
-    both = {key: torch.cat((alone[key], beside[key])) for key in alone}
-    for id, other in zip(ids(said), ids("V:2 D 8 | V:1 E 4 F")):
-        alone, both = grammar.advance(alone, torch.tensor([id])), grammar.advance(both, torch.tensor([id, other]))
-        assert all(torch.equal(alone[key][0], both[key][0]) for key in alone)
-        assert torch.equal(grammar.allowed(alone)[0], grammar.allowed(both)[0])
 
 
 def test_abc2midi_loses_no_note_of_long_ties(capfd) -> None:

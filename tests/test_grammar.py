@@ -1,6 +1,5 @@
 """The grammar of REMI and TSD masks nothing real, and whatever is drawn under it is music that survives."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from torch import Tensor
 
 from core.contracts.grammar import Grammar
-from plugins.tokenizers.note_tokens.effects import NEVER, Phase, Vocabulary, effect
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from tests.odd_pieces import KINDS, METERS, built, chromatic, in_meter, notes, piece
 
@@ -146,48 +144,6 @@ def test_the_shortest_lengths(kind: str) -> None:
         assert survives(tokenizer, ids) >= 1
     with pytest.raises(ValueError, match="bars is -1"):
         tokenizer.grammar(bars=-1)
-
-
-@pytest.mark.parametrize(
-    ("bars", "meters", "programs", "velocities", "needs"),
-    [  # the tokens that a note still takes: [bar [meter] position] | [meter], [program] pitch [velocity] duration
-        (True, True, True, True, {"START": 7, "BAR": 6, "METER": 5, "TIME": 4, "PROGRAM": 3, "DRUMS": 3, "PITCH": 2}),
-        (True, True, False, False, {"START": 5, "BAR": 4, "METER": 3, "TIME": 2}),
-        (True, False, True, False, {"START": 5, "METER": 4, "TEMPO": 3, "PROGRAM": 2}),
-        (False, True, True, True, {"START": 5, "METER": 4, "KEY": 4, "PROGRAM": 3, "DRUMS": 3, "PITCH": 2}),
-        (False, False, False, True, {"START": 3, "TIME": 3, "PITCH": 2}),
-    ],
-)
-def test_tokens_until_a_note_is_whole(
-    bars: bool, meters: bool, programs: bool, velocities: bool, needs: dict[str, int]
-) -> None:
-    grid: Any = SimpleNamespace(meters=((4, 4),) if meters else (), programs={0, 5} if programs else None)
-    found = Vocabulary((), grid, bars, velocities, False, {}).needs()
-    assert {phase: found[Phase[phase]] for phase in needs} == needs
-    assert (found[Phase.VELOCITY], found[Phase.NOTE]) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("said", "fits", "first", "second", "last"),
-    [  # keys are 128 times the rank of the program and the pitch; HEAD is the first pitch's, whose program is not said
-        ("Pitch_60 Duration_1 Program_0 Pitch_62 Duration_1 Program_0 Pitch_64 Duration_1", True, NEVER, 62, 64),
-        ("Pitch_60 Duration_1 Program_0 Pitch_64 Duration_1 Program_0 Pitch_62 Duration_1", False, NEVER, 64, 62),
-        ("Pitch_60 Duration_1 Program_5 Pitch_60 Duration_1", True, NEVER, 188, 188),
-        ("Program_0 Pitch_60 Duration_1 Program_5 Pitch_60 Duration_1", True, 60, NEVER, 188),
-        ("Program_5 Pitch_60 Duration_1 Program_0 Pitch_64 Duration_1", False, 188, NEVER, 64),
-        ("TimeShift_1 Program_5 Pitch_60 Duration_1 TimeShift_1 Program_0 Pitch_64", True, NEVER, NEVER, 64),
-        ("Program_0 Pitch_60 Duration_2 TimeShift_1 Program_0 Pitch_60 Duration_1", False, 60, NEVER, 60),
-        ("Duration_1 Program_0 Pitch_60 Duration_1", True, 60, NEVER, 60),
-    ],
-)
-def test_keys_rise_within_a_byte_pair(said: str, fits: bool, first: int, second: int, last: int) -> None:
-    names = ("Pitch_60", "Pitch_62", "Pitch_64", "Program_0", "Program_5", "Duration_1", "Duration_2", "TimeShift_1")
-    grid: Any = SimpleNamespace(meters=((4, 4),), programs={0, 5}, bar=lambda meter: 48, step=lambda unit: 1)
-    ticks = {4: {"1": 12, "2": 24}}
-    found = effect(Vocabulary(names, grid, False, False, False, ticks), [names.index(n) for n in said.split()], 0)
-    assert (found.fits, found.first_key, found.second_key, found.last_key) == (fits, first, second, last)
-    if said.startswith(("Pitch_60", "Duration_1")):
-        assert found.head_end == 12 and found.head_pitch == (60 if said[0] == "P" else None)
 
 
 def test_rows_do_not_touch_each_other_and_states_stay() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.log import logger
-from plugins.tokenizers.note_tokens.quantise import _stepped, quantise
+from plugins.tokenizers.note_tokens.quantise import Sections, _stepped, quantise
 from tests.made_scores import score
 from tests.odd_pieces import built
 
@@ -38,3 +38,16 @@ def test_programs_without_durations_have_the_default() -> None:
         grid = built("tsd", use_programs=True, options={"use_note_duration_programs": timed}).grid
         found = quantise(made, grid)
         assert [track.notes[0].duration / found.ticks_per_quarter for track in found.tracks] == durations
+
+
+@pytest.mark.parametrize(("source", "name"), [("odd.mid", "odd.mid"), ("", "a score")])
+def test_a_meter_that_the_vocabulary_has_not_is_said(
+    source: str, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    grid = built("remi", time_signature_range={"4": [3, 4]}).grid
+    with caplog.at_level(logging.INFO):
+        found = Sections(grid, [(0, (3, 4)), (3 * 480, (11, 16)), (6 * 480, (4, 4)), (10 * 480, (6, 8))], 480, source)
+    assert caplog.messages == [f"{name}: the vocabulary has no meter 11/16; the bars before go on"]
+    assert found.meters == [(3, 4), (4, 4), (3, 4)]  # six eighths are three quarters
+    assert [start / grid.ticks for start in found.starts] == [0, 6, 10]
