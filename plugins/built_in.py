@@ -2,6 +2,7 @@
 
 BUILT_IN = (
     "supervisors.language_model",
+    "supervisors.music_vae",
     *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
     *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
     *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "hybrid")),
