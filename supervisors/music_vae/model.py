@@ -10,6 +10,7 @@ Shapes: b windows, m bars of a window, t tokens of a bar, n = m t, z latent numb
 v vocabulary.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class Conductor(nn.Module):
         nn.init.normal_(self.numbers.weight, std=getattr(backbone, "embedding_std", INIT_STD))
         self.backbone = backbone
         self.told = Linear(backbone.dim, dim)
-        nn.init.normal_(self.told.weight, std=std)
+        nn.init.normal_(self.told.weight, std=std / math.sqrt(backbone.dim))
 
     def forward(self, latent: Tensor) -> Tensor:
         """latent (b z) -> (b m d)."""
@@ -95,7 +96,7 @@ class MusicVae(nn.Module):
         self.conductor = Conductor(conductor, bars, latent, decoder.dim, std) if conductor is not None else None
         if self.conductor is None:
             self.told = Linear(latent, decoder.dim)
-            nn.init.normal_(self.told.weight, std=std)
+            nn.init.normal_(self.told.weight, std=std / math.sqrt(latent))  # no louder than a token
 
     @property
     def tokens(self) -> int:
