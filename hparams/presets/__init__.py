@@ -14,6 +14,7 @@ from hparams.presets.published import (
     mamba_tsd_bpe,
     music_transformer_remi,
     performance_rnn,
+    performance_rnn_attentive,
 )
 from hparams.presets.tiny import tiny
 
@@ -27,5 +28,7 @@ def register_presets(register: Callable[..., None]) -> None:
         register(preset)
     for preset in (music_vae, music_vae_16):
         register(preset)
-    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe, performance_rnn):
+    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe):
+        register(preset)
+    for preset in (performance_rnn, performance_rnn_attentive):
         register(preset)

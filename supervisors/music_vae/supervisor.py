@@ -145,16 +145,11 @@ class MusicVaeSupervisor(TokenSupervisor):
 
     def validate(self) -> dict[str, float]:
         windows = self.windows(self.whole_model(), "valid", self.hparams.evaluate.tokens)
-        tokens = sum(len(window.nats) for window in windows)
-        costs = [
-            elbo.cost(
-                *(torch.tensor(x) for x in (float(w.nats.sum()), w.divergence)), self.own.beta, self.own.free_bits
-            )
-            for w in windows
-        ]
+        nats = torch.tensor([window.nats.sum() for window in windows])
+        costs = elbo.cost(nats, torch.tensor([w.divergence for w in windows]), self.own.beta, self.own.free_bits)
         found = measures.figures(windows)
         kept = {f"valid_{key}": found[key] for key in ("elbo", "divergence", "step_accuracy")}
-        return {"valid_loss": sum(map(float, costs)) / tokens, **kept}
+        return {"valid_loss": float(costs.sum()) / sum(len(window.nats) for window in windows), **kept}
 
     def evaluate(self) -> dict[str, Any]:
         model = self.load_best()
