@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core.errors import HubError, did_you_mean
 from hparams.base import HParams
+from hparams.following import settle
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
 from supervisors.artefacts.shipped import PREFIX, shipped
@@ -69,7 +70,11 @@ def of_run(folder: Path, words: list[str]) -> HParams:
 
 
 def insist_same(old: HParams, new: HParams, folder: Path) -> None:
-    """HubError naming the settings in which a run that stands differs from what is asked for."""
+    """HubError naming the settings in which a run that stands differs from what is asked for.
+
+    What `new` leaves to the data is as it was found for the run.
+    """
+    settle(new.tokenizer, old.tokenizer)
     differ = [key for key in changed(old, new) if not key.startswith(FREE)]
     if differ:
         raise HubError(

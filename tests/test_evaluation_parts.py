@@ -154,7 +154,7 @@ def test_a_round_trip_tells_what_kinds_of_information_come_back() -> None:
 
 
 def entry(name: str, function: Any) -> Entry:
-    extra = {"unit": "things", "higher_is_better": True}
+    extra = {"unit": "things", "higher_is_better": True, "apart": False, "headline": False}
     return Entry(name, "metric", "theirs", "theirs", "1", "theirs.py", 1, function=function, extra=extra)
 
 

@@ -56,7 +56,7 @@ def test_an_exported_folder_is_the_model_and_comes_back(section: Any, tie: bool,
     model = ours(section, tie)
     assert export(model, section, tmp_path / "out") < 1e-5
     again = LanguageModel(load_manager().backbones[section.name].build(section), 16, tie=tie).eval()  # type: ignore[misc]
-    foreign.load_into(again, tmp_path / "out", HParams(backbone=section, model=ModelHParams(tie=tie)))
+    foreign.load_into(again, tmp_path / "out", HParams(backbone=section, model=ModelHParams(tie=tie)), load_manager())
     for name, weight in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
 
@@ -103,7 +103,7 @@ def test_logits_of_their_folders(make: Any, section: Any, tie: bool, tmp_path: P
     build = load_manager().backbones[section.name].build
     assert build is not None
     model = LanguageModel(build(section), 11, tie=tie).eval()
-    foreign.load_into(model, tmp_path, HParams(backbone=section, model=ModelHParams(tie=tie)))
+    foreign.load_into(model, tmp_path, HParams(backbone=section, model=ModelHParams(tie=tie)), load_manager())
     assert deviation(model, theirs) < 1e-5
 
 

@@ -62,7 +62,7 @@ MADE: dict[str, tuple[bytes | str, str]] = {
     "velocity-200.mid": (midi(b"\0\x90\x3c\xc8", NOTE), "read"),
     "program-208.mid": (midi(b"\0\xc0\xd0", NOTE), "read"),
     "status-f4.mid": (midi(b"\0\xf4\0", NOTE), "it has no notes"),
-    "sysex-unended.mid": (midi(NOTE, b"\0\xf0\x7f\1\2"), "no valid MIDI file"),
+    "sysex-unended.mid": (midi(NOTE, b"\0\xf0\x7f\1\2"), "read"),
     "cut.mid": (midi(NOTE)[:-9], "no valid MIDI file"),
     "chunk-of-4-GB.mid": (midi(NOTE).replace(b"MTrk\0\0", b"MTrk\xff\xff"), "read"),
     "silence-of-years.mid": (midi(b"\xff\xff\xff\x7f\x90\x3c\x40\x60\x80\x3c\x40", division=1), "it spans"),

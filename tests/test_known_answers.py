@@ -64,7 +64,7 @@ def test_nats_are_those_of_transformers(kind: str, tmp_path: Path, figures: list
             loss = theirs(text, labels=text).loss  # the mean over all tokens but the first
         nats.append(float(loss) * (text.shape[1] - 1))
         tokens += text.shape[1] - 1
-    scores = score_pieces(model, whole(store, "valid", BOS, EOS, PAD), [0] * VOCABULARY, contextlib.nullcontext())
+    scores = score_pieces(model, whole(store, "valid", BOS, EOS, PAD), [[0] * VOCABULARY], contextlib.nullcontext())
     found = totals(scores, store.pieces("valid"))
     differ = [abs(score.nats - nats[score.number]) / score.tokens for score in scores]
     figures.append(f"nats per token of {kind} by transformers: differ by at most {max(differ):.0e}")
@@ -89,7 +89,7 @@ class ThreeSplits:
 class Six:
     """Ids 3, 4 and 5 are music."""
 
-    vocab_size, bos_id, eos_id, pad_id = 6, BOS, EOS, PAD
+    streams, vocab_size, bos_id, eos_id, pad_id = 1, 6, BOS, EOS, PAD
 
 
 def test_the_ngram_by_hand_on_ten_tokens() -> None:

@@ -126,7 +126,7 @@ def test_known_answer(kind: str) -> None:
     violin = ["Program_40", "Pitch_60", "Velocity_77", "Duration_0.6.12"]
     violin2 = ["Program_40", "Pitch_64", "Velocity_20", "Duration_0.7.12"]
     drum = ["Program_-1", "PitchDrum_36", "Velocity_90", "Duration_0.1.12"]
-    bar, tempo = ["Bar_None", "TimeSig_3/4"], "Tempo_73.87"
+    bar, tempo = ["Bar_None", "TimeSig_3/4"], "Tempo_75.0"  # of 40 to 250 by 5
     if kind == "remi":
         expected = [*bar, "Position_0", tempo, *violin, "Position_12", *violin2, *bar, "Position_0", *drum]
     else:

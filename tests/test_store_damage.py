@@ -8,7 +8,6 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from core.errors import HubError
@@ -163,7 +162,7 @@ def test_a_damaged_line_of_progress_is_named_and_done_again(
     good = json.dumps(astuple(encoding.Encoded("tune-000.mid", 3, 2, "a remark"))) + "\n"
     (tmp_path / "tokens.bin").write_bytes(bytes(20))
     (tmp_path / "progress.jsonl").write_text(good + line + "\n" + good, encoding="utf-8")
-    done = encoding._resume(tmp_path, np.dtype("<u2"), ["tune-000.mid"] * 3)
+    done = encoding._resume(tmp_path, 2, ["tune-000.mid"] * 3)
     assert done == [encoding.Encoded("tune-000.mid", 3, 2, "a remark")]
     assert (tmp_path / "progress.jsonl").read_text() == good
     assert (tmp_path / "tokens.bin").stat().st_size == 6

@@ -31,7 +31,7 @@ from datatools.storage import cache_folder, locked, storage
 from datatools.workers import executors
 from hparams.base import DataHParams
 
-__all__ = ["TokenStore", "cache_folder", "prepare"]
+__all__ = ["TokenStore", "cache_folder", "prepare", "surveyed"]
 
 
 def prepare(
@@ -51,10 +51,7 @@ def prepare(
     """
     home = cache_folder()
     with storage(home):
-        name = identity(dataset)
-        slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
-        dataset.prepare(home / "datasets" / slug)
-        fingerprint = _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+        name, slug, fingerprint = _fetched(dataset, home)
         folder = home / "stores" / f"{slug}-{_digest(fingerprint, tokenizer_key, FORMAT, versions())}"
         root = Path(getattr(dataset, "root", None) or ".")
         store = _standing(folder, root, data)
@@ -68,6 +65,32 @@ def prepare(
                         job.run(folder, tokenizer_key)
                     store = TokenStore(folder, root)
         return store
+
+
+def surveyed(dataset: Dataset, data: DataHParams, progress: bool = True) -> list[survey.Row]:
+    """What is in a dataset, a row for each piece; `prepare` then begins from it. HubError when the disk refuses."""
+    home = cache_folder()
+    with storage(home):
+        name, slug, fingerprint = _fetched(dataset, home)
+        root = Path(getattr(dataset, "root", None) or ".")
+        with (
+            locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"),
+            executors.chosen() as engine,
+        ):
+            machines = executors.Machines(engine).seeing(root) if engine is not None else None
+            return survey.survey(dataset, _survey(home, fingerprint), data, fingerprint, progress, machines)
+
+
+def _fetched(dataset: Dataset, home: Path) -> tuple[str, str, str]:
+    """Name, slug and fingerprint of a dataset, which is fetched where it is not there yet."""
+    name = identity(dataset)
+    slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
+    dataset.prepare(home / "datasets" / slug)
+    return name, slug, _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+
+
+def _survey(home: Path, fingerprint: str) -> Path:
+    return home / "surveys" / f"{fingerprint}.jsonl"
 
 
 def _limits(data: DataHParams) -> dict[str, float]:
@@ -126,7 +149,7 @@ class _Job:
 
     def run(self, folder: Path, tokenizer_key: str) -> None:
         """Makes the store beside `folder` and renames it when it is whole."""
-        path = self.home / "surveys" / f"{self.fingerprint}.jsonl"
+        path = _survey(self.home, self.fingerprint)
         rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress, self.machines)
         failures = [(row.source, row.failure) for row in rows if row.failure] + survey.skipped(self.dataset)
         good = [row for row in rows if not row.failure]

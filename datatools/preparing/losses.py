@@ -42,6 +42,13 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     return {cause: count for cause, count in found.items() if count}
 
 
+def contents(score: symusic.Score) -> tuple[bool, bool, bool]:
+    """Whether a piece has instruments, loudness and tempos to lose: drums or more than a piano, several, another."""
+    pitched = _notes(score, False)
+    drums = any(track.is_drum and len(track.notes) for track in score.tracks)
+    return drums or bool(pitched["program"].any()), _several(pitched), _tempos(score) > 0
+
+
 def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
     tracks = [track for track in score.tracks if bool(track.is_drum) == drums and len(track.notes)]
     columns = [track.notes.numpy() for track in tracks]

@@ -18,13 +18,14 @@ from core.contracts.dataset import Dataset, Item
 from core.contracts.piece import Piece
 from core.log import logger
 from datatools.preparing.duplicates import Sketch, exact_key, sketch
+from datatools.preparing.losses import contents
 from datatools.reading import kept as readings
 from datatools.storage import cache_folder
 from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class Row:
     sha256: str = ""
     notes: int = 0
     seconds: float = 0.0
+    programs: bool = False
+    velocities: bool = False
+    tempos: bool = False
     key: str = ""
     sketch: bytes = b""
 
@@ -53,12 +57,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a worker sends back about a piece."""
+    """What a worker sends back about a piece; whether it has instruments, loudness and tempos to tell."""
 
     title: str
     sha256: str
     notes: int
     seconds: float
+    programs: bool
+    velocities: bool
+    tempos: bool
     key: str
     sketch: bytes
 
@@ -82,7 +89,8 @@ def measure(read: Callable[[Item], Piece], item: Item) -> Measured:
     if not notes:
         raise ValueError("it has no notes")
     seconds = float(score.to("second").end())
-    return Measured(piece.title, piece.sha256, notes, seconds, exact_key(score), sketch(score).astype("<u4").tobytes())
+    kept = sketch(score).astype("<u4").tobytes()
+    return Measured(piece.title, piece.sha256, notes, seconds, *contents(score), exact_key(score), kept)
 
 
 def warm() -> None:
@@ -174,6 +182,7 @@ def _row_of(line: bytes) -> Row:
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"it is no row: {error}") from error
     kinds = {"item": Item, "limited": bool, "notes": int, "seconds": float, "sketch": bytes}
+    kinds |= dict.fromkeys(("programs", "velocities", "tempos"), bool)
     for field in fields(row):
         if not isinstance(getattr(row, field.name), kinds.get(field.name, str)):
             raise ValueError(f"its {field.name} is no {kinds.get(field.name, str).__name__}")

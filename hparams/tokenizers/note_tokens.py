@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from hparams.base import require
+from hparams.following import Follows
 
 
 @dataclass(kw_only=True)
@@ -19,23 +20,30 @@ class MidiTokHParams:
         "tempos": "tokenizer.use_tempos=true",
         "durations": "a longer stretch in tokenizer.beat_res, e.g. {0_4: 12, 4_32: 4}",
     }
+    # What is left to the data, and by what of a piece it is decided.
+    follows: ClassVar[dict[str, str]] = {
+        "use_programs": "programs",
+        "use_velocities": "velocities",
+        "use_tempos": "tempos",
+    }
 
     # Lowest and highest pitch, as MIDI note numbers; other notes are left out.
     pitch_range: tuple[int, int] = (21, 109)
     # Positions in a beat, for stretches "from_to" in beats; the first, the finest, is the grid of onsets, all together
     # give the durations.
     beat_res: dict[str, int] = field(default_factory=lambda: {"0_4": 12, "4_12": 4})
-    # Whether notes bear their loudness; without, it is lost and every note is decoded alike (chorales and folk tunes
-    # have none to tell).
-    use_velocities: bool = False
+    # Whether notes bear their loudness; without, it is lost and every note is decoded alike. auto: on where a folder of
+    # one's own has several, off for every other dataset.
+    use_velocities: Follows = "auto"
     # Steps of loudness.
     num_velocities: int = 32
     # Whether silence has tokens of its own.
     use_rests: bool = False
     # Whether chords are announced by their kind.
     use_chords: bool = False
-    # Whether changes of tempo are told; without, everything is decoded at 120 quarters a minute.
-    use_tempos: bool = False
+    # Whether changes of tempo are told; without, everything is decoded at 120 quarters a minute. auto: on where a
+    # folder of one's own has others, off for every other dataset.
+    use_tempos: Follows = "auto"
     # Steps of tempo.
     num_tempos: int = 43
     # Slowest and fastest tempo, in quarters a minute.
@@ -49,8 +57,8 @@ class MidiTokHParams:
     # Whether key signatures are told.
     use_key_signatures: bool = False
     # Whether notes bear their instrument, all instruments in one stream; without, all tracks become one and drums are
-    # left out.
-    use_programs: bool = False
+    # left out. auto: on where a folder of one's own has drums or more than a piano, off for every other dataset.
+    use_programs: Follows = "auto"
     # Whether drums have pitch tokens of their own, where instruments are told.
     use_pitchdrum_tokens: bool = True
     # Size of the vocabulary to learn from the training pieces, base tokens included; 0: none is learnt.
@@ -127,8 +135,12 @@ class MidiLikeHParams(MidiTokHParams):
 class StructuredHParams(MidiTokHParams):
     """Structured (Hadjeres & Crestel, arXiv 2107.05944) of MidiTok: time shift, pitch and duration of each note."""
 
+    follows: ClassVar[dict[str, str]] = {"use_programs": "programs", "use_velocities": "velocities"}
+
     # Structured tells notes only.
     use_time_signatures: bool = False
+    # Structured tells notes only.
+    use_tempos: Follows = False
     name: Literal["structured"] = "structured"
 
     def __post_init__(self) -> None:

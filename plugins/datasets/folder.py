@@ -18,6 +18,7 @@ class Folder:
 
     license = "unknown: the folder's own"
     url = ""
+    unknown = True
 
     def __init__(self, path: str) -> None:
         if not path:

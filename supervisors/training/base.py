@@ -151,10 +151,9 @@ class Supervisor:
     def train(self) -> None:
         """Trains from where the run stands to its last step, or until validation stops getting better."""
         trackers.check(self.hparams.train.trackers)
-        with self.ranks.together():
-            if self.ranks.first:
-                write_text(self.folder.hparams, dump(self.hparams))
+        self.keep_settings()
         self.load_data()
+        self.keep_settings()  # with what the data decided
         self.build_model()
         self.restore()
         self.was_finished = self.finished()
@@ -175,6 +174,12 @@ class Supervisor:
                 if self.ranks.any(self._signal > 0):
                     self.save()
                     raise Interrupted(self.step, self._signal or signal.SIGTERM)
+
+    def keep_settings(self) -> None:
+        """Writes hparams.yaml."""
+        with self.ranks.together():
+            if self.ranks.first:
+                write_text(self.folder.hparams, dump(self.hparams))
 
     def insist_finite(self, values: dict[str, float]) -> None:
         """HubError when a step's loss or gradient is no number: nothing of it is kept."""

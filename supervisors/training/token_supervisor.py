@@ -31,6 +31,7 @@ from supervisors.training import controls, precision
 from supervisors.training.base import Supervisor
 from supervisors.training.engine import build_engine
 from supervisors.training.fitting import insist_fitting
+from supervisors.training.following import follow
 from supervisors.training.start import load_start
 
 FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training
@@ -88,18 +89,12 @@ class TokenSupervisor(Supervisor):
         assert entry.build is not None
         dataset = self.manager.make("dataset", hparams.dataset)
         build = functools.partial(entry.build, hparams.tokenizer)
-        prepare = functools.partial(
-            cache.prepare,
-            dataset,
-            build,
-            json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True),
-            hparams.data,
-        )
-        if self.ranks.first:
-            self.store = prepare()
-        self.ranks.barrier()
-        if not self.ranks.first:
-            self.store = prepare(progress=False)
+        for turn in (True, False):  # the first process makes what the others find
+            if self.ranks.first is turn:
+                follow(hparams, dataset, self.manager, progress=turn)
+                key = json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True)
+                self.store = cache.prepare(dataset, build, key, hparams.data, progress=turn)
+            self.ranks.barrier()
         tokenizer = artefact.build_tokenizer(self.manager, hparams, self.store.tokenizer_folder)
         if self.known is not None and tokenizer.fingerprint() != self.tokenizer.fingerprint():
             raise HubError(
@@ -107,7 +102,7 @@ class TokenSupervisor(Supervisor):
                 "restore the data, or train under another name="
             )
         self.tokenizer = tokenizer
-        for turn in (True, False):  # the first process makes what the others find
+        for turn in (True, False):
             if self.ranks.first is turn:
                 self.beside = controls.stored(self.manager, hparams, self.store, dataset, build, progress=turn)
             self.ranks.barrier()

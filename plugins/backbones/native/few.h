@@ -16,6 +16,8 @@ namespace native {
 
 constexpr int LANES = Simd<float>::W;
 constexpr int MOST_ROWS = 4;  // that stand one after the other
+// Outputs that are summed side by side. A last few are summed in another order, so threads share outputs out by as many.
+constexpr int GRAIN = 16;
 
 // A matrix (o k) whose rows are `ld` apart.
 struct Matrix {
@@ -58,7 +60,7 @@ inline void dots(Matrix weight, const float* x, int64_t ldx, int64_t k, float* y
 
 // The same for one panel: x (k w), y (o w).
 inline void columns(Matrix weight, const float* x, int64_t k, float* y, int64_t begin, int64_t end, bool add) {
-  constexpr int ROWS = 16, STEP = 16;  // STEP weights are a cache line
+  constexpr int ROWS = GRAIN, STEP = 16;  // STEP weights are a cache line
   const int64_t ld = weight.ld;
   int64_t o = begin;
   for (; o + ROWS <= end; o += ROWS) {

@@ -25,7 +25,7 @@ Tensor few_rows(const Tensor& x, const Tensor& weight) {
   std::vector<float> in(few.room(inputs)), out(few.room(outputs));
   few.take(rows, inputs, in.data());
   team(x.numel() * outputs, [&](Member member) {
-    member.share(outputs, LANES, [&](int64_t begin, int64_t end) {
+    member.share(outputs, GRAIN, [&](int64_t begin, int64_t end) {
       few.project({columns, inputs}, in.data(), inputs, inputs, out.data(), outputs, begin, end);
     });
   });

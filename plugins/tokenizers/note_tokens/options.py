@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import HubError, did_you_mean
+from hparams.following import left_open
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens.quantise import Grid
 
@@ -54,6 +55,7 @@ def config(hparams: MidiTokHParams, kind: str) -> Any:
     """MidiTok's TokenizerConfig; HubError for an option that it does not know or that cannot work."""
     TokenizerConfig = library().TokenizerConfig
     typed = {key: value for key, value in vars(hparams).items() if key not in ("name", "bpe", "vocabulary", "options")}
+    typed |= dict.fromkeys(left_open(hparams), False)  # until the data are known
     known = set(inspect.signature(TokenizerConfig.__init__).parameters) - {"self", "kwargs"}
     known |= set(_REMI_OPTIONS) if kind == "REMI" else set()
     for key in hparams.options:

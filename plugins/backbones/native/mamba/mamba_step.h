@@ -48,7 +48,7 @@ struct MambaStep {
           (states == LANES ? recur<1> : states == 2 * LANES ? recur<2> : recur<0>)(*this, layer, xd.data(), begin, end);
         });
         member.meet();
-        member.share(width, LANES, [&](int64_t begin, int64_t end) {
+        member.share(width, GRAIN, [&](int64_t begin, int64_t end) {
           few.project({layer.out_proj, inner}, y_.data(), inner, inner, stream_.data(), width, begin, end, true);
         });
         member.meet();

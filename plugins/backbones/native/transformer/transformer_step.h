@@ -96,7 +96,7 @@ struct TransformerStep {
       // `to` = or += the share of weight (o k) from.
       const auto project = [&](const float* weight, const std::vector<float>& from, int64_t inputs,
                                std::vector<float>& to, int64_t outputs, bool add = false) {
-        member.share(outputs, LANES, [&](int64_t begin, int64_t end) {
+        member.share(outputs, GRAIN, [&](int64_t begin, int64_t end) {
           few.project({weight, inputs}, from.data(), inputs, inputs, to.data(), outputs, begin, end, add);
         });
       };
@@ -116,7 +116,7 @@ struct TransformerStep {
         few.rms_norm(stream_.data(), layer.second_norm, width, eps, normed.data());
         project(layer.gate_proj, normed, width, gate_, hidden);
         project(layer.up_proj, normed, width, up_, hidden);
-        member.share(hidden, LANES, [&](int64_t begin, int64_t end) {
+        member.share(hidden, GRAIN, [&](int64_t begin, int64_t end) {
           few.each_vector(begin, end, hidden, [&](int64_t at, auto lanes) {
             const Vec<float> gate = load<float>(&gate_[at], lanes);
             store<float>(&gate_[at], gate * sigmoid<float>(gate) * load<float>(&up_[at], lanes), lanes);
