@@ -1,6 +1,8 @@
 """Steps replayed in place equal steps that are not, while rows leave; on the CPU, with a stand-in for a graph."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -48,3 +50,30 @@ def test_a_replayed_batch_equals_a_shrinking_one(backbone: str) -> None:
             wanted, found = plain(ids).clone(), replayed(ids)
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
             ids = model.logits(wanted).argmax(-1)
+
+
+@pytest.mark.parametrize(("steps", "places", "recorded"), [(64, "cc", 1), (63, "cc", 0), (64, "c-", 0), (640, "--", 0)])
+def test_a_graph_is_recorded_where_all_lies_on_cuda_and_it_pays(
+    steps: int, places: str, recorded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Stepper] = []
+    monkeypatch.setattr(Stepper, "_record", lambda stepper: seen.append(stepper))
+    state: Any = {str(k): SimpleNamespace(is_cuda=place == "c") for k, place in enumerate(places)}
+    Stepper(SimpleNamespace(), state, steps)  # type: ignore[arg-type]
+    assert len(seen) == recorded
+
+
+def test_what_cannot_be_recorded_is_said_and_decoded_step_by_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(stepper: Stepper) -> None:
+        stepper._graph = "half a graph"
+        raise RuntimeError("a copy to the host\nwith more lines")
+
+    monkeypatch.setattr(Stepper, "_record", refused)
+    waited: list[int] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+    state: Any = {"a": SimpleNamespace(is_cuda=True)}
+    stepper = Stepper(SimpleNamespace(), state, 64)  # type: ignore[arg-type]
+    assert not stepper.recorded and waited == [1]
+    assert caplog.messages == ["decoding without a CUDA graph, more slowly: a copy to the host"]
