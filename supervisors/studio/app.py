@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -16,8 +16,8 @@ from core.errors import HubError
 from datatools.reading import scores
 from datatools.writing import formats
 from hparams.studio import StudioHParams
-from supervisors.studio import music, reading
-from supervisors.studio.asking import GenerateRequest, ranges, request, tokens_of
+from supervisors.studio import filling, music, reading
+from supervisors.studio.asking import DrawRequest, FillRequest, GenerateRequest, ranges, request, tokens_of
 from supervisors.studio.door import App, Door, Refused, as_answer
 from supervisors.studio.engine import Engine, Full, Stream
 from supervisors.studio.page.page import page
@@ -134,7 +134,8 @@ class Studio:
         wish = request(GenerateRequest, await _tree(asked))
         player = await self._player(wish.model)
         tokens = tokens_of(wish.tokens, player.model.streams, player.most - 1)
-        drawing = await run_in_threadpool(player.wish, wish, tokens)
+        drawing = await run_in_threadpool(player.wish, wish, tokens, wish.length, wish.bars)
+        drawing = replace(drawing, row=wish.row, endless=wish.endless)
         stream = await self.engine.open(lambda: Stream(player, wish, drawing, tokens))
         return StreamingResponse(self._events(stream, wish.seed), media_type="text/event-stream")
 
@@ -148,10 +149,11 @@ class Studio:
             await events.aclose()  # type: ignore[attr-defined]
 
     async def fill(self, asked: Request) -> Response:
-        """Not of any model yet."""
-        wish = request(PieceRequest, await _tree(asked))
-        player = await self._player(wish.model)
-        raise HubError(f"{player.name} was not trained to fill bars; go on from before them with /generate instead")
+        """A piece with some of its bars drawn anew."""
+        wish = request(FillRequest, await _tree(asked))
+        player, tokens = await self._piece(wish)
+        found = await filling.filled(self.engine, player, wish, tokens)
+        return JSONResponse({**found, **await run_in_threadpool(music.shown, player, found["tokens"])})
 
     async def score(self, asked: Request) -> Response:
         """What a piece costs the model, token by token, in nats."""
@@ -181,7 +183,7 @@ class Studio:
     async def _player(self, name: str) -> Player:
         return await run_in_threadpool(self.players.get, name)
 
-    async def _piece(self, wish: PieceRequest) -> tuple[Player, list[Any]]:
+    async def _piece(self, wish: PieceRequest | DrawRequest) -> tuple[Player, list[Any]]:
         player = await self._player(wish.model)
         tokens = tokens_of(wish.tokens, player.model.streams, min(MOST_TOKENS, player.most))
         sizes = player.model.vocab_sizes

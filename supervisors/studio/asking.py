@@ -22,21 +22,13 @@ def _number(default: float | int, least: float, most: float, step: float | None 
 
 
 @dataclass(kw_only=True)
-class GenerateRequest:
-    """A piece to be drawn while it is heard."""
+class DrawRequest:
+    """How to draw, and from which model."""
 
     # The model, by its name in /info.
     model: str
     # What to go on from: token ids as /prompt or an earlier stream gave them.
     tokens: list[Any] = field(default_factory=list)
-    # Most tokens to draw; 0: until the piece ends.
-    length: int = _number(0, 0, 100_000)
-    # Bars to draw; 0: until the piece ends.
-    bars: int = _number(0, 0, 512)
-    # Whether the piece goes on for ever: it never ends while anything else may follow.
-    endless: bool = False
-    # Seconds that the music may be ahead of the clock; 0: it is drawn as fast as the reader takes it.
-    lead: float = _number(0.0, 0, 3600)
     temperature: float = _number(GenerateHParams.temperature, 0, 4, 0.05)
     top_k: int = _number(GenerateHParams.top_k, 0, 1_000_000)
     top_p: float = _number(GenerateHParams.top_p, 0.01, 1, 0.01)
@@ -47,8 +39,6 @@ class GenerateRequest:
     guidance: float = _number(GenerateHParams.guidance, 0, 10, 0.1)
     # Seed of the draws; without one a fresh one is taken, and told in the first event.
     seed: int = field(default_factory=fresh_seed, metadata={"least": 0, "most": SEED - 1, "step": None})
-    # Which of the pieces of this seed: `generate.count` pieces have the rows 0, 1, 2 ...
-    row: int = _number(0, 0, SEED - 1)
 
     def sampling(self) -> Sampling:
         """How to draw."""
@@ -60,6 +50,34 @@ class GenerateRequest:
             seed=self.seed,
             repetition_penalty=self.repetition_penalty,
         )
+
+
+@dataclass(kw_only=True)
+class GenerateRequest(DrawRequest):
+    """A piece to be drawn while it is heard."""
+
+    # Most tokens to draw; 0: until the piece ends.
+    length: int = _number(0, 0, 100_000)
+    # Bars to draw; 0: until the piece ends.
+    bars: int = _number(0, 0, 512)
+    # Whether the piece goes on for ever: it never ends while anything else may follow.
+    endless: bool = False
+    # Seconds that the music may be ahead of the clock; 0: it is drawn as fast as the reader takes it.
+    lead: float = _number(0.0, 0, 3600)
+    # Which of the pieces of this seed: `generate.count` pieces have the rows 0, 1, 2 ...
+    row: int = _number(0, 0, SEED - 1)
+
+
+@dataclass(kw_only=True)
+class FillRequest(DrawRequest):
+    """Bars of a piece to be drawn anew."""
+
+    # The first bar to draw anew, counted from 0.
+    first: int = _number(0, 0, 100_000)
+    # Bars to draw anew.
+    count: int = _number(1, 1, 32)
+    # Ways that are drawn, of which one is taken.
+    ways: int = _number(8, 1, 16)
 
 
 def ranges() -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from core.model.language_model import LanguageModel
 from plugins.manager import Manager
 from supervisors.generating import drawing
 from supervisors.opening import opened
-from supervisors.studio.asking import GenerateRequest
+from supervisors.studio.asking import DrawRequest
 from supervisors.training.controls import asked_of, controls_of
 
 GRAMMARS = 16  # of one model, by bars and length, that are held
@@ -74,23 +74,22 @@ class Player:
     def grammar(self, prompt: Ids, length: int, bars: int) -> Grammar | None:
         """What may follow what, as `generate` has it for so many tokens and bars behind the prompt."""
         told = len(drawing.bar_starts(self.tokenizer)(prompt)) if bars and prompt else 0
-        key = (bars and bars + told, length and length + len(prompt))
+        return self.grammar_of(bars and bars + told, length and length + len(prompt))
+
+    def grammar_of(self, bars: int, length: int = 0) -> Grammar | None:
+        """What may follow what in whole pieces of so many bars and tokens; None where the tokenizer cannot tell."""
+        key = (bars, length)
         if key not in self._grammars:
             self._grammars[key] = drawing.grammar_of(self.tokenizer, *key)
             while len(self._grammars) > GRAMMARS:
                 self._grammars.popitem(last=False)
         return self._grammars[key]
 
-    def wish(self, asked: GenerateRequest, tokens: Ids) -> Wish:
-        """How a request's piece is to be drawn; HubError for what the model has not."""
-        return Wish(
-            asked.sampling(),
-            asked.row,
-            self.grammar(tokens, asked.length, asked.bars),
-            self.known(asked.controls, asked.guidance),
-            asked.guidance,
-            asked.endless,
-        )
+    def wish(self, asked: DrawRequest, tokens: Ids, length: int = 0, bars: int = 0) -> Wish:
+        """How a piece of so many tokens and bars is to be drawn; HubError for what the model has not."""
+        known = self.known(asked.controls, asked.guidance)
+        grammar = self.grammar(tokens, length, bars)
+        return Wish(asked.sampling(), grammar=grammar, known=known, guidance=asked.guidance)
 
     def bar_counter(self, prompt: Ids, bars: int) -> Callable[[Ids], bool]:
         """Whether ids hold more than `bars` bars behind the prompt."""

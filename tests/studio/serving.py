@@ -10,11 +10,8 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-import uvicorn
-
 from hparams.studio import StudioHParams
 from plugins.manager import load_manager
-from supervisors.studio.app import Studio
 from supervisors.studio.players import Players
 from supervisors.studio.verb import listening_on
 
@@ -25,7 +22,7 @@ TOKEN = "a-token-of-tests"
 class Client:
     """Requests of one studio."""
 
-    def __init__(self, port: int, studio: Studio) -> None:
+    def __init__(self, port: int, studio: Any) -> None:
         self.port, self.studio = port, studio
 
     @property
@@ -93,7 +90,11 @@ class Client:
 
 @contextmanager
 def serving(runs: Path, own: Path | None = None, **settings: Any) -> Iterator[Client]:
-    """A studio of the runs in a folder, until the block ends."""
+    """A studio of the runs in a folder, until the block ends; needs the extra [studio]."""
+    import uvicorn
+
+    from supervisors.studio.app import Studio
+
     studio = Studio(Players(load_manager(), runs, own, 2), StudioHParams(**settings))
     listening = listening_on(0)
     config = uvicorn.Config(

@@ -12,9 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("starlette", reason="the studio needs the extra [studio]")
-pytest.importorskip("uvicorn", reason="the studio needs the extra [studio]")
-
 from core.contracts.tokenizer import Ids
 from core.errors import HubError
 from datatools.reading import scores
@@ -23,6 +20,9 @@ from supervisors.generating.drawing import draw
 from supervisors.studio import engine
 from supervisors.studio.verb import listening_on
 from tests.studio.serving import GOLDEN, TOKEN, Client, golden_runs, serving
+
+pytest.importorskip("starlette", reason="the studio needs the extra [studio]")
+pytest.importorskip("uvicorn", reason="the studio needs the extra [studio]")
 
 MODEL = "small"
 
@@ -126,6 +126,28 @@ def test_scores_are_those_of_the_whole_piece_read_at_once(client: Client) -> Non
     assert found["nats_per_note"] == pytest.approx(float(wanted.sum()) / 2, rel=1e-4)
 
 
+def test_bars_are_filled_and_no_note_outside_changes(client: Client) -> None:
+    tokens, _, _ = client.piece({"model": MODEL, "seed": 5, "bars": 6})
+    body = {"model": MODEL, "tokens": tokens, "first": 2, "count": 2, "seed": 7}
+    found = client.json("/fill", body)
+    assert client.json("/fill", body)["tokens"] == found["tokens"] != tokens
+    before, after = (client.json("/decode", {"model": MODEL, "tokens": ids}) for ids in (tokens, found["tokens"]))
+
+    assert 1 <= found["ways"] <= 8 and len(before["bars"]) == len(after["bars"]) >= 6
+
+    def outside(piece: Any) -> list[tuple[Any, ...]]:
+        begin, end = piece["bars"][2][0], piece["bars"][4][0]
+        rows = [(round(note[1], 4), round(note[2], 4), *note[5:]) for note in piece["notes"] if note[1] < begin]
+        return rows + [
+            (round(note[1] - end, 4), round(note[2], 4), *note[5:]) for note in piece["notes"] if note[1] >= end
+        ]
+
+    assert sorted(outside(before)) == sorted(outside(after)) != []
+    for first, count in ((4, 2), (0, 6), (5, 1)):
+        other = client.json("/fill", {**body, "first": first, "count": count})
+        assert len(other["bars"]) >= 6 and other["tokens"] != tokens
+
+
 @pytest.mark.parametrize(
     ("format", "begins"),
     [("mid", b"MThd"), ("abc", b"X:1"), ("musicxml", b"<?xml"), ("wav", b"RIFF"), ("png", b"\x89PNG"), ("mirex", b"{")],
@@ -174,7 +196,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     (f"/prompt?model={MODEL}&name=x.exe", b"MZ", 400, "its ending is"),
     (f"/prompt?model={MODEL}&name=x.mid", b"", 400, "it is empty"),
     ("/prompt?model=none&name=x.mid", b"x", 400, "there is no model"),
-    ("/fill", {"model": MODEL, "tokens": []}, 400, "not trained to fill"),
+    ("/fill", {"model": MODEL, "tokens": [], "first": 3}, 400, "bars 3 to 3 are asked for"),
     ("/nowhere", None, 404, "nothing at this address"),
     ("/../../etc/passwd", None, 404, "nothing at this address"),
     ("/%2e%2e/etc/passwd", None, 404, "nothing at this address"),

@@ -1,7 +1,11 @@
 // A piano roll on a canvas: the notes of a take, its prompt, bars, marked bars and the cursor.
 "use strict";
 const Roll = (() => {
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#7f7f7f"];
+  const COLOURS = {
+    light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#7f7f7f"],
+    dark: ["#56b4e9", "#ff8c42", "#2fd6a5", "#e6a5c8", "#f0c040", "#8fb8ff", "#c9a66b", "#b5b5b5"],
+  };
+  const night = window.matchMedia("(prefers-color-scheme: dark)");
 
   function fit(canvas) {
     const ratio = window.devicePixelRatio || 1;
@@ -25,6 +29,7 @@ const Roll = (() => {
     const colour = (name) => style.getPropertyValue(name).trim();
     const { from, span } = whole ? { from: 0, span: Math.max(take.seconds, 1) } : view(take, cursor);
     const x = (seconds) => ((seconds - from) / span) * canvas.width;
+    const palette = night.matches ? COLOURS.dark : COLOURS.light;
     ink.clearRect(0, 0, canvas.width, canvas.height);
     let [low, high] = [127, 0];
     for (const note of take.notes.values()) { low = Math.min(low, note[5]); high = Math.max(high, note[5]); }
@@ -51,7 +56,7 @@ const Roll = (() => {
     }
     for (const [, , , start, length, pitch, velocity, program] of take.notes.values()) {
       if (start > from + span || start + length < from) continue;
-      ink.fillStyle = program < 0 ? colour("--ink") : COLOURS[take.programs.indexOf(program) % COLOURS.length];
+      ink.fillStyle = program < 0 ? colour("--ink") : palette[take.programs.indexOf(program) % palette.length];
       ink.globalAlpha = 0.45 + (0.55 * velocity) / 127;
       const width = program < 0 ? 2 * ratio : Math.max((length / span) * canvas.width - ratio, ratio);
       ink.fillRect(x(start), (high - pitch + 1) * row, width, Math.max(row * 0.9, ratio));

@@ -147,7 +147,7 @@
     listed();
   }
 
-  const ENDS = { ended: "ended by itself", complete: "complete", length: "cut at its length", stopped: "stopped" };
+  const ENDS = { ended: "ended by itself", complete: "complete", length: "cut at its length", stopped: "stopped", filled: "bars drawn anew" };
 
   function told(take) {
     const parts = [take.cursor.toFixed(1) + " of " + take.seconds.toFixed(1) + " s", take.notes.size + " notes", take.drawn + " tokens drawn"];
@@ -221,6 +221,7 @@
     chosen = Math.min(chosen, takes.length - 1);
     laid(takes);
     Live.play(takes[chosen], takes[chosen].cursor);
+    lanes[chosen].canvas.focus({ preventScroll: true }); // so that space is play and pause
     say("");
   }
 
@@ -228,6 +229,7 @@
     if (blind()) { swapped = Math.random() < 0.5; revealed.now = false; }
     const wish = wishes();
     if (models().length === 2 && wish.seed === undefined) wish.seed = Math.floor(Math.random() * 1e9);
+    if (!Prompt.empty()) say("Reading the prompt.");
     const prompts = Prompt.empty() ? models().map(() => null) : await Promise.all(models().map(Prompt.of));
     remember();
     Live.pause();
@@ -313,10 +315,20 @@
     const take = current();
     const bars = take.bars.map((bar, i) => [i, bar[1]]).filter(([, start]) => start >= take.marked[0] - 0.01 && start < take.marked[1] - 0.01);
     if (!bars.length) throw new Error("This model does not know its bars.");
-    const found = await Api.json("fill", { model: take.model, tokens: take.tokens, first: bars[0][0], count: bars.length });
+    const wish = wishes(take);
+    for (const name of ["bars", "length", "endless"]) delete wish[name];
+    const asked = { ...wish, model: take.model, tokens: take.tokens, first: bars[0][0], count: bars.length };
+    say("Drawing " + (bars.length === 1 ? "a bar" : bars.length + " bars") + " anew.");
+    const found = await Api.json("fill", asked);
     remember();
-    say("");
-    return found;
+    const at = take.marked[0];
+    const next = Takes.done(take.model, { ...found, drawn: take.drawn }, wish, take, at);
+    next.marked = take.marked;
+    next.cursor = Math.max(at - 1, 0);
+    const shown = lanes.map((one) => one.take);
+    shown[chosen] = next;
+    started(shown);
+    say("One of " + found.ways + " ways, taken by how well the rest goes on from it.");
   });
 
   function prefer(which) {

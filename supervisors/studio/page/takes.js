@@ -8,14 +8,19 @@ const Takes = (() => {
 
   // A take of `model` behind `tokens`; `parent` is the take that it goes on from, cut at `at` seconds.
   function begin(model, tokens, wish, parent, at) {
+    const take = blank(model, tokens, wish, parent, at);
+    draw(take);
+    changed();
+    return take;
+  }
+
+  function blank(model, tokens, wish, parent, at) {
     const take = {
       number: ++count, model, wish, parent, at, label: "", tokens: [...tokens], notes: new Map(), programs: [], bars: [], marks: [],
       seconds: 0, beats: 0, onset: 0, given: 0, drawn: 0, cursor: 0, streaming: true, why: "", seed: 0, marked: null, nats: null, pace: 0,
       stopper: new AbortController(),
     };
     all.push(take);
-    draw(take);
-    changed();
     return take;
   }
 
@@ -79,6 +84,15 @@ const Takes = (() => {
     return marks.length ? [take.tokens.slice(0, marks[marks.length - 1][0]), marks[marks.length - 1][1]] : [take.tokens.slice(0, take.tokens.length - take.drawn), take.given];
   }
 
+  // A take of tokens that another request has drawn already: what `found` says of them.
+  function done(model, found, wish, parent, at) {
+    const take = blank(model, found.tokens, wish, parent, at);
+    Object.assign(take, { streaming: false, why: "filled", seed: found.seed, bars: found.bars, barredAt: found.tokens.length, drawn: found.drawn });
+    add(take, found.notes, [], found);
+    changed();
+    return take;
+  }
+
   function stop(take) { take.stopper.abort(); }
 
   function remove(take) {
@@ -86,5 +100,5 @@ const Takes = (() => {
     all.splice(all.indexOf(take), 1);
   }
 
-  return { all, begin, stop, remove, upTo, barred, onchange(then) { changed = then; } };
+  return { all, begin, done, stop, remove, upTo, barred, onchange(then) { changed = then; } };
 })();
