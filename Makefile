@@ -5,13 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test lint types clean
+.PHONY: run test test-browser lint types clean
 
 run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# Clicks through the pages in Chromium (on Debian: apt install chromium); pictures go to build/screenshots.
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,browser,studio]'
+	$(BIN)/python -m pytest -q tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -162,6 +162,25 @@ class CheckpointHParams:
 
 
 @dataclass(kw_only=True)
+class LatentHParams:
+    """What to decode, for a model that holds music in latent vectors; nothing given: draws from the prior."""
+
+    # A file of music to encode and to decode again.
+    source: str = ""
+    # A file at the other end: the pieces lead there from `source`, along the sphere.
+    target: str = ""
+    # Two files or folders of music, one with a quality and one without: the difference of their mean vectors is added.
+    attribute: list[str] = field(default_factory=list)
+    # How much of that difference; below 0: away from the quality.
+    amount: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(not self.target or bool(self.source), "generate.latent.target", self.target, "a source= beside it")
+        two = "two files or folders, [WITH,WITHOUT]"
+        require(len(self.attribute) in (0, 2), "generate.latent.attribute", self.attribute, two)
+
+
+@dataclass(kw_only=True)
 class GenerateHParams:
     """What to generate and how to draw it."""
 
@@ -193,6 +212,8 @@ class GenerateHParams:
     seed: int = 0
     # What is asked of each control of the model, e.g. generate.controls.density=4; one that is not named is left open.
     controls: dict[str, Any] = field(default_factory=dict)
+    # What is decoded by a model that holds music in latent vectors.
+    latent: LatentHParams = field(default_factory=LatentHParams)
     # How strongly the pieces follow what is asked: 1 as the model learned it, more exaggerates; each piece then takes
     # twice the work.
     guidance: float = 1.0

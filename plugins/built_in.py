@@ -2,9 +2,10 @@
 
 BUILT_IN = (
     "supervisors.language_model",
+    "supervisors.music_vae",
     *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
     *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
-    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "hybrid")),
+    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "attentive_gru", "hybrid")),
     *(
         f"plugins.tokenizers.{name}"
         for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")

@@ -12,6 +12,7 @@ from hparams.hints import meant
 from hparams.listen import ListenHParams
 from hparams.loading import SLOTS
 from hparams.sentences import Setting, settings
+from hparams.studio import StudioHParams
 from plugins.manager import Manager
 
 # Verb -> its own keys: prefixes of a run's, or a section of its own.
@@ -25,6 +26,7 @@ _OWN: dict[str, tuple[str, Any]] = {
     "compare": ("compare.", CompareHParams()),
     "bench": ("", BenchHParams()),
     "listen": ("listen.", ListenHParams()),
+    "studio": ("studio.", StudioHParams()),
 }
 _EXAMPLES = {
     "train": ("--hparams mamba_remi", "--hparams lstm_abc dataset=folder dataset.path=PATH", "--run runs/mamba_remi"),
@@ -38,6 +40,7 @@ _EXAMPLES = {
     "bench": ("bench quick=true",),
     "convert": ("convert tune.abc tune.musicxml",),
     "listen": ("listen runs/mamba_remi runs/lstm_remi real listen.pieces=12", "listen --ratings runs/listen"),
+    "studio": ("studio --run runs/mamba_remi", "studio studio.port=8000 studio.streams=4"),
     "check": ("check mamba dtype=float32",),
 }
 _WIDTH = 100

@@ -1,7 +1,6 @@
 """The supervisor of next-token models: any backbone, any tokenizer, one loss."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ from torch import Tensor, nn
 
 from core.contracts.dataset import Split
 from core.contracts.tokenizer import vocab_sizes
-from core.files import write_json
 from core.model.conditioning import known_of
 from core.model.language_model import LanguageModel
-from datatools import ngram
 from datatools.batching.batches import whole
 from datatools.batching.controls import Beside
 from datatools.reading import scores
@@ -91,7 +88,7 @@ class LanguageModelSupervisor(TokenSupervisor):
 
     def evaluate(self) -> dict[str, Any]:
         self.load_best()
-        baselines = self._baselines()
+        baselines = evaluation.baselines(self.store, self.tokenizer, keep=self.ranks.first)
         result: dict[str, Any] = {**self.facts()}
         lines: list[dict[str, Any]] = []
         for split in evaluation.splits_of(self.store):
@@ -102,17 +99,6 @@ class LanguageModelSupervisor(TokenSupervisor):
         if self.ranks.first:
             result = evaluation.write(self.folder, result, lines)
         return result
-
-    def _baselines(self) -> dict[str, Any]:
-        # They depend on the store alone, so they lie beside it.
-        path = self.store.folder / "baselines.json"
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = ngram.baselines(self.store, self.tokenizer)
-            if self.ranks.first:
-                write_json(path, found)
-        return found
 
     def report(self) -> str:
         from supervisors.evaluation.report import report  # draws pictures, which no other verb waits for

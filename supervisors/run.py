@@ -27,6 +27,7 @@ swaptunes [VERB] [--hparams PRESET|FILE] [--run FOLDER] [key=value ...]
              PRESET key=VALUE,VALUE ...              a sweep: a row for each value
   listen     RUN|FOLDER|real ... [listen.pieces=12]  a blind listening test of several systems, served here
              --ratings FOLDER                        what its ratings tell
+  studio     [--run FOLDER] [studio.port=8000 ...]   a page here to play, continue and compare models as they draw
   bench      [key=value ...]                         how fast each backbone trains and plays on this machine
   list       [NAME]                                  every plugin in a sentence, or all about one
   check      NAME [device=cuda] [dtype=bfloat16]     the laws over one backbone, tokenizer or supervisor
@@ -41,6 +42,7 @@ VERBS = {
     "convert": "supervisors.verbs:convert",
     "compare": "supervisors.comparison.verb:compare",
     "listen": "supervisors.listening.verb:listen",
+    "studio": "supervisors.studio.verb:studio",
     "bench": "supervisors.bench.verb:bench",
     "list": "supervisors.verbs:listing",
     "check": "supervisors.verbs:check",

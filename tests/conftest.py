@@ -9,7 +9,20 @@ import pytest
 from tests.walks import write_walks
 
 # The files that cost most go first, so that no process is left alone with one in the end.
-DEAR = "native_mamba third_party ranks run resume soak store twin no_test_split api store_damage compare".split()
+DEAR = [
+    "native_mamba",
+    "third_party",
+    "ranks",
+    "run",
+    "resume",
+    "soak",
+    "store",
+    "twin",
+    "no_test_split",
+    "api",
+    "store_damage",
+    "compare",
+]
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 
 

@@ -17,7 +17,7 @@ from plugins.tokenizers import cpword, octuple
 from plugins.tokenizers.compound.note_grammar import KEY, WholeNoteGrammar
 from plugins.tokenizers.note_tokens.options import config, library
 from plugins.tokenizers.note_tokens.quantise import quantise
-from supervisors.evaluation.scoring import IGNORED, _piece
+from supervisors.evaluation.scoring import IGNORED, piece_score
 from tests.odd_pieces import piece
 
 BAND = Path(__file__).parent / "music" / "band.mid"
@@ -203,5 +203,5 @@ def test_what_it_cannot_tell_is_refused(wrong: dict[str, Any], told: str) -> Non
 
 def test_an_end_is_scored_where_vocabularies_are_small() -> None:
     small = [np.array([0, 1, 2]), np.array([1, 1])]
-    score = _piece(0, np.array([[1.0, 0.5], [2.0, 0.0]]), np.array([[1, 1], [2, IGNORED]]), small)
+    score = piece_score(0, np.array([[1.0, 0.5], [2.0, 0.0]]), np.array([[1, 1], [2, IGNORED]]), small)
     assert score.nats == 3.5 and score.kinds[:3] == [(0.0, 0), (1.5, 2), (2.0, 1)]

@@ -81,6 +81,22 @@ def test_a_prompt_that_no_grammar_would_draw_leaves_the_same_state(
     assert torch.equal(compiled.allowed(state), plain.allowed(expected))
 
 
+@pytest.mark.parametrize(("bars", "length"), [(2, 0), (0, 60)])
+def test_of_abc_the_same_words_may_follow_such_a_prompt(bars: int, length: int) -> None:
+    """A piece of one voice names another, a header is left out: each row has words that the others do not have."""
+    compiled, plain = (ABC.grammar(bars=bars, length=length) for _ in range(2))
+    if compiled.native is None:
+        pytest.skip("no C++ compiler")
+    plain.native = None
+    generator = torch.Generator().manual_seed(derive("native prompt", "ABC", bars))
+    state = expected = compiled.begin(ABC.vocab_size)
+    for _ in range(15):
+        ids = torch.randperm(ABC.vocab_size, generator=generator)
+        state, expected = compiled.advance(state, ids), plain.advance(expected, ids)
+        assert all(torch.equal(state[key], expected[key]) for key in state)
+        assert torch.equal(compiled.allowed(state), plain.allowed(expected))
+
+
 @pytest.mark.parametrize("kind", ["TSD", "ABC"])
 def test_an_id_that_does_not_exist_is_refused(kind: str) -> None:
     tokenizer = tokenizer_of(kind, {})

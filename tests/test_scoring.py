@@ -107,5 +107,8 @@ def test_the_lines_give_every_figure_again(scores: list[PieceScore]) -> None:
             scale * sum(line[above] for line in lines) / sum(line[below] for line in lines)
         )
     assert [line["notes_told"] for line in lines] == [info.told for info in infos]
+    for line, score in zip(lines, scores, strict=True):  # a kind that a piece has not is not told of it
+        assert line["kinds"] == {kind: [n, k] for kind, (n, k) in zip(KINDS, score.kinds, strict=True) if k > 0}
+        assert len(line["kinds"]) < len(KINDS)
     for kind, share in found["kinds"].items():
         assert share * found["notes"] == pytest.approx(sum(line["kinds"].get(kind, [0])[0] for line in lines))

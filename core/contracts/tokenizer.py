@@ -65,6 +65,7 @@ class FullTokenizer(Tokenizer, Protocol):
 
     formats: Sequence[str]  # endings of files, such as "abc", that a generated piece is written in besides MIDI
     vocab_sizes: Sequence[int]  # of each stream, where there are several
+    bar_tokens: int  # tokens of a bar, where every one has as many
 
     def train(self, pieces: Iterable[Piece]) -> None:
         """Learns a vocabulary from training pieces; does nothing where the hyper-parameters ask for none."""

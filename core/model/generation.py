@@ -66,7 +66,7 @@ def generate(
     """
     for row, prompt in enumerate(prompts):
         for token in prompt:
-            _insist_music(row, token, model.vocab_sizes, (bos_id, eos_id, pad_id))
+            insist_music(row, token, model.vocab_sizes, (bos_id, eos_id, pad_id))
     pieces: list[Generated] = []
     with torch.inference_mode(), _evaluating(model):
         for first in range(0, len(prompts), max_batch):
@@ -83,7 +83,7 @@ def generate(
     return pieces
 
 
-def _insist_music(row: int, token: Any, vocab_sizes: Sequence[int], specials: Sequence[int]) -> None:
+def insist_music(row: int, token: Any, vocab_sizes: Sequence[int], specials: Sequence[int]) -> None:
     """ValueError unless a prompt's token is one of music."""
     ids = [token] if isinstance(token, int) else token
     if len(ids) != len(vocab_sizes):
@@ -130,8 +130,8 @@ class _Run:
             told = torch.tensor(prompt, dtype=torch.long, device=self.device).view(len(prompt), len(sizes))
             for seen, ids in zip(self.seen, told.unbind(1), strict=True):
                 seen[row, ids] = True
-        self.grammar_state = _advance(grammar, prompts) if grammar is not None else {}
-        bos, pad = _alone(bos_id, len(sizes)), _alone(pad_id, len(sizes))
+        self.grammar_state = grammar_after(grammar, prompts) if grammar is not None else {}
+        bos, pad = alone(bos_id, len(sizes)), alone(pad_id, len(sizes))
         inputs = [[bos, *prompt] for prompt in prompts]
         capacity = max(map(len, inputs)) + length
         self.twice = known is not None and guidance != 1  # the second half of all rows knows nothing
@@ -142,7 +142,7 @@ class _Run:
             known = Known(known.values.expand(len(given), 1, -1).to(self.device), given.to(self.device))
         if self.twice:
             inputs = inputs + inputs
-        self.hidden, state = _prefill(model, inputs, pad, capacity, self.device, known)  # (b d)
+        self.hidden, state = prefill(model, inputs, pad, capacity, self.device, known)  # (b d)
         self.stepper = Stepper(model, state, length, known)
 
     def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
@@ -172,7 +172,7 @@ class _Run:
             seen.scatter_(1, ids[:, None], True)
         self.hidden = self.stepper(self._doubled(drawn))
         if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
-            self.grammar_state = self.grammar.advance(self.grammar_state, _beside(read, self.grammar_state))
+            self.grammar_state = self.grammar.advance(self.grammar_state, near(read, self.grammar_state))
         return count
 
     def _draw(self, step: int) -> Tensor:
@@ -193,7 +193,7 @@ class _Run:
             hidden = self.model.told(hidden, stream - 1, self._doubled(known[:, -1]))
             allowed = None
             if self.grammar is not None:
-                beside = _beside(known, self.grammar_state)
+                beside = near(known, self.grammar_state)
                 allowed = self.grammar.allowed(self.grammar_state, beside).to(self.device) | end
             logits, numbers = self._guided(self.model.logits(hidden, stream)), self.numbers_ahead[first + stream]
             id = draw(logits, self.sampling, self.rows, step, allowed, self.seen[stream], numbers)
@@ -225,12 +225,12 @@ class _Run:
         return [Generated(*piece) for piece in zip(self.ids, self.prompt_lengths, self.ended, strict=True)]
 
 
-def _alone(id: int, streams: int) -> Any:
+def alone(id: int, streams: int) -> Any:
     """The token of an id beside which the other streams say nothing."""
     return id if streams == 1 else [id, *[0] * (streams - 1)]
 
 
-def _prefill(
+def prefill(
     model: LanguageModel, inputs: list[Ids], pad: Any, capacity: int, device: torch.device, known: Known | None
 ) -> tuple[Tensor, State]:
     """The hidden state (b d) after each input and the backbone's state there.
@@ -253,14 +253,14 @@ def _prefill(
     for size in sorted({len(ids) for ids in inputs}):
         members = [row for row, ids in enumerate(inputs) if len(ids) == size]
         some = None if known is None else Known(known.values[members], known.given[members])
-        parts.append(_prefill(model, [inputs[row] for row in members], pad, capacity, device, some))
+        parts.append(prefill(model, [inputs[row] for row in members], pad, capacity, device, some))
         order.extend(members)
     back = torch.tensor(order, device=device).argsort()
     joined = {key: torch.cat([state[key] for _, state in parts]) for key in parts[0][1]}
     return torch.cat([hidden for hidden, _ in parts])[back], select(joined, back)
 
 
-def _advance(grammar: Grammar, prompts: list[Ids]) -> State:
+def grammar_after(grammar: Grammar, prompts: list[Ids]) -> State:
     """The grammar's state after each prompt, read token by token and equal prompts once; shorter ones stand still."""
     names = [repr(prompt) for prompt in prompts]
     one_each = dict(zip(names, prompts, strict=True))
@@ -270,13 +270,13 @@ def _advance(grammar: Grammar, prompts: list[Ids]) -> State:
         rows = [row for row, prompt in enumerate(different) if position < len(prompt)]
         ids = torch.tensor([different[row][position] for row in rows])
         part = select(state, rows)
-        moved = grammar.advance(part, _beside(ids, part))
+        moved = grammar.advance(part, near(ids, part))
         at = {key: torch.tensor(rows, device=value.device) for key, value in state.items()}
         state = {key: value.index_copy(0, at[key], moved[key]) for key, value in state.items()}
     return select(state, [places.index(name) for name in names])
 
 
-def _beside(ids: Tensor, state: State) -> Tensor:
+def near(ids: Tensor, state: State) -> Tensor:
     """Brings ids to where a grammar keeps its state."""
     return next((ids.to(value.device) for value in state.values()), ids)
 

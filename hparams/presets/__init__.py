@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pluggy
 
 from hparams.presets.jsb import lstm_jsb, mamba_jsb, music_transformer_jsb, transformer_jsb
+from hparams.presets.latent import music_vae, music_vae_16
 from hparams.presets.published import (
     folk_rnn,
     gpt2_abc,
@@ -13,6 +14,7 @@ from hparams.presets.published import (
     mamba_tsd_bpe,
     music_transformer_remi,
     performance_rnn,
+    performance_rnn_attentive,
 )
 from hparams.presets.tiny import tiny
 
@@ -24,5 +26,9 @@ def register_presets(register: Callable[..., None]) -> None:
     """Registers every preset of this folder."""
     for preset in (mamba_jsb, transformer_jsb, lstm_jsb, music_transformer_jsb, tiny):
         register(preset)
-    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe, performance_rnn):
+    for preset in (music_vae, music_vae_16):
+        register(preset)
+    for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe):
+        register(preset)
+    for preset in (performance_rnn, performance_rnn_attentive):
         register(preset)

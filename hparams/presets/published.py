@@ -7,6 +7,7 @@ of Performance-RNN-PyTorch. Training is the hub's, AdamW with warm-up and cosine
 
 from typing import Any
 
+from hparams.backbones.attentive_gru import AttentiveGruHParams
 from hparams.backbones.gpt2 import Gpt2HParams
 from hparams.backbones.gru import GruHParams
 from hparams.backbones.lstm import LstmHParams
@@ -50,6 +51,17 @@ def performance_rnn() -> HParams:
         data=DataHParams(length=512, batch_size=32, augment=AugmentHParams(transpose=5)),
         train=TrainHParams(steps=8000, lr=1e-3, weight_decay=0.0, clip=1.0),
     )
+
+
+def performance_rnn_attentive() -> HParams:
+    """PerformanceRNN behind attention over its past, `python -m supervisors.run --hparams performance_rnn_attentive`.
+
+    The same run as `performance_rnn`, whose GRU reads what eight heads have gathered from all events so far.
+    """
+    hparams = performance_rnn()
+    hparams.name = "performance_rnn_attentive"
+    hparams.backbone = AttentiveGruHParams(dim=512, layers=3, dropout=0.3, heads=8)
+    return hparams
 
 
 def gpt2_abc() -> HParams:

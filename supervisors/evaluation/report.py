@@ -7,6 +7,7 @@ Written are evaluation.json, and in evaluation/ the page README.md, its pictures
 import functools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     lines = evaluation.lines(folder)
     result["leakage"] = leaks(store, lines)
     result["made"] = made(free, bound, asked.beats)
-    result["settings"] = {"evaluate": vars(asked), "generate": vars(hparams.generate)}
+    result["settings"] = {"evaluate": vars(asked), "generate": asdict(hparams.generate)}
     result |= _top(result)
     write_json(folder.evaluation, result)
     write_text(folder.report / "originality.jsonl", "".join(json.dumps(record) + "\n" for record in records))

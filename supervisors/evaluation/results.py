@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.contracts.dataset import Split
+from core.contracts.tokenizer import Tokenizer
 from core.files import write_json, write_text
+from datatools import ngram
 from datatools.preparing.store import TokenStore
 from supervisors.evaluation.scoring import charge
 from supervisors.evaluation.tables import counted
@@ -65,6 +67,18 @@ def write(folder: RunFolder, losses: dict[str, Any], lines: list[dict[str, Any]]
     write_json(folder.evaluation, result)
     write_text(folder.report / "pieces.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return result
+
+
+def baselines(store: TokenStore, tokenizer: Tokenizer, keep: bool) -> dict[str, Any]:
+    """What n-grams cost by split, measured once: it depends on the store alone, so it is kept beside it."""
+    path = store.folder / "baselines.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = ngram.baselines(store, tokenizer)
+        if keep:
+            write_json(path, found)
+    return found
 
 
 def read(folder: RunFolder) -> dict[str, Any]:

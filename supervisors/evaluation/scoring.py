@@ -82,15 +82,15 @@ def score_pieces(
         for number, row, targets in zip(batch["pieces"], nats, batch["targets"].numpy(), strict=True):
             told = targets.reshape(len(targets), -1)  # (l s)
             tokens = told[:, 0] != IGNORED
-            scores.append(_piece(number, row.reshape(told.shape)[tokens], told[tokens], tables))
+            scores.append(piece_score(number, row.reshape(told.shape)[tokens], told[tokens], tables))
         if progress is not None:
             progress(len(batch["pieces"]))
     model.train(training)
     return sorted(scores, key=lambda score: score.number)
 
 
-def _piece(number: int, nats: Array, targets: Array, tables: Sequence[Array]) -> PieceScore:
-    """From nats and targets (n s) of a piece; a table (v) of kinds each stream."""
+def piece_score(number: int, nats: Array, targets: Array, tables: Sequence[Array]) -> PieceScore:
+    """The score of a piece from nats and targets (n s) of its tokens; a table (v) of kinds each stream."""
     depths = np.log2(np.arange(1, len(nats) + 1)).astype(np.int64)
     counted = targets != IGNORED
     places = np.where(counted, targets, 0)

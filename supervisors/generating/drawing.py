@@ -38,7 +38,7 @@ def draw(
 ) -> list[tuple[int, Generated]]:
     positions = list(range(asked.count)) if row is None else [row]
     grammar = _grammar(tokenizer, prompt, asked)
-    bars = _bar_counter(tokenizer, prompt, asked.bars) if asked.bars and grammar is None else None
+    bars = bar_counter(tokenizer, prompt, asked.bars) if asked.bars and grammar is None else None
     pieces = generate(
         model,
         [prompt] * len(positions),
@@ -58,29 +58,34 @@ def draw(
 
 
 def _grammar(tokenizer: Tokenizer, prompt: Ids, asked: GenerateHParams) -> Grammar | None:
-    """What the tokenizer says may follow what, for the bars and tokens asked for; None where it cannot tell."""
+    """What may follow what, for the bars and tokens asked for."""
+    told = len(bar_starts(tokenizer)(prompt)) if asked.bars and prompt and hasattr(tokenizer, "grammar") else 0
+    return grammar_of(tokenizer, asked.bars and asked.bars + told, asked.length + len(prompt))
+
+
+def grammar_of(tokenizer: Tokenizer, bars: int, length: int) -> Grammar | None:
+    """What the tokenizer says may follow what, for pieces of so many bars and tokens; None where it cannot tell."""
     make = getattr(tokenizer, "grammar", None)
     if make is None:
         return None
-    bars = asked.bars
-    if bars and prompt:
-        bars += len(_bar_starts(tokenizer)(prompt))
     try:
-        grammar: Grammar = make(bars=bars, length=asked.length + len(prompt))
+        grammar: Grammar = make(bars=bars, length=length)
     except ValueError as error:
         warn_once(f"generating without a grammar: {error}")
         return None
     return grammar
 
 
-def _bar_starts(tokenizer: Tokenizer) -> Callable[[Ids], Sequence[int]]:
+def bar_starts(tokenizer: Tokenizer) -> Callable[[Ids], Sequence[int]]:
+    """Where bars begin in ids; HubError of a tokenizer that does not know."""
     starts: Callable[[Ids], Sequence[int]] | None = getattr(tokenizer, "bar_starts", None)
     if starts is None:
         raise HubError("generate.bars: this tokenizer does not know its bars; give generate.length (tokens) instead")
     return starts
 
 
-def _bar_counter(tokenizer: Tokenizer, prompt: Ids, bars: int) -> Callable[[int, Ids], bool]:
-    starts = _bar_starts(tokenizer)
+def bar_counter(tokenizer: Tokenizer, prompt: Ids, bars: int) -> Callable[[int, Ids], bool]:
+    """Whether ids hold more than `bars` bars behind the prompt, asked as `generate` asks `stop`."""
+    starts = bar_starts(tokenizer)
     most = bars + len(starts(prompt))
     return lambda row, ids: len(starts(ids)) > most

@@ -1,6 +1,8 @@
 """Generated pieces as files: .mid, .json, what `generate.formats` asks for, and a page of them all."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,7 @@ def write_samples(
     asked = hparams.generate
     formats.check("generate.formats", asked.formats)
     prompt = prompt_ids(tokenizer, asked)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HubError(f"{folder} cannot be written ({error.strerror}); give another generate.out=") from error
+    made_folder(folder)
     began = time.perf_counter()
     made: list[Generated | None] = [None] * asked.count
     attempts = [0] * asked.count
@@ -56,14 +55,35 @@ def write_samples(
             f"{empty} of {asked.count} pieces had no note in {TRIES} tries; train longer or raise generate.length"
         )
     seconds = time.perf_counter() - began
-    drawn = sum(len(piece.ids) - piece.prompt_length for piece in made if piece)
+    rows = [row + attempt * asked.count for row, attempt in enumerate(attempts)]
+    return write_pieces(tokenizer, hparams, [piece for piece in made if piece is not None], rows, folder, seconds)
+
+
+def write_pieces(
+    tokenizer: Tokenizer,
+    hparams: HParams,
+    pieces: Sequence[Generated],
+    rows: Sequence[int],
+    folder: Path,
+    seconds: float,
+) -> list[Path]:
+    """Writes pieces, drawn by the numbers `rows` in so many seconds, and their page; returns the .mid files."""
+    drawn = sum(len(piece.ids) - piece.prompt_length for piece in pieces)
     files = []
-    pieces = [piece for piece in made if piece is not None]
-    for row, piece in enumerate(pieces):
-        facts = {"row": row + attempts[row] * asked.count, "seconds": seconds, "tokens_per_second": drawn / seconds}
-        files.append(_write(tokenizer, hparams, piece, folder / str(row), facts))
+    for number, (row, piece) in enumerate(zip(rows, pieces, strict=True)):
+        facts = {"row": row, "seconds": seconds, "tokens_per_second": drawn / seconds}
+        files.append(_write(tokenizer, hparams, piece, folder / str(number), facts))
     _page(tokenizer, hparams, pieces, folder)
     return files
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder, made where it is not there yet; HubError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HubError(f"{folder} cannot be written ({error.strerror}); give another generate.out=") from error
+    return folder
 
 
 def _notes(tokenizer: Tokenizer, piece: Generated) -> int:
@@ -90,14 +110,14 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
             "prompt_tokens": piece.prompt_length,
             "ended": piece.ended,
             "notes": _notes(tokenizer, piece),
-            "settings": vars(asked),
+            "settings": asdict(asked),
             **facts,
         },
     )
     return midi
 
 
-def _page(tokenizer: Tokenizer, hparams: HParams, pieces: list[Generated], folder: Path) -> None:
+def _page(tokenizer: Tokenizer, hparams: HParams, pieces: Sequence[Generated], folder: Path) -> None:
     """All pieces on one page, to be seen and heard in a browser."""
     sections = []
     for row, piece in enumerate(pieces):

@@ -27,7 +27,7 @@ def controls_of(manager: Manager, hparams: HParams) -> list[Control]:
 
 
 def insist_suits(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> None:
-    """HubError, before anything is read, for a control that is unknown or does not fit, and for what nobody can ask."""
+    """HubError, before anything is read, for a control that is unknown or does not fit."""
     for name, control in zip(hparams.model.controls, controls_of(manager, hparams), strict=True):
         suits = getattr(control, "suits", None)
         try:
@@ -35,7 +35,6 @@ def insist_suits(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> No
                 suits(tokenizer)
         except ValueError as error:
             raise HubError(f"model.controls: {error}; choose another tokenizer, or leave {name} out") from error
-    asked_of(manager, hparams)
 
 
 def stored(

@@ -24,7 +24,7 @@ from datatools.batching.controls import Beside
 from datatools.preparing import cache
 from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
-from hparams.base import HParams
+from hparams.base import HParams, LatentHParams
 from hparams.loading import plain
 from supervisors.artefacts import artefact
 from supervisors.training import controls, precision
@@ -64,6 +64,7 @@ class TokenSupervisor(Supervisor):
     beside: Beside | None = None  # what is known beside the tokens
     takes_streams = False  # whether its model reads tokens of several ids
     takes_controls = False  # whether its model reads what batches know beside the tokens
+    takes_latents = False  # whether its model holds music in latent vectors
 
     # What a subclass brings.
 
@@ -121,6 +122,17 @@ class TokenSupervisor(Supervisor):
                 "give model.controls=[] or choose another supervisor="
             )
         controls.insist_suits(self.manager, hparams, fresh)
+        self.insist_answers()
+
+    def insist_answers(self) -> None:
+        """HubError where `generate.*` asks for what no model of this kind has."""
+        controls.asked_of(self.manager, self.hparams)
+        for key, value in vars(self.hparams.generate.latent).items():
+            if not self.takes_latents and value != getattr(LatentHParams(), key):
+                raise HubError(
+                    f"generate.latent.{key} is {value!r}, and supervisor {self.hparams.supervisor.name} has no latent "
+                    "vectors; leave it out, or train a model that has"
+                )
 
     def build_model(self) -> None:
         hparams, device = self.hparams, self.ranks.device
@@ -228,7 +240,7 @@ class TokenSupervisor(Supervisor):
         return {"data": data, "tokenizer": self.tokenizer.fingerprint()}
 
     def open(self) -> None:
-        controls.asked_of(self.manager, self.hparams)  # which raises where nobody can ask so
+        self.insist_answers()
         found = artefact.read(self.folder.path, self.manager)
         self.tokenizer, self.folder.model = found.tokenizer, found.folder
         self.concluded = self._made_of(found.weights, str(self.folder.path))

@@ -57,9 +57,12 @@ def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[T
 class Planter:
     """A copy of the tree, and a parent of the processes that test in it."""
 
-    def __init__(self, work: Path, files: list[str]) -> None:
+    def __init__(self, work: Path, reach: Reach) -> None:
         self.tree = tree.copied(work / "tree")
+        self.fixtures = reach.fixtures
         self.work = work
+        self.sound: dict[str, bool] = {}  # whether a test that noticed something passes without a fault
+        files = sorted({name.split("::")[0] for name in reach.tests})
         # Collecting all tests compiles what is not planted in, and tells which libraries a test needs.
         for name in (self._forked(files, None, 600) or "").split():
             with contextlib.suppress(Exception):
@@ -67,8 +70,20 @@ class Planter:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
 
-    def run(self, mutant: Mutant, tests: list[Test], whole: bool, seconds: float) -> Outcome:
-        """Plants, tests and mends."""
+    def run(self, mutant: Mutant, tests: list[Test], whole: bool) -> Outcome:
+        """Plants, tests and mends; a test that fails without the fault as well is asked no more."""
+        while True:
+            tests = [test for test in tests if self.sound.get(test.name, True)]
+            outcome = self._planted(mutant, tests, whole)
+            by = next((test for test in tests if test.name == outcome.by), None)
+            if by is None:
+                return outcome
+            if by.name not in self.sound:
+                self.sound[by.name] = self._forked([by.name], 1, 60 + 3 * by.seconds) == ""
+            if self.sound[by.name]:
+                return outcome
+
+    def _planted(self, mutant: Mutant, tests: list[Test], whole: bool) -> Outcome:
         text = mutant.text(self.tree)
         assert text is not None, "not asked for faults that are none"
         if not tests:
@@ -78,13 +93,17 @@ class Planter:
         try:
             path.write_text(text, encoding="utf-8")
             os.utime(path, (times.st_atime, times.st_mtime + 10))  # what was compiled of the right one is not read
-            told = self._forked([test.name for test in tests], len(tests), 20 + 3 * seconds)
+            told = self._forked([test.name for test in tests], len(tests), 20 + 3 * self._seconds(tests))
         finally:
             path.write_bytes(before)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         if told is None:
             return Outcome("timed out", tests=len(tests), whole=whole)
         return Outcome("killed" if told else "survived", told, len(tests), whole)
+
+    def _seconds(self, tests: list[Test]) -> float:
+        fixtures = {name for test in tests for name in test.fixtures}
+        return sum(test.seconds for test in tests) + sum(self.fixtures.get(name, 0.0) for name in fixtures)
 
     def _forked(self, names: list[str], count: int | None, seconds: float) -> str | None:
         """The first test that failed, "" where none did; None where it took too long. Without `count` it collects."""
@@ -175,9 +194,6 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
 
 def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
     """The outcome of each fault, as they come."""
-    planter = Planter(work, sorted({name.split("::")[0] for name in reach.tests}))
+    planter = Planter(work, reach)
     for mutant in mutants:
-        tests, whole = chosen(reach, mutant, budget)
-        seconds = sum(test.seconds for test in tests)
-        seconds += sum(reach.fixtures.get(name, 0.0) for name in {f for test in tests for f in test.fixtures})
-        yield planter.run(mutant, tests, whole, seconds)
+        yield planter.run(mutant, *chosen(reach, mutant, budget))

@@ -68,7 +68,8 @@ class Reach:
         carried = _carried(digest, "\n".join(self.text[source]))
         for line, numbers in lines.items():
             for new in carried.get(int(line), ()) if carried is not None else (int(line),):
-                self.lines[source][new].update(names[n] for n in numbers if names[n] in self.tests)
+                if 0 < new <= len(self.text[source]):  # an empty file is recorded with a line
+                    self.lines[source][new].update(names[n] for n in numbers if names[n] in self.tests)
 
     def of(self, mutant: Mutant) -> list[Test]:
         """The tests that may notice a mutant, the cheapest first."""

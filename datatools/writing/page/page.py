@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 def page(title: str, body: str) -> str:
     """A whole HTML document around `body`."""
     style = (_HERE / "style.css").read_text(encoding="utf-8")
-    player = (_HERE / "player.js").read_text(encoding="utf-8")
+    player = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("sound.js", "player.js"))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'

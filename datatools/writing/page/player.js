@@ -1,54 +1,15 @@
-// Plays the pieces of a page with the browser's own synthesizer, and moves a cursor over their piano rolls.
+// Plays the pieces of a page through Sound (sound.js), and moves a cursor over their piano rolls.
 // A piece is <section data-piece> with a JSON script of notes [start s, length s, pitch, velocity, track] and drums.
 "use strict";
 (() => {
-  let audio = null;
   let playing = null;
   const AHEAD = 0.4; // seconds of notes that are handed to the browser before they sound
-
-  function context() {
-    audio = audio || new (window.AudioContext || window.webkitAudioContext)();
-    if (audio.state === "suspended") audio.resume();
-    return audio;
-  }
-
-  function noise(ctx) {
-    if (!noise.buffer) {
-      noise.buffer = ctx.createBuffer(1, ctx.sampleRate * 0.3, ctx.sampleRate);
-      const data = noise.buffer.getChannelData(0);
-      for (let i = 0; i < data.length; i++) data[i] = Math.random() * 2 - 1;
-    }
-    const source = ctx.createBufferSource();
-    source.buffer = noise.buffer;
-    return source;
-  }
-
-  function sound(ctx, out, at, length, pitch, velocity, drum) {
-    const gain = ctx.createGain();
-    const loud = Math.pow(velocity / 127, 1.5) * (drum ? 0.25 : 0.16);
-    gain.gain.setValueAtTime(0, at);
-    gain.gain.linearRampToValueAtTime(loud, at + 0.006);
-    const end = drum ? at + 0.12 : at + length + 0.08;
-    if (!drum) gain.gain.setTargetAtTime(loud * 0.35, at + 0.02, 0.5);
-    gain.gain.setTargetAtTime(0, drum ? at + 0.01 : at + length, 0.03);
-    const source = drum ? noise(ctx) : ctx.createOscillator();
-    if (!drum) {
-      source.type = "triangle";
-      source.frequency.value = 440 * Math.pow(2, (pitch - 69) / 12);
-    }
-    source.connect(gain).connect(out);
-    source.start(at);
-    source.stop(end + 0.2);
-  }
 
   function start(section, from) {
     stop();
     const piece = JSON.parse(section.querySelector("script[type='application/json']").textContent);
-    const ctx = context();
-    const out = ctx.createGain();
-    out.gain.value = 0.8;
-    const limiter = ctx.createDynamicsCompressor();
-    out.connect(limiter).connect(ctx.destination);
+    const ctx = Sound.context();
+    const out = Sound.output(ctx);
     const begin = ctx.currentTime + 0.08 - from;
     let next = piece.notes.findIndex((note) => note[0] + note[1] > from);
     if (next < 0) next = piece.notes.length;
@@ -59,7 +20,7 @@
       const now = ctx.currentTime - begin;
       while (next < piece.notes.length && piece.notes[next][0] < now + AHEAD) {
         const [time, length, pitch, velocity, track] = piece.notes[next++];
-        if (time >= from - 1e-6) sound(ctx, out, begin + time, length, pitch, velocity, piece.drums.includes(track));
+        if (time >= from - 1e-6) Sound.note(ctx, out, begin + time, length, pitch, velocity, piece.drums.includes(track));
       }
       const shown = Math.min(Math.max(now, 0), seconds);
       place(cursor, shown / seconds);

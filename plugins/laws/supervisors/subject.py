@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from core.errors import HubError
 from core.log import logger
 from hparams.base import (
     CheckpointHParams,
@@ -40,7 +41,7 @@ class Killed(Exception):
 
 
 class SupervisorSubject:
-    """Runs of one supervisor, over the first tokenizer that there is."""
+    """Runs of one supervisor, over the first tokenizer that it takes."""
 
     def __init__(self, build: Callable[..., Any], section: Any) -> None:
         self.build = build
@@ -57,12 +58,26 @@ class SupervisorSubject:
 
     def hparams(self, dropout: float = 0.1) -> HParams:
         """A small run of `STEPS` steps with a checkpoint half-way."""
-        first = next(iter(self.manager.tokenizers))
+        return self._hparams(self.tokenizer, dropout)
+
+    @cached_property
+    def tokenizer(self) -> str:
+        """The name of the first tokenizer that the supervisor does not refuse, before it has read anything."""
+        for name in self.manager.tokenizers:
+            supervisor = self.build(self._hparams(name, 0.0), self.manager, self.folder("tried"))
+            try:
+                getattr(supervisor, "insist_fits", bool)()
+            except HubError:
+                continue
+            return name
+        raise LawBroken("it refuses every tokenizer that there is")
+
+    def _hparams(self, tokenizer: str, dropout: float) -> HParams:
         return HParams(
             name="laws",
             supervisor=self.section,
             backbone=GruHParams(dropout=dropout),
-            tokenizer=self.manager.section("tokenizer", first),
+            tokenizer=self.manager.section("tokenizer", tokenizer),
             dataset=WalksHParams(),
             seed=1,
             model=ModelHParams(),

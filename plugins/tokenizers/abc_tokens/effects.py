@@ -89,7 +89,7 @@ class Effects:
             (head & (kind == Kind.KEY), BAR),
         ):
             leads[condition] = target
-        known = np.where((voicing == 0) & ~head, np.where(voice, MULTI, SINGLE), voicing)
+        known = np.where(voice, MULTI, np.where((voicing == 0) & ~head, SINGLE, voicing))
         leads = np.where(bar, np.where(known == MULTI, VOICE, BAR), leads)
         self.leads, self.voicing = leads.ravel(), known.ravel()
         flags: tuple[Array, ...]

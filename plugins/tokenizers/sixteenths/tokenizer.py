@@ -100,16 +100,21 @@ class StepTokenizer:
             table.append((id if fixed else id + semitones) if inside else -1)
         return [*table, self.pad_id, self.bos_id, self.eos_id]
 
+    @property
+    def bar_tokens(self) -> int:
+        """Tokens of a bar, of every one."""
+        return lines.BAR * len(self.blocks)
+
     def bar_starts(self, ids: Sequence[int]) -> list[int]:
         """Every sixteenth step, counted from the beginning: the grid knows neither meter nor upbeat."""
-        return list(range(0, len(ids), lines.BAR * len(self.blocks)))
+        return list(range(0, len(ids), self.bar_tokens))
 
     def grammar(self, bars: int = 0, length: int = 0) -> "StepGrammar":
         """Whole steps with a note among them. `bars` > 0: exactly so many; `length` > 0: at most so many tokens."""
         from plugins.tokenizers.sixteenths.grammar import StepGrammar
 
         parts = [(start, block.size, block.silent) for start, block in zip(self.starts, self.blocks, strict=True)]
-        return StepGrammar(parts, self.vocab_size, self.eos_id, bars * lines.BAR * len(self.blocks), length)
+        return StepGrammar(parts, self.vocab_size, self.eos_id, bars * self.bar_tokens, length)
 
 
 def _abc(score: "lines.symusic.Score") -> str:

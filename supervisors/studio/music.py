@@ -1,0 +1,91 @@
+"""A piece as the studio shows, scores and writes it: from its tokens to notes and bars, nats, and files."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.contracts.tokenizer import Ids
+from core.errors import HubError
+from core.files import write_json
+from core.model.language_model import IGNORED
+from datatools.bar_lines import bar_lines
+from datatools.writing import formats
+from supervisors.evaluation.scoring import token_nats
+from supervisors.generating.places import beside
+from supervisors.studio.listener import Clock, Listener
+from supervisors.studio.players import Player
+
+LONGEST_SOUND = 900.0  # seconds that are rendered as sound
+# Media types of the formats that are no plain text.
+MEDIA = {
+    "mid": "audio/midi",
+    "wav": "audio/wav",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "mirex": "application/json",
+}
+
+
+def shown(player: Player, tokens: Ids) -> dict[str, Any]:
+    """Notes, and bars as [beat, seconds, token or null] in order; ValueError where the tokens are no music."""
+    listener = Listener(player.tokenizer)
+    for token in tokens:
+        listener.add(token)
+    with player.lock:
+        heard = listener.heard()
+        score = player.tokenizer.decode(tokens).score
+        starts = list(player.tokenizer.bar_starts(tokens)) if hasattr(player.tokenizer, "bar_starts") else []
+    clock, beats = Clock(score), bar_lines(score, heard.beats)
+    seconds = [round(clock.seconds(round(beat * clock.ticks)), 4) for beat in beats]
+    places = [starts[i] if i < len(starts) else None for i in range(len(beats))]
+    bars = [list(bar) for bar in zip(beats, seconds, places, strict=True)]
+    return {"notes": heard.notes, "beats": heard.beats, "seconds": heard.seconds, "bars": bars}
+
+
+def scored(player: Player, tokens: Ids) -> dict[str, Any]:
+    """What the piece costs the model: nats of each token and of the end, and their sum."""
+    tokenizer, model = player.tokenizer, player.model
+    bos, eos = (
+        [id, *[0] * (model.streams - 1)] if model.streams > 1 else id for id in (tokenizer.bos_id, tokenizer.eos_id)
+    )
+    ids, targets = torch.tensor([[bos, *tokens]]), torch.tensor([[*tokens, eos]])
+    if model.streams > 1:
+        targets[0, -1, 1:] = IGNORED
+    device = next(model.parameters()).device
+    nats = token_nats(model, ids.to(device), targets.to(device), torch.autocast("cpu", enabled=False))
+    each = nats.reshape(1, len(tokens) + 1, -1).sum(-1)[0].tolist()
+    with player.lock:
+        notes = player.tokenizer.decode(tokens).score.note_num()
+    total = sum(each)
+    return {"nats": total, "nats_per_note": total / notes if notes else None, "notes": notes, "tokens": each}
+
+
+def exported(player: Player, tokens: Ids, name: str, title: str) -> tuple[bytes, str, str]:
+    """Content, media type and ending of a file in the format; HubError where the format cannot hold the piece."""
+    formats.check("format", [name])
+    with player.lock:
+        piece = player.tokenizer.decode(tokens)
+    seconds = piece.score.to("second").end()
+    if name == "wav" and seconds > LONGEST_SOUND:
+        raise HubError(f"the piece lasts {seconds:.0f} s; expected at most {LONGEST_SOUND:.0f} to be made sound")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = formats.write(piece, Path(folder) / "piece", name, title)
+        except HubError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise HubError(f"the piece cannot be written as {name}: {error}") from error
+        return path.read_bytes(), MEDIA.get(name, "text/plain; charset=utf-8"), path.name.removeprefix("piece")
+
+
+def kept(player: Player, tokens: Ids, facts: dict[str, Any]) -> list[Path]:
+    """Writes the piece among the samples of its run: .mid, and .json with its tokens and how it came about."""
+    with player.lock:
+        piece = player.tokenizer.decode(tokens)
+    stem = beside(player.folder, player.supervisor.hparams, "kept") / "0"
+    files = [formats.write(piece, stem, "mid", f"{player.name}, kept in the studio")]
+    facts = {"tokens": tokens, "notes": piece.score.note_num(), **facts}
+    write_json(stem.with_suffix(".json"), facts)
+    return [*files, stem.with_suffix(".json")]

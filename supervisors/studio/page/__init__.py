@@ -1,0 +1,1 @@
+"""The studio's page: one document with its styles and scripts inside."""

@@ -1,0 +1,1 @@
+"""MusicVAE: its arithmetic, its model, its windows and what it plays."""

@@ -1,0 +1,150 @@
+"""The supervisor: it keeps the laws, plays what is asked of its latent vectors, and refuses in one line."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.errors import HubError
+from hparams.base import LatentHParams
+from hparams.supervisors import MusicVaeHParams, PartHParams
+from plugins.laws.supervisors.all import artefact_alone, one_batch, resume_equals
+from plugins.laws.supervisors.subject import SupervisorSubject, quiet
+from plugins.manager import load_manager
+from supervisors.language_model import LanguageModelSupervisor
+from supervisors.music_vae.latents import slerp
+from supervisors.music_vae.supervisor import MusicVaeSupervisor
+
+
+@pytest.fixture(scope="module")
+def subject() -> SupervisorSubject:
+    own = MusicVaeHParams(latent=4, hierarchical=True, encoder=PartHParams(dim=8), free_bits=1)
+    return SupervisorSubject(MusicVaeSupervisor, own)
+
+
+@pytest.fixture
+def run(subject: SupervisorSubject) -> Iterator[Any]:
+    """A trained run; what a test asks of it is forgotten afterwards."""
+    supervisor = subject.whole
+    before = supervisor.hparams.generate.latent, supervisor.hparams.generate.count
+    yield supervisor
+    supervisor.hparams.generate.latent, supervisor.hparams.generate.count = before
+
+
+@pytest.mark.parametrize("law", [one_batch, resume_equals, artefact_alone])
+def test_it_keeps_the_laws(subject: SupervisorSubject, law: Any) -> None:
+    assert subject.tokenizer == "melody", "the first with bars of one length"
+    assert all(finding.deviation == 0 for finding in law(subject))
+
+
+def test_its_evaluation_bounds_what_its_pieces_cost(run: Any) -> None:
+    with quiet():
+        result = run.evaluate()
+    told, latent = result["valid"], result["valid"]["latent"]
+    assert latent["elbo"] == pytest.approx(-(latent["reconstruction"] + latent["divergence"]))
+    assert told["nats_per_token"] * told["tokens"] == pytest.approx(-latent["elbo"] * latent["windows"])
+    assert 0 <= latent["sampled_accuracy"] <= 1 and 0 < latent["step_accuracy"] <= 1
+    lines = [json.loads(line) for line in (run.folder.report / "pieces.jsonl").open()]
+    assert sum(line["nats"] for line in lines if line["split"] == "valid") == pytest.approx(
+        told["nats_per_token"] * told["tokens"]
+    )
+    assert "step accuracy" in run.summary(result)
+
+
+def played(run: Any, folder: Path, count: int = 3, **asked: Any) -> list[list[int]]:
+    """The ids of the pieces, drawn greedily from what is asked of the latent vectors."""
+    generate = run.hparams.generate
+    generate.latent, generate.count, generate.temperature = LatentHParams(**asked), count, 0.0
+    shutil.rmtree(folder, ignore_errors=True)
+    with quiet():
+        files = run.generate(folder)
+    return [json.loads(path.with_suffix(".json").read_text())["tokens"] for path in files]
+
+
+def test_it_draws_decodes_leads_over_and_adds(run: Any, tmp_path: Path) -> None:
+    free = played(run, tmp_path / "free")
+    assert [len(piece) for piece in free] == [32] * 3
+    first, last = str(tmp_path / "free" / "0.mid"), str(tmp_path / "free" / "1.mid")
+    again, to = played(run, tmp_path / "a", 2, source=first), played(run, tmp_path / "b", 1, source=last)
+    assert again[0] == again[1], "one vector, the likeliest tokens"
+    way = played(run, tmp_path / "way", 5, source=first, target=last)
+    assert way[0] == again[0] and way[-1] == to[0]
+    folder = tmp_path / "with"
+    folder.mkdir()
+    shutil.copy(last, folder)
+    more = played(run, tmp_path / "more", 1, source=first, attribute=[str(folder), first])
+    assert more == to, "first + (last - first)"
+    less = played(run, tmp_path / "less", 1, source=first, attribute=[str(folder), first], amount=0.0)
+    assert less == again[:1]
+
+
+def test_the_way_between_two_vectors_is_an_arc() -> None:
+    a, b = torch.tensor([[1.0, 0.0], [2.0, 0.0]]), torch.tensor([[0.0, 1.0], [4.0, 0.0]])
+    half = slerp(a, b, 0.5)
+    assert half[0].tolist() == pytest.approx([math.sqrt(0.5)] * 2), "45 degrees on the unit circle"
+    assert half[1].tolist() == pytest.approx([3.0, 0.0]), "one direction: along the line"
+    assert slerp(a, b, 1 / 3)[0].tolist() == pytest.approx([math.cos(math.pi / 6), math.sin(math.pi / 6)])
+
+
+def refused(run: Any, **settings: Any) -> str:
+    run.hparams = deepcopy(run.hparams)
+    for key, value in settings.items():
+        parent: Any = run.hparams
+        *path, last = key.split("__")
+        for part in path:
+            parent = getattr(parent, part)
+        setattr(parent, last, value)
+    with pytest.raises(HubError) as error:
+        run.insist_fits()
+        run.make_model(run.hparams)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"supervisor__bars": 16}, r"supervisor\.bars is 16, 256 tokens .*data\.length=256"),
+        ({"supervisor__encoder": PartHParams(backbone="transformer", dim=30)}, r"supervisor\.encoder: backbone\.dim"),
+        ({"supervisor__conductor": PartHParams(backbone="lsm")}, r'no backbone "lsm"\. Did you mean "lstm"'),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_key(
+    subject: SupervisorSubject, settings: dict[str, Any], said: str
+) -> None:
+    tokenizer, fresh = subject.whole.tokenizer, subject.run("refused")
+    fresh.tokenizer = tokenizer
+    assert re.search(said, refused(fresh, **settings))
+
+
+def test_a_tokenizer_without_bars_of_one_length_is_refused(subject: SupervisorSubject) -> None:
+    fresh = subject.run("refused")
+    message = refused(fresh, tokenizer=load_manager().section("tokenizer", "remi"))
+    assert "does not tell every bar in as many tokens" in message
+
+
+def test_latent_vectors_are_refused_where_there_are_none(subject: SupervisorSubject, tmp_path: Path) -> None:
+    hparams = load_manager().preset("tiny")
+    hparams.generate.latent = LatentHParams(source="a.mid")
+    with pytest.raises(HubError, match=r"generate\.latent\.source is 'a\.mid', and .* has no latent vectors"):
+        LanguageModelSupervisor(hparams, load_manager(), tmp_path).insist_fits()
+
+
+def test_what_cannot_be_played_is_told_with_its_key(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"generate\.latent\.source: .*none\.mid cannot be encoded"):
+        played(run, tmp_path / "x", source=str(tmp_path / "none.mid"))
+    run.hparams.generate.prompt = "a.mid"
+    with pytest.raises(HubError, match=r"generate\.prompt: .*generate\.latent\.source=FILE"):
+        played(run, tmp_path / "x")
+    run.hparams.generate.prompt = ""
+    with pytest.raises(ValueError, match=r"generate\.latent\.target is 'b'; expected a source= beside it"):
+        LatentHParams(target="b")
+    with pytest.raises(ValueError, match=r"generate\.latent\.attribute"):
+        LatentHParams(attribute=["a"])

@@ -1,0 +1,220 @@
+"""Parts of training by themselves: when a run is over, which engine trains, what is left where writing fails."""
+
+import errno
+import importlib.util
+import json
+import logging
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import HubError
+from core.log import logger
+from core.model.optim import parameter_groups
+from datatools import ngram
+from hparams.base import HParams
+from supervisors import language_model
+from supervisors.evaluation.scoring import PieceScore
+from supervisors.language_model import LanguageModelSupervisor
+from supervisors.training import engine as engines
+from supervisors.training.engine import build_engine
+from tests.test_storage import Loss, Toy, quick, toy
+
+__all__ = ["quick"]  # a fixture that holds for this module as well
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "step", "patience", "stale", "over"),
+    [
+        (True, 6, 0, 0, True),
+        (True, 7, 0, 0, True),
+        (True, 5, 0, 9, False),
+        (True, 4, 2, 2, True),
+        (True, 4, 2, 1, False),
+        (False, 6, 2, 2, False),
+    ],
+)
+def test_a_run_is_over_at_its_last_step_or_out_of_patience_and_once_evaluated(
+    evaluated: bool, step: int, patience: int, stale: int, over: bool, tmp_path: Path
+) -> None:
+    run = toy(tmp_path)
+    run.step, run.stale, run.hparams.train.patience = step, stale, patience
+    if evaluated:
+        run.folder.evaluation.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.evaluation.write_text("{}")
+    assert run.finished() is over
+
+
+class Concluded(Toy):
+    def evaluate(self) -> dict[str, Any]:
+        return {"steps": self.step, "made": "anew"}
+
+    def generate(self, out: Path | None = None) -> list[Path]:
+        (self.folder.samples / "step_000006").mkdir(parents=True, exist_ok=True)
+        (self.folder.samples / "step_000006" / "1.mid").touch()
+        return []
+
+
+@pytest.mark.parametrize(
+    ("found", "sampled", "made", "warns"),
+    [
+        ('{"steps": 6, "made": "before"}', True, "before", False),
+        ('{"steps": 6, "made": "before"}', False, "anew", False),
+        ('{"steps": 4, "made": "before"}', True, "anew", False),
+        ('{"steps": 6, "made', True, "anew", True),
+        ('{"made": "before"}', True, "anew", True),
+        ("[6]", True, "anew", True),
+        (None, True, "anew", False),
+    ],
+)
+def test_what_an_earlier_call_found_is_read_if_it_is_whole_and_of_this_step(
+    found: str | None, sampled: bool, made: str, warns: bool, tmp_path: Path, told: pytest.LogCaptureFixture
+) -> None:
+    plain = toy(tmp_path)
+    run = Concluded(plain.hparams, plain.manager, tmp_path)
+    run.step = 6
+    if found is not None:
+        run.folder.evaluation.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.evaluation.write_text(found)
+    if sampled:
+        run.generate()
+    assert run.conclude()["made"] == made
+    assert any("is damaged; evaluating again" in line for line in told.messages) == warns
+    assert (run.folder.samples / "step_000006" / "1.mid").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_goes_and_the_one_before_is_named(tmp_path: Path) -> None:
+    run = toy(tmp_path)
+    run.build_model()
+    run.step = 2
+    run.save()
+    run.step = 4
+
+    def full(folder: Path) -> None:
+        (folder / "half").write_text("of it")
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    run.save_state = full  # type: ignore[method-assign]
+    target = run.folder.checkpoint(4)
+    words = f"cannot write {target}: Transport endpoint is not connected (step_000002 stands)"
+    with pytest.raises(HubError, match=f"^{re.escape(words)}$"):
+        run.save()
+    assert [path.name for path in run.folder.checkpoint(2).parent.iterdir()] == ["step_000002"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "present", "world", "settings", "built", "message"),
+    [
+        ("auto", True, 1, {}, "DeepSpeedEngine", ""),
+        ("auto", True, 2, {}, "DeepSpeedEngine", ""),
+        ("deepspeed", True, 1, {"a": {"b": 1}}, "DeepSpeedEngine", ""),
+        ("torch", True, 1, {}, "TorchEngine", ""),
+        ("auto", False, 1, {}, "TorchEngine", "DeepSpeed is not installed"),
+        ("torch", False, 1, {"a": {}}, "TorchEngine", ""),
+        ("torch", True, 1, {"zero_optimization": {"stage": 1}}, "TorchEngine", "zero_optimization is left aside"),
+        ("deepspeed", False, 1, {}, "", "not installed; pip install deepspeed or train.engine=torch"),
+        ("torch", True, 2, {}, "", "runs one process, not 2"),
+        ("auto", False, 2, {}, "", "runs one process, not 2"),
+        ("torch", True, 1, {"z": {"b": 1}, "a": {"b": 1}}, "", "deepspeed.a, deepspeed.z is set but"),
+    ],
+)
+def test_the_engine_is_the_one_asked_for_or_there_is_a_reason(
+    engine: str,
+    present: bool,
+    world: int,
+    settings: dict[str, Any],
+    built: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    told: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("TorchEngine", "DeepSpeedEngine"):
+        monkeypatch.setattr(engines, name, lambda *_, name=name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if present else None)
+    hparams = HParams(name="toy", deepspeed=settings)
+    hparams.train.engine = engine  # type: ignore[assignment]
+    ranks: Any = SimpleNamespace(world=world)
+    if not built:
+        with pytest.raises(HubError, match=message):
+            build_engine(SimpleNamespace(), [], hparams, ranks)  # type: ignore[arg-type]
+        return
+    assert build_engine(SimpleNamespace(), [], hparams, ranks) == built  # type: ignore[arg-type]
+    assert len(told.messages) == bool(message) and message in "".join(told.messages)
+
+
+@pytest.mark.parametrize(("first", "kept"), [(True, {"valid": 1.5}), (False, None)])
+def test_baselines_are_computed_once_and_written_by_the_first_process(
+    first: bool, kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SimpleNamespace(folder=tmp_path)
+    asked = SimpleNamespace(store=store, tokenizer="a tokenizer", ranks=SimpleNamespace(first=first))
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(ngram, "baselines", lambda *given: calls.append(given) or {"valid": 1.5})
+    for _ in range(2):
+        assert LanguageModelSupervisor._baselines(asked) == {"valid": 1.5}  # type: ignore[arg-type]
+    assert calls == [(store, "a tokenizer")] * (1 if first else 2)
+    path = tmp_path / "baselines.json"
+    assert (json.loads(path.read_text()) if path.exists() else None) == kept
+
+
+def test_no_gradient_has_no_norm_yet() -> None:
+    module = Loss()
+    hparams = HParams(name="toy")
+    hparams.train.accumulate, hparams.train.clip = 2, 0.0
+    engine = engines.TorchEngine(module, parameter_groups(module.model, 0.0), hparams)
+    assert engine.gradient_norm() == 0.0
+    ids = torch.arange(10).view(2, 5)
+    for micro in range(2):
+        engine.backward(engine({"ids": ids}))
+        total = sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None)
+        engine.step()
+        assert engine.gradient_norm() == (pytest.approx(total**0.5) if micro else 0.0)  # after both halves
+
+
+@pytest.mark.parametrize(("notes", "per_note"), [((3, 9, 5), 1.5), ((0, 0, 5), 18.0)])
+def test_a_validation_tells_nats_by_token_and_by_note(notes: tuple[int, ...], per_note: float) -> None:
+    scores = [PieceScore(k, nats, tokens, [], []) for k, nats, tokens in ((0, 6.0, 4), (1, 12.0, 8))]
+    asked: list[Any] = []
+    infos = [SimpleNamespace(notes=count) for count in notes]
+    run: Any = SimpleNamespace(
+        store=SimpleNamespace(pieces=lambda split: infos),
+        measure=lambda *given: asked.append(given) or scores,
+        hparams=HParams(name="toy"),
+        beside=None,
+    )
+    found = LanguageModelSupervisor.validate(run)
+    assert found == {"valid_loss": 1.5, "valid_nats_per_note": per_note}
+    assert asked == [("valid", run.hparams.evaluate.tokens)]
+    run.beside = "vectors"
+    assert LanguageModelSupervisor.validate(run) == {**found, "valid_loss_given_controls": 1.5}
+    assert asked[1:] == [("valid", run.hparams.evaluate.tokens), ("valid", run.hparams.evaluate.tokens, "vectors")]
+
+
+def test_trackers_see_and_hear_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[Any] = []
+    tracker = SimpleNamespace(
+        picture=lambda *given: told.append(("picture", *given)),
+        sound=lambda *given: told.append(("sound", *given)),
+        close=lambda: told.append("closed"),
+    )
+    monkeypatch.setattr(language_model, "opened", lambda hparams, folder, step: [tracker])
+    monkeypatch.setattr(language_model.sound, "render", lambda score: np.arange(8.0).reshape(4, 2))
+    monkeypatch.setattr(language_model.sound, "RATE", 2 * language_model.HEARD)
+    monkeypatch.setattr(language_model.pianoroll, "image", lambda score: f"{score} drawn")
+    run: Any = SimpleNamespace(hparams=None, folder=SimpleNamespace(path=tmp_path))
+    LanguageModelSupervisor._show(run, 7, "a score")  # type: ignore[arg-type]
+    assert told[0] == ("picture", 7, "sample", "a score drawn") and told[2] == "closed"
+    assert told[1][:3] == ("sound", 7, "sample_sound") and told[1][4] == 22_050
+    assert told[1][3].tolist() == [0.5, 4.5]  # both channels' mean, every second sample
