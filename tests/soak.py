@@ -76,7 +76,7 @@ class Run:
             output.write(b"== start ==\n")
             output.flush()
             env = {**os.environ, "SWAPTUNES_RUNS": str(self.folder)}
-            return warm.start(self.words, cwd=ROOT, env=env, stdout=output, stderr=output)
+            return warm.start([*warm.COMMAND, *self.words], cwd=ROOT, env=env, stdout=output, stderr=output)
 
     def finish(self) -> None:
         """Lets a process run to the end."""

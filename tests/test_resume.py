@@ -29,7 +29,7 @@ def start(folder: Path, *words: str) -> "warm.Child | subprocess.Popen[bytes]":
     """The command in the background, its output in `folder`/output."""
     with (folder / "output").open("ab") as output:
         env = {**os.environ, "SWAPTUNES_RUNS": str(folder)}
-        return warm.start(words, cwd=ROOT, env=env, stdout=output, stderr=output)
+        return warm.start([*warm.COMMAND, *words], cwd=ROOT, env=env, stdout=output, stderr=output)
 
 
 def wait_for(path: Path, lines: int, process: "warm.Child | subprocess.Popen[bytes]") -> None:

@@ -23,7 +23,7 @@ TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.leng
 def command(*words: str, folder: Path, here: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, called from `here`, runs below `folder`."""
     env = {**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": str(ROOT), **environment}
-    return warm.run(words, cwd=here, env=env)
+    return warm.run([*warm.COMMAND, *words], cwd=here, env=env)
 
 
 @pytest.fixture(scope="module")

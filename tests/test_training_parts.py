@@ -19,6 +19,7 @@ from core.model.optim import parameter_groups
 from datatools import ngram
 from hparams.base import HParams
 from supervisors import language_model
+from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
@@ -159,11 +160,10 @@ def test_baselines_are_computed_once_and_written_by_the_first_process(
     first: bool, kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SimpleNamespace(folder=tmp_path)
-    asked = SimpleNamespace(store=store, tokenizer="a tokenizer", ranks=SimpleNamespace(first=first))
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(ngram, "baselines", lambda *given: calls.append(given) or {"valid": 1.5})
     for _ in range(2):
-        assert LanguageModelSupervisor._baselines(asked) == {"valid": 1.5}  # type: ignore[arg-type]
+        assert results.baselines(store, "a tokenizer", keep=first) == {"valid": 1.5}  # type: ignore[arg-type]
     assert calls == [(store, "a tokenizer")] * (1 if first else 2)
     path = tmp_path / "baselines.json"
     assert (json.loads(path.read_text()) if path.exists() else None) == kept

@@ -1,8 +1,8 @@
-"""The command in a process of its own that need not import PyTorch again: forked from a server that has.
+"""Python in a process of its own that need not import PyTorch again: forked from a server that has.
 
-A test of the command would spend most of its time on imports. `start` and `run` behave as `python -m supervisors.run`
-does, with one exception: all children of a server share the seed of Python's hashes. Where nothing can be forked, the
-command starts as anybody starts it.
+A test of the command would spend most of its time on imports. `start` and `run` behave as `python -m MODULE WORDS` or
+`python -c CODE WORDS` does, with one exception: all children of a server share the seed of Python's hashes. Where
+nothing can be forked, Python starts as it always does.
 """
 
 import atexit
@@ -23,9 +23,15 @@ from functools import cache
 from pathlib import Path
 from typing import IO, NoReturn
 
+from plugins.built_in import BUILT_IN
+
 ROOT = Path(__file__).resolve().parents[1]
-MODULE = "supervisors.run"
-HEAVY = ("torch", "deepspeed", "torch.utils.tensorboard", "plugins.built_in", "supervisors.language_model")
+COMMAND = ("-m", "supervisors.run")
+# What a run imports in the end; the names of PyTorch are those that it puts off until they are called.
+HEAVY = (
+    *("torch", "torch._decomp.decompositions", "torch._dynamo.convert_frame", "torch.utils.tensorboard", "deepspeed"),
+    *("matplotlib.pyplot", "miditok", *BUILT_IN),
+)
 
 
 class Child:
@@ -61,7 +67,7 @@ class Child:
         """The exit code; TimeoutExpired when it takes longer."""
         if self.returncode is None:
             if (line := self._line(timeout)) is None:
-                raise subprocess.TimeoutExpired(MODULE, timeout or 0.0)
+                raise subprocess.TimeoutExpired("a warm process", timeout or 0.0)
             self.returncode = int(line)
         return self.returncode
 
@@ -76,24 +82,31 @@ class Child:
 
 
 def start(
-    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+    words: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    interpreter: str = sys.executable,
 ) -> "Child | subprocess.Popen[bytes]":
-    """The command in the background."""
+    """The interpreter with these words in the background."""
     if not hasattr(os, "fork"):
-        told = [sys.executable, "-m", MODULE, *words]
-        return subprocess.Popen(told, cwd=cwd, env=dict(env), stdout=stdout, stderr=stderr)
+        return subprocess.Popen([interpreter, *words], cwd=cwd, env=dict(env), stdout=stdout, stderr=stderr)
     talk = socket.socket(socket.AF_UNIX)
-    talk.connect(_server())
+    talk.connect(_server(interpreter))
     request = json.dumps([list(words), str(cwd), dict(env)]).encode()
     socket.send_fds(talk, [len(request).to_bytes(8, "big")], [stdout.fileno(), stderr.fileno()])
     talk.sendall(request)
     return Child(talk)
 
 
-def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """The command to its end, with what it printed."""
+def run(
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], interpreter: str = sys.executable
+) -> "subprocess.CompletedProcess[str]":
+    """The interpreter with these words to its end, with what it printed."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        child = start(words, cwd=cwd, env=env, stdout=out, stderr=errors)
+        child = start(words, cwd=cwd, env=env, stdout=out, stderr=errors, interpreter=interpreter)
         try:
             code = child.wait(timeout=300)
         except subprocess.TimeoutExpired:
@@ -103,15 +116,15 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> "subproce
         for file in (out, errors):
             file.seek(0)
             said.append(file.read().decode())
-    return subprocess.CompletedProcess([MODULE, *words], code, *said)
+    return subprocess.CompletedProcess([interpreter, *words], code, *said)
 
 
 @cache
-def _server() -> str:
-    """The address of this process's server, which ends with it."""
+def _server(interpreter: str) -> str:
+    """The address of this process's server under an interpreter, which ends with this process."""
     address = str(Path(tempfile.mkdtemp(prefix="warm-")) / "socket")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", address],
+        [interpreter, "-m", "tests.warm", address],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -146,7 +159,7 @@ def _serve(address: str) -> None:
 
 
 def _keep(talk: socket.socket) -> None:
-    """Forks the command, says its number and, once it has ended, its exit code."""
+    """Forks what is asked for, says its number and, once it has ended, its exit code."""
     size, files, _, _ = socket.recv_fds(talk, 8, 2)
     words, cwd, environment = json.loads(talk.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -162,7 +175,7 @@ def _keep(talk: socket.socket) -> None:
 
 
 def _become(words: list[str], cwd: str, environment: dict[str, str], files: list[int]) -> NoReturn:
-    """The command itself, ended as an interpreter ends."""
+    """What an interpreter with these words is, to its end."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(files[0], 1)
@@ -173,9 +186,13 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], files: list
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = cwd
-    sys.argv = [MODULE, *words]
-    sys.modules.pop(MODULE, None)
-    runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+    kind, what, *rest = words
+    sys.argv = [kind, *rest]
+    if kind == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        assert kind == "-c", kind
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
     sys.exit()
 
 
