@@ -159,7 +159,7 @@ def test_the_engine_is_the_one_asked_for_or_there_is_a_reason(
 def test_baselines_are_computed_once_and_written_by_the_first_process(
     first: bool, kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = SimpleNamespace(folder=tmp_path)
+    store: Any = SimpleNamespace(folder=tmp_path)
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(ngram, "baselines", lambda *given: calls.append(given) or {"valid": 1.5})
     for _ in range(2):
@@ -218,3 +218,29 @@ def test_trackers_see_and_hear_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert told[0] == ("picture", 7, "sample", "a score drawn") and told[2] == "closed"
     assert told[1][:3] == ("sound", 7, "sample_sound") and told[1][4] == 22_050
     assert told[1][3].tolist() == [0.5, 4.5]  # both channels' mean, every second sample
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_evaluation_scores_each_split_beside_its_baselines(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    store = SimpleNamespace(pieces=lambda split: f"infos of {split}")
+    monkeypatch.setattr(results, "baselines", lambda *given, keep: told.append((*given, keep)) or {"v": 1, "t": 2})
+    monkeypatch.setattr(results, "splits_of", lambda store: ["v", "t"])
+    monkeypatch.setattr(results, "write", lambda *given: told.append(given) or {"written": True})
+    monkeypatch.setattr(language_model, "totals", lambda pieces, infos: {"of": (pieces, infos)})
+    monkeypatch.setattr(language_model, "records", lambda split, pieces, infos: [(split, pieces, infos)])
+    run: Any = SimpleNamespace(
+        load_best=lambda: told.append("best"),
+        store=store,
+        tokenizer="a tokenizer",
+        ranks=SimpleNamespace(first=first),
+        facts=lambda: {"steps": 4},
+        measure=lambda split: f"scores of {split}",
+        folder="a folder",
+    )
+    found = LanguageModelSupervisor.evaluate(run)
+    both = {s: ("scores of " + s, "infos of " + s) for s in "vt"}
+    whole = {"steps": 4, "v": {"of": both["v"], "baselines": 1}, "t": {"of": both["t"], "baselines": 2}}
+    assert told[:2] == ["best", (store, "a tokenizer", first)]
+    assert told[2:] == ([("a folder", whole, [("v", *both["v"]), ("t", *both["t"])])] if first else [])
+    assert found == ({"written": True} if first else whole)
