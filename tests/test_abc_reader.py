@@ -130,6 +130,12 @@ def test_parts_follow_their_order() -> None:
     assert [pitch for _, pitch, _ in line("", text)] == [60, 60, 62, 62, 60]
 
 
+def test_endings_are_taken_in_turn_only_by_a_part_that_is_played_in_a_row() -> None:
+    music = "K:C\nP:A\n|:C|[1D:|[2E||\nP:B\nF|\n"
+    for order, expected in (("ABA", [60, 62, 60, 64, 65, 60, 62, 60, 64]), ("AAB", [60, 62, 60, 64, 65])):
+        assert [pitch for _, pitch, _ in line(music, f"X:1\nL:1/4\nP:{order}\n")] == expected
+
+
 def test_halves_of_a_bar_meet_again() -> None:
     text = abc_repeats.unrolled("X:1\nM:3/4\nL:1/4\nK:C\nG|c2 B|A2:|\n")
     assert text.partition("K:Cmaj")[2].split() == ["G", "|", "c2", "B", "|", "A2", "G", "|", "c2", "B", "|", "A2", "|"]

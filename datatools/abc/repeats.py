@@ -6,10 +6,10 @@ segno are words in ABC, not repeats; they stay unplayed.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from copy import copy
 from fractions import Fraction
+from itertools import groupby
 
 from datatools.abc import parts
 from datatools.abc.lexer import PITCH, lex
@@ -58,7 +58,7 @@ def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None,
 def _played(items: list[Item], parsed: Parsed, budget: int, remarks: list[str]) -> list[Item]:
     """The items in the order of playing: parts in the order that the header's P: field gives, each with its repeats.
 
-    A part that is played as often as it has endings takes the next of them each time.
+    A part that is played so often in a row as it has endings takes the next of them each time (ABC 2.1, 4.10).
     """
     order = parts.ordered(re.sub(r"[^A-Za-z0-9()]", "", re.split("%", parsed.order)[0]))
     found = parts.divided(items)
@@ -70,11 +70,11 @@ def _played(items: list[Item], parsed: Parsed, budget: int, remarks: list[str]) 
     if unused:
         remarks.append(f"not played: the parts {unused}, which P:{parsed.order} does not name")
     played = _expand(found[""], budget)
-    turns: Counter[str] = Counter()
-    for letter in order:
-        turns[letter] += 1
-        each = order.count(letter) > 1 and order.count(letter) == _endings(found[letter])
-        played += _expand(found[letter], budget - len(played), turns[letter] if each else 0)
+    for letter, run in groupby(order):
+        times = len(list(run))
+        each = times > 1 and times == _endings(found[letter])
+        for turn in range(1, times + 1):
+            played += _expand(found[letter], budget - len(played), turn if each else 0)
     return played
 
 

@@ -111,11 +111,12 @@ def _score(notes: list[Sounding], written: Written, starts: list[int], played: S
     # what does not fit into 64 bits is counted in Python's own numbers
     kind = np.int64 if 2 * starts[-1] * TICKS + written.unit < _FITS else object
     table = np.array(notes, dtype=kind).reshape(-1, 5)
+    begins, ends = (ticks(table[:, column], written.unit) for column in (0, 1))
     for number, track in enumerate(written.tracks):
-        rows = table[table[:, 4] == number] if len(table) else table
-        if not len(rows):
+        of_track = table[:, 4] == number
+        if not of_track.any():
             continue
-        begin, end = (ticks(rows[:, column], written.unit) for column in (0, 1))
+        rows, begin, end = table[of_track], begins[of_track], ends[of_track]
         made = symusic.Track(name=track.name, program=0 if track.is_drum else track.program, is_drum=track.is_drum)
         made.notes = symusic.Note.from_numpy(
             time=begin,

@@ -33,15 +33,18 @@ class Attributes:
     def __init__(self, unit: int) -> None:
         self.unit = unit
         self.division = unit  # of one `<divisions>`
+        self.lengths: dict[str | None, int] = {}  # of durations by their text, under these divisions
         self.bar = 0  # length of a whole bar, 0 without a meter
         self.transpositions: dict[str, tuple[int, int | None]] = {}  # staff ("" for all): semitones, steps
 
     def time(self, duration: Element | None) -> int:
         """The length that a `<duration>` counts; none without one."""
-        text = "" if duration is None else (duration.text or "").strip()
-        if text.isdecimal() and len(text) < 10:
-            return int(text) * self.division
-        return round(Fraction(number(duration, 0, LONGEST) or 0) * self.division)
+        if duration is None:
+            return 0
+        found = self.lengths.get(duration.text)
+        if found is None:
+            found = self.lengths[duration.text] = round(Fraction(number(duration, 0, LONGEST) or 0) * self.division)
+        return found
 
     def offset(self, direction: Element) -> int:
         """How far behind its place a direction holds."""
@@ -55,6 +58,7 @@ class Attributes:
         divisions = number(element.find("divisions"), 1, MOST_DIVISIONS)
         if divisions is not None:
             self.division = self.unit // int(divisions)
+            self.lengths.clear()
         for transpose in element.findall("transpose"):
             octaves = int(number(transpose.find("octave-change"), -10, 10) or 0)
             octaves -= transpose.find("double") is not None

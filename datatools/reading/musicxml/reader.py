@@ -8,6 +8,7 @@ says which.
 Source: W3C Music Notation Community Group, MusicXML 4.0.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -22,6 +23,8 @@ from datatools.reading.written import GRACES, VELOCITY, Bar, Mark, Note, Track, 
 
 MOST_BARS = 20_000
 FINEST = 10**15  # units of time a quarter
+# How notes look and what is sung: a third of all elements, which nothing here asks for.
+_UNREAD = re.compile(r"<(stem|beam|type|accidental|syllabic|text)\b[^<>]*>[^<]*</\1>")
 _SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
@@ -32,12 +35,19 @@ def read(text: str) -> Written:
     if "<!ENTITY" in text:
         raise Refused("it defines XML entities, which no score needs")
     try:
-        root = ElementTree.XML(text)
+        root = _tree(text)
     except ElementTree.ParseError as error:
         line, column = error.position
         what = str(error).partition(":")[0]
         raise Refused(f"line {line}, column {column}: its XML is broken: {what}") from error
     return _Reader(root).run()
+
+
+def _tree(text: str) -> Element:
+    try:
+        return ElementTree.XML(_UNREAD.sub("", text))
+    except ElementTree.ParseError:
+        return ElementTree.XML(text)  # which says where in the file
 
 
 class _Reader:
@@ -50,6 +60,7 @@ class _Reader:
         software = " ".join(element.text or "" for element in root.iterfind("identification/encoding/software"))
         self.cues_sound = "musescore" in software.lower()
         self.bars: list[Bar] = []
+        self.head_tags = [tag for tag in ("pitch", "unpitched") if next(root.iter(tag), None) is not None]
         self.heads: list[int] = []
         self.silent: list[int] = []
         self.tracks: dict[tuple[int, str, int, bool], tuple[int, Track]] = {}
@@ -150,9 +161,7 @@ class _Part:
         ending: tuple[int, ...] = ()
         for index, measure in enumerate(measures):
             bar = self.reader.bar(index)
-            self.reader.heads[index] += sum(1 for _ in measure.iter("pitch")) + sum(
-                1 for _ in measure.iter("unpitched")
-            )
+            self.reader.heads[index] += sum(len(list(measure.iter(tag))) for tag in self.reader.head_tags)
             self._measure(index, measure, bar)
             ending = read_signs(measure, index, self.reader.bar, ending)
         for groups in self.graces.values():  # those at the very end lead to no note and begin where they are written
@@ -173,9 +182,11 @@ class _Part:
                 if "chord" not in inside:
                     last = at
                     at += length
-                reached = max(reached, last + length)
+                if last + length > reached:
+                    reached = last + length
                 if "rest" not in inside:
-                    self.graces.pop(_text(inside, "voice"), None)
+                    if self.graces:
+                        self.graces.pop(_text(inside, "voice"), None)
                     self._note(element, inside, last, length, index, bar)
             elif tag == "backup":
                 at -= attributes.time(element.find("duration"))
@@ -228,7 +239,8 @@ class _Part:
         if found is None:
             self.reader.silent[index] += 1
             return None
-        velocity = _velocity(element.get("dynamics"))
+        loudness = element.get("dynamics")
+        velocity = VELOCITY if loudness is None else _velocity(loudness)
         note = Note(start, length, found[0], self.index, _text(inside, "voice"), found[1], velocity)
         if "tie" in inside or "notations" in inside:
             ties = _ties(element, "tie" in inside)
@@ -250,7 +262,7 @@ class _Part:
         written = _pitch(tuple([(child.tag, child.text) for child in inside["pitch"]]))
         if written is None:
             raise Refused(f"measure {index + 1}: a pitch without its step or octave")
-        midi = written + self.attributes.transposed(staff)
+        midi = written + self.attributes.transposed(staff) if self.attributes.transpositions else written
         if not 0 <= midi <= 127:
             self.reader.counts["range"] += 1
             return None
@@ -277,7 +289,7 @@ def _pitch(children: tuple[tuple[str, str | None], ...]) -> int | None:
 
 
 @lru_cache(maxsize=2**10)
-def _velocity(dynamics: str | None) -> int:
+def _velocity(dynamics: str) -> int:
     loudness = number(dynamics, 0, 1000, "dynamics")
     return VELOCITY if loudness is None else max(1, min(127, round(loudness * 0.9)))
 
