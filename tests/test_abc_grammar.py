@@ -139,20 +139,6 @@ def test_voices_are_drawn_too() -> None:
     assert all(is_whole(said) for said in drawn)
 
 
-@pytest.mark.parametrize("said", ["V:2 C | V:1", "M:4/4 L:1/8 K:Cmaj C V:2 D |", "V:3 M:3/4 K:Dmaj F"])
-def test_a_row_does_not_hang_on_the_others(said: str) -> None:
-    """Beside a row of several voices a prompt that names a voice where none may come is read as it is alone."""
-    grammar = TOKENIZER.grammar(bars=2)
-    alone = beside = grammar.begin(1)
-    for id in ids("M:4/4 L:1/8 K:Cmaj V:1 C 8 |"):
-        beside = grammar.advance(beside, torch.tensor([id]))
-    both = {key: torch.cat((alone[key], beside[key])) for key in alone}
-    for id, other in zip(ids(said), ids("V:2 D 8 | V:1 E 4 F")):
-        alone, both = grammar.advance(alone, torch.tensor([id])), grammar.advance(both, torch.tensor([id, other]))
-        assert all(torch.equal(alone[key][0], both[key][0]) for key in alone)
-        assert torch.equal(grammar.allowed(alone)[0], grammar.allowed(both)[0])
-
-
 def test_abc2midi_loses_no_note_of_long_ties(capfd) -> None:
     said = "M:none L:1/4 K:Cmaj c - | [ E G c ] - [ E G - c - ] [ G c ] |"
     text = TOKENIZER.decode(ids(said)).abc

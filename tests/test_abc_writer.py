@@ -106,3 +106,14 @@ def test_bars_without_end_are_refused() -> None:
     voices = score_of([(0, 60 + n, 24 + n) for n in range(3)] + [(24 * 4 * 20_000, 60, 24)])
     with pytest.raises(ValueError, match="20001 bars in 3 voices; expected at most 40000"):
         abc_writer.write(voices)
+
+
+@pytest.mark.parametrize(
+    ("tick", "per_quarter", "step"),
+    [
+        *((0, 480, 0), (20, 480, 1), (160, 480, 8), (13, 480, None), (8, 96, 2), (4, 96, 1), (5, 60, 2), (3, 60, None)),
+        *((341, 1024, 8), (342, 1024, 8), (343, 1024, None), (1024, 1024, 24)),  # a triplet is 341.33
+    ],
+)
+def test_ticks_on_the_grid_of_24_a_quarter(tick: int, per_quarter: int, step: int | None) -> None:
+    assert abc_writer._step(tick, per_quarter) == step

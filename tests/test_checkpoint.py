@@ -172,7 +172,7 @@ def fill(folder: Path, text: str) -> Path:
 
 
 def test_publish_replaces_a_folder_whole(tmp_path: Path) -> None:
-    final = tmp_path / "runs" / "model"
+    final = tmp_path / "all" / "runs" / "model"
     publish_folder(fill(tmp_path / ".new", "one"), final)
     fill(tmp_path / ".next", "two")
     (tmp_path / ".next" / "more").write_text("")

@@ -9,16 +9,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from core.errors import HubError
 from core.log import logger
+from core.model.optim import parameter_groups
 from datatools import ngram
 from hparams.base import HParams
+from supervisors import language_model
+from supervisors.evaluation import results
+from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
 from supervisors.training.engine import build_engine
-from tests.test_storage import Toy, quick, toy
+from tests.test_storage import Loss, Toy, quick, toy
 
 __all__ = ["quick"]  # a fixture that holds for this module as well
 
@@ -92,8 +98,9 @@ def test_what_an_earlier_call_found_is_read_if_it_is_whole_and_of_this_step(
 
 def test_a_checkpoint_that_cannot_be_written_goes_and_the_one_before_is_named(tmp_path: Path) -> None:
     run = toy(tmp_path)
-    run.steps = run.hparams.train.steps = 2
-    run.train()
+    run.build_model()
+    run.step = 2
+    run.save()
     run.step = 4
 
     def full(folder: Path) -> None:
@@ -152,12 +159,88 @@ def test_the_engine_is_the_one_asked_for_or_there_is_a_reason(
 def test_baselines_are_computed_once_and_written_by_the_first_process(
     first: bool, kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = SimpleNamespace(folder=tmp_path)
-    asked = SimpleNamespace(store=store, tokenizer="a tokenizer", ranks=SimpleNamespace(first=first))
+    store: Any = SimpleNamespace(folder=tmp_path)
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(ngram, "baselines", lambda *given: calls.append(given) or {"valid": 1.5})
     for _ in range(2):
-        assert LanguageModelSupervisor._baselines(asked) == {"valid": 1.5}  # type: ignore[arg-type]
+        assert results.baselines(store, "a tokenizer", keep=first) == {"valid": 1.5}  # type: ignore[arg-type]
     assert calls == [(store, "a tokenizer")] * (1 if first else 2)
     path = tmp_path / "baselines.json"
     assert (json.loads(path.read_text()) if path.exists() else None) == kept
+
+
+def test_no_gradient_has_no_norm_yet() -> None:
+    module = Loss()
+    hparams = HParams(name="toy")
+    hparams.train.accumulate, hparams.train.clip = 2, 0.0
+    engine = engines.TorchEngine(module, parameter_groups(module.model, 0.0), hparams)
+    assert engine.gradient_norm() == 0.0
+    ids = torch.arange(10).view(2, 5)
+    for micro in range(2):
+        engine.backward(engine({"ids": ids}))
+        total = sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None)
+        engine.step()
+        assert engine.gradient_norm() == (pytest.approx(total**0.5) if micro else 0.0)  # after both halves
+
+
+@pytest.mark.parametrize(("notes", "per_note"), [((3, 9, 5), 1.5), ((0, 0, 5), 18.0)])
+def test_a_validation_tells_nats_by_token_and_by_note(notes: tuple[int, ...], per_note: float) -> None:
+    scores = [PieceScore(k, nats, tokens, [], []) for k, nats, tokens in ((0, 6.0, 4), (1, 12.0, 8))]
+    asked: list[Any] = []
+    infos = [SimpleNamespace(notes=count) for count in notes]
+    run: Any = SimpleNamespace(
+        store=SimpleNamespace(pieces=lambda split: infos),
+        measure=lambda *given: asked.append(given) or scores,
+        hparams=HParams(name="toy"),
+        beside=None,
+    )
+    found = LanguageModelSupervisor.validate(run)
+    assert found == {"valid_loss": 1.5, "valid_nats_per_note": per_note}
+    assert asked == [("valid", run.hparams.evaluate.tokens)]
+    run.beside = "vectors"
+    assert LanguageModelSupervisor.validate(run) == {**found, "valid_loss_given_controls": 1.5}
+    assert asked[1:] == [("valid", run.hparams.evaluate.tokens), ("valid", run.hparams.evaluate.tokens, "vectors")]
+
+
+def test_trackers_see_and_hear_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[Any] = []
+    tracker = SimpleNamespace(
+        picture=lambda *given: told.append(("picture", *given)),
+        sound=lambda *given: told.append(("sound", *given)),
+        close=lambda: told.append("closed"),
+    )
+    monkeypatch.setattr(language_model, "opened", lambda hparams, folder, step: [tracker])
+    monkeypatch.setattr(language_model.sound, "render", lambda score: np.arange(8.0).reshape(4, 2))
+    monkeypatch.setattr(language_model.sound, "RATE", 2 * language_model.HEARD)
+    monkeypatch.setattr(language_model.pianoroll, "image", lambda score: f"{score} drawn")
+    run: Any = SimpleNamespace(hparams=None, folder=SimpleNamespace(path=tmp_path))
+    LanguageModelSupervisor._show(run, 7, "a score")  # type: ignore[arg-type]
+    assert told[0] == ("picture", 7, "sample", "a score drawn") and told[2] == "closed"
+    assert told[1][:3] == ("sound", 7, "sample_sound") and told[1][4] == 22_050
+    assert told[1][3].tolist() == [0.5, 4.5]  # both channels' mean, every second sample
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_evaluation_scores_each_split_beside_its_baselines(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    store = SimpleNamespace(pieces=lambda split: f"infos of {split}")
+    monkeypatch.setattr(results, "baselines", lambda *given, keep: told.append((*given, keep)) or {"v": 1, "t": 2})
+    monkeypatch.setattr(results, "splits_of", lambda store: ["v", "t"])
+    monkeypatch.setattr(results, "write", lambda *given: told.append(given) or {"written": True})
+    monkeypatch.setattr(language_model, "totals", lambda pieces, infos: {"of": (pieces, infos)})
+    monkeypatch.setattr(language_model, "records", lambda split, pieces, infos: [(split, pieces, infos)])
+    run: Any = SimpleNamespace(
+        load_best=lambda: told.append("best"),
+        store=store,
+        tokenizer="a tokenizer",
+        ranks=SimpleNamespace(first=first),
+        facts=lambda: {"steps": 4},
+        measure=lambda split: f"scores of {split}",
+        folder="a folder",
+    )
+    found = LanguageModelSupervisor.evaluate(run)
+    both = {s: ("scores of " + s, "infos of " + s) for s in "vt"}
+    whole = {"steps": 4, "v": {"of": both["v"], "baselines": 1}, "t": {"of": both["t"], "baselines": 2}}
+    assert told[:2] == ["best", (store, "a tokenizer", first)]
+    assert told[2:] == ([("a folder", whole, [("v", *both["v"]), ("t", *both["t"])])] if first else [])
+    assert found == ({"written": True} if first else whole)

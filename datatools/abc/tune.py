@@ -12,7 +12,6 @@ from typing import NamedTuple
 from datatools.abc.keys import Key, Meter
 
 _SEMITONES = (0, 2, 4, 5, 7, 9, 11)
-_MIDDLE_C = 28  # the step of `C`, MIDI 60
 
 
 class Pitch(NamedTuple):

@@ -21,6 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HOSTS = ("127.0.0.1", "localhost")
 AT_ONCE = 128  # requests, streams among them
 BODY_SECONDS = 30.0  # in which a request has to be sent
+LINE = 500  # characters of a refusal, which may quote what was asked
 HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
@@ -134,7 +135,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def as_answer(refused: Refused) -> tuple[bytes, int, dict[str, str]]:
     """Content {"error": one line}, status and headers."""
     headers = {"content-type": "application/json"} | ({"retry-after": "1"} if refused.status == 503 else {})
-    return json.dumps({"error": " ".join(str(refused).split())}).encode(), refused.status, headers
+    line = " ".join(str(refused).split())
+    return json.dumps({"error": line[:LINE]}).encode(), refused.status, headers
 
 
 async def _answer(send: Send, refused: Refused) -> None:

@@ -19,6 +19,7 @@ from hparams.base import GenerateHParams
 from supervisors.generating.drawing import draw
 from supervisors.studio import engine
 from supervisors.studio.verb import listening_on
+from tests.studio import attack
 from tests.studio.serving import GOLDEN, TOKEN, Client, golden_runs, serving
 
 pytest.importorskip("starlette", reason="the studio needs the extra [studio]")
@@ -303,6 +304,12 @@ def test_a_model_that_vanishes_is_gone_and_one_that_comes_is_there(tmp_path: Pat
         assert client.json("/info")["models"] == ["other"]
         (runs / "other" / "model" / "model.safetensors").write_bytes(b"damaged")
         assert "was changed since it was written" in client.refused("/generate", {"model": "other"})[1]
+
+
+def test_an_attack_finds_nothing(client: Client) -> None:
+    faults, seen = attack.attack(client, 80, 20)
+    assert not faults, faults[:3]
+    assert {200, 400, 401, 404, 503} <= set(seen)
 
 
 def test_a_port_in_use_is_one_line() -> None:

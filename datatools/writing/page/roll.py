@@ -41,7 +41,7 @@ def section(
         f'<span><i style="background:{colour(number)}"></i>{escape(label(track))}</span>'
         for number, track in enumerate(score.tracks)
     )
-    shown = _engraved(score) if engraved else ""
+    shown = _engraved(score, title) if engraved else ""
     return (
         f'<section data-piece id="{name}"><div class="bar"><h2>{escape(title)}</h2>'
         f'<button class="play" aria-pressed="false">Play</button><span class="clock">0.0 s</span>'
@@ -76,11 +76,11 @@ def _roll(score: symusic.Score, notes: list[tuple[float, float, int, int, int]],
     )
 
 
-def _engraved(score: symusic.Score) -> str:
+def _engraved(score: symusic.Score, title: str) -> str:
     if sum(len(track.notes) for track in score.tracks) > MOST_ENGRAVED:
         return ""
     try:
-        page = engraving.svg(score)
+        page = engraving.svg(score, title)
     except HubError as error:
         warn_once(f"pages without engraved scores: {error}")
         return ""
