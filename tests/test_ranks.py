@@ -23,7 +23,7 @@ from tests.test_run import ROOT
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
 
 STEPS, LR = 25, 5e-3
-STAGES = (0, 1, 2, 3)
+STAGES = (1, 3)  # 0 and 2 are tried by the relay, which must tell the same losses
 WORDS = [
     f"train.steps={STEPS}", "evaluate.every=12", "evaluate.tokens=512", "checkpoint.every=5", "checkpoint.keep=9",
     f"train.lr={LR}", "train.accumulate=2", "train.clip=0.5", "data.augment.transpose=2",
@@ -155,7 +155,7 @@ def test_two_ranks_in_bf16_follow_one(folder: Path) -> None:
 
 def test_each_rank_sees_its_own_rows_and_together_those_of_one(folder: Path) -> None:
     whole = seen(folder, "alone")["rows"]
-    parts = [seen(folder, "zero_2", rank)["rows"] for rank in (0, 1)]
+    parts = [seen(folder, "zero_1", rank)["rows"] for rank in (0, 1)]
     assert [{replica for _, _, replica, _ in part} for part in parts] == [{0}, {1}]
     assert len(parts[0]) == len(parts[1]) == len(whole) / 2 == 2 * STEPS
     order = [[row[0], row[1], row[3]] for row in sorted(parts[0] + parts[1], key=lambda row: row[:3])]
