@@ -1,5 +1,6 @@
 """What stands beside a model's tokens, by hand: vectors of controls in a batch and in the model, and fresh seeds."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from torch import nn
 
 from core.model.conditioning import Conditioning, Known, known_of
+from core.model.language_model import LanguageModel
 from core.seeds import fresh_seed
 from datatools.batching.controls import Beside
+from tests.test_model import Memory
 
 A = SimpleNamespace(dim=2, transposed=lambda rows, semitones: rows + np.float32(semitones))
 B = SimpleNamespace(dim=1, transposed=lambda rows, semitones: rows)
@@ -83,3 +86,29 @@ def test_a_fresh_seed_has_up_to_nine_digits() -> None:
     seeds = [fresh_seed() for _ in range(64)]
     assert len(set(seeds)) > 60 and all(0 <= seed < 10**9 for seed in seeds)
     assert max(seeds) > 10**8  # which 64 draws miss once in 10^63
+
+
+def test_each_stream_of_three_is_told_the_ids_before_it() -> None:
+    """By hand in float64: a stream's hidden state takes in the embedding of the id before, brought to unit size."""
+    torch.manual_seed(3)
+    model = LanguageModel(Memory(), (5, 4, 3), tie=False).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    ids, targets = torch.tensor([[[1, 2, 0], [4, 0, 2]]]), torch.tensor([[[4, 0, 2], [3, 3, 1]]])
+    hidden, _ = model.read(ids)
+    nats, _ = model.loss(ids, targets)
+    array = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    tables = [array["embedding.weight"], array["chain.0.embedding.weight"]]
+    heads = [array[f"{name}.weight"] for name in ("head", "chain.0.head", "chain.1.head")]
+    gelu = np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)
+    for t in range(2):
+        h = hidden[0, t].detach().numpy()
+        for stream, size in enumerate((5, 4, 3)):
+            if stream:
+                told = tables[stream - 1][targets[0, t, stream - 1]]
+                told = told / math.sqrt((told**2).mean() + np.finfo(np.float64).eps)
+                link = f"chain.{stream - 1}"
+                h = h + array[f"{link}.out.weight"] @ gelu(h + array[f"{link}.known.weight"] @ told)
+            logits = (heads[stream] @ h)[:size]
+            expected = math.log(np.exp(logits).sum()) - logits[targets[0, t, stream]]
+            assert nats[0, t, stream].item() == pytest.approx(expected, rel=1e-6)

@@ -35,6 +35,7 @@ def changes(tmp_path: Path, text: str) -> set[str]:
         ("min(a, b)", {"min(a, b) → max(a, b)"}),
         ("a.sum(0, b=a)", {"0 → 1"} | {f"a.sum(0, b=a) → {new}" for new in ("a.mean(0, b=a)", "a.sum(0)")}),
         ("a if b else a.b", {"a if b else a.b → a.b if b else a"}),
+        ("a.b(a, strict=True)", set()),
         ("[a for a in b if a]", {"[a for a in b if a] → [a for a in b]"}),
     ],
 )

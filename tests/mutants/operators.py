@@ -55,7 +55,7 @@ _PAIRS = [
 _CALLS = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])} | {"mean": "sum", "sorted": "list", "abs": "float"}
 
 _SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm", "hypot", "isclose"}
-_HARMLESS = {None, "encoding", "strict"}  # keywords that say what holds anyway
+HARMLESS = {"encoding", "strict"}  # keywords that say what holds anyway
 
 
 def _with(node: ast.AST, **fields: Any) -> Any:
@@ -114,7 +114,7 @@ def _calls(node: ast.Call) -> Iterator[ast.expr]:
     if len(node.args) >= 2 and called not in _SYMMETRIC and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
         yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
     for i, keyword in enumerate(node.keywords):
-        if keyword.arg not in _HARMLESS:
+        if keyword.arg is not None and keyword.arg not in HARMLESS:
             yield _with(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
 
 

@@ -57,14 +57,13 @@ def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[T
 class Planter:
     """A copy of the tree, and a parent of the processes that test in it."""
 
-    def __init__(self, work: Path, reach: Reach) -> None:
+    def __init__(self, work: Path, reach: Reach, files: list[str]) -> None:
         self.tree = tree.copied(work / "tree")
         self.fixtures = reach.fixtures
         self.work = work
         self.sound: dict[str, bool] = {}  # whether a test that noticed something passes without a fault
-        files = sorted({name.split("::")[0] for name in reach.tests})
-        # Collecting all tests compiles what is not planted in, and tells which libraries a test needs.
-        for name in (self._forked(files, None, 600) or "").split():
+        # Collecting what will be asked compiles what is not planted in, and tells which libraries a test needs.
+        for name in (self._forked(files, None, 600) or "").split() if files else ():
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         if "torch" in sys.modules:
@@ -194,6 +193,7 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
 
 def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
     """The outcome of each fault, as they come."""
-    planter = Planter(work, reach)
-    for mutant in mutants:
-        yield planter.run(mutant, *chosen(reach, mutant, budget))
+    asked = [(mutant, *chosen(reach, mutant, budget)) for mutant in mutants]
+    planter = Planter(work, reach, sorted({test.name.split("::")[0] for _, tests, _ in asked for test in tests}))
+    for mutant, tests, whole in asked:
+        yield planter.run(mutant, tests, whole)

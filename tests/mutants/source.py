@@ -137,6 +137,8 @@ def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         if field in skipped:
             continue
         for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.keyword) and child.arg in operators.HARMLESS:
+                continue
             if isinstance(child, ast.AST) and not isinstance(child, ast.JoinedStr | ast.Import | ast.ImportFrom):
                 yield field, child
 
