@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
 
 test: $(READY)
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Clicks through the pages in Chromium (on Debian: apt install chromium); pictures go to build/screenshots.
 test-browser: $(READY)

@@ -8,6 +8,21 @@ import pytest
 
 from tests.walks import write_walks
 
+# The files that cost most go first, so that no process is left alone with one in the end.
+DEAR = [
+    "native_mamba",
+    "third_party",
+    "ranks",
+    "run",
+    "resume",
+    "soak",
+    "store",
+    "twin",
+    "no_test_split",
+    "api",
+    "store_damage",
+    "compare",
+]
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 
 
@@ -15,6 +30,12 @@ NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Only the tests of compiled code compile it; to all others the plain path is the known one."""
     os.environ["SWAPTUNES_NATIVE"] = NATIVE if item.path.name.startswith("test_native_") else "0"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders files, and nothing within them."""
+    places = {f"test_{name}": place for place, name in enumerate(DEAR)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(DEAR)))
 
 
 FIGURES = pytest.StashKey[list[str]]()

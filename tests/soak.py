@@ -22,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.files import checksum, write_json, write_text
+from tests import warm
 from tests.walks import write_walks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,19 +69,14 @@ class Run:
         self.began = 0.0
         folder.mkdir()
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self) -> "warm.Child | subprocess.Popen[bytes]":
         """The command in the background; what it says is added to the file `output`."""
         self.began = time.monotonic()
         with (self.folder / "output").open("ab") as output:
             output.write(b"== start ==\n")
             output.flush()
-            return subprocess.Popen(
-                [sys.executable, "-m", "supervisors.run", *self.words],
-                cwd=ROOT,
-                env={**os.environ, "SWAPTUNES_RUNS": str(self.folder)},
-                stdout=output,
-                stderr=output,
-            )
+            env = {**os.environ, "SWAPTUNES_RUNS": str(self.folder)}
+            return warm.start([*warm.COMMAND, *self.words], cwd=ROOT, env=env, stdout=output, stderr=output)
 
     def finish(self) -> None:
         """Lets a process run to the end."""
@@ -136,14 +132,22 @@ class Killer:
         return Kill(aim, round(time.monotonic() - self.run.began, 2), self.run.step(), cut)
 
     def _wait_any_time(
-        self, aim: str, process: "subprocess.Popen[bytes]", leftovers: dict[str, set[tuple[str, int]]], first: int
+        self,
+        aim: str,
+        process: "warm.Child | subprocess.Popen[bytes]",
+        leftovers: dict[str, set[tuple[str, int]]],
+        first: int,
     ) -> None:
         end = self.run.began + self._draw.uniform(0.3 * self.startup, 1.2 * self.startup + 1)
         while time.monotonic() < end and self.run.step() < first + STEPS_A_KILL - 2 and process.poll() is None:
             time.sleep(0.002)
 
     def _wait_for_writing(
-        self, aim: str, process: "subprocess.Popen[bytes]", leftovers: dict[str, set[tuple[str, int]]], first: int
+        self,
+        aim: str,
+        process: "warm.Child | subprocess.Popen[bytes]",
+        leftovers: dict[str, set[tuple[str, int]]],
+        first: int,
     ) -> None:
         for _ in range(self._draw.randint(0, 1)):
             self._until(process, lambda: self._busy(aim, leftovers))
@@ -158,7 +162,7 @@ class Killer:
     def _busy(self, aim: str, leftovers: dict[str, set[tuple[str, int]]]) -> bool:
         return bool(self.run.writing(aim) - leftovers[aim])
 
-    def _until(self, process: "subprocess.Popen[bytes]", reached: Callable[[], bool]) -> None:
+    def _until(self, process: "warm.Child | subprocess.Popen[bytes]", reached: Callable[[], bool]) -> None:
         while not reached() and process.poll() is None:
             assert time.monotonic() < self.run.began + PATIENCE, (self.run.folder / "output").read_text()
             time.sleep(0.002)

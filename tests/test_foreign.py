@@ -370,9 +370,8 @@ def test_fine_tuning_starts_at_the_loss_of_the_run_it_starts_from(tmp_path: Path
 def test_a_start_that_does_not_fit_is_one_line(
     words: list[str], named: str, trained: Path, tmp_path: Path, music_folder: Path
 ) -> None:
-    run = supervisor(tmp_path, music_folder, f"model.start={trained}", *words)
     with pytest.raises(HubError) as error:
-        run.build_model()
+        supervisor(tmp_path, music_folder, f"model.start={trained}", *words).build_model()
     assert named in str(error.value) and "\n" not in str(error.value)
 
 

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,14 @@ def test_a_name_in_the_hub_is_seen():
 def test_hparams_import_no_torch():
     found = set().union(*(imported(file) for file in FILES if file.is_relative_to(ROOT / "hparams")))
     assert "dataclasses" in found and "torch" not in found
+
+
+def test_whoever_only_encodes_imports_no_torch():
+    """A worker is a fresh interpreter: PyTorch, which it never calls, would be most of a small preparation's time."""
+    manager = load_manager()
+    homes = [f"plugins.tokenizers.{Path(entry.file).stem}" for entry in manager.tokenizers.values()]
+    code = f"import sys, datatools.preparing.encoding, {', '.join(homes)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_no_sixth_package_and_no_catch_all():

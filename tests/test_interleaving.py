@@ -86,7 +86,9 @@ def test_what_was_kept_goes_on_as_often_as_wanted() -> None:
     for seed, tail in ((1, []), (2, [6, 7])):
         wish = Wish(Sampling(seed=seed))
         fork = Line(model, wish, prefix + tail, (BOS, EOS, PAD))
-        fork.begin(prefix + tail, 1000, (len(prefix), kept))
+        fork.resume(kept)
+        if tail:
+            fork.read(tail)
         company.join(fork)
         found[id(fork)] = []
         played(company, found, LENGTH + 1)

@@ -22,14 +22,14 @@ from tests.test_run import ROOT
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
 
-STEPS, LR = 50, 5e-3
+STEPS, LR = 25, 5e-3
 STAGES = (0, 1, 2, 3)
 WORDS = [
-    f"train.steps={STEPS}", "evaluate.every=25", "evaluate.tokens=512", "checkpoint.every=10", "checkpoint.keep=9",
+    f"train.steps={STEPS}", "evaluate.every=12", "evaluate.tokens=512", "checkpoint.every=5", "checkpoint.keep=9",
     f"train.lr={LR}", "train.accumulate=2", "train.clip=0.5", "data.augment.transpose=2",
 ]  # fmt: skip
 # A run handed from hand to hand: at which step it was stopped, and who went on to there.
-RELAY = {10: "2 ranks, ZeRO 3", 20: "2 ranks, ZeRO 0", 30: "2 ranks, ZeRO 2", 40: "plain torch", 50: "1 rank, ZeRO 1"}
+RELAY = {5: "2 ranks, ZeRO 3", 10: "2 ranks, ZeRO 0", 15: "2 ranks, ZeRO 2", 20: "plain torch", 25: "1 rank, ZeRO 1"}
 
 
 def zero(stage: int) -> str:
@@ -69,11 +69,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, music_folder: Path) -> Path
     words = ["dataset=folder", f"dataset.path={music_folder}", *WORDS]
     short = [*words, "train.steps=10", "train.precision=bf16"]
     two = [(f"zero_{stage}", [*words, zero(stage)], 0) for stage in STAGES]
-    two += [("relay", [*words, zero(stage)], stop) for stage, stop in ((3, 10), (0, 20), (2, 30))]
+    two += [("relay", [*words, zero(stage)], stop) for stage, stop in ((3, 5), (0, 10), (2, 15))]
     (folder / "blocked").write_text("a file where a run's folder should be")
     two += [("blocked", words, 0), ("bf16_two", [*short, zero(2)], 0)]
     work(folder, two, ranks=2, port=29510)
-    one = [("relay", [*words, "train.engine=torch"], 40), ("relay", [*words, zero(1)], 0)]
+    one = [("relay", [*words, "train.engine=torch"], 20), ("relay", [*words, zero(1)], 0)]
     one += [("torch", [*words, "train.engine=torch"], 0), ("alone", words, 0), ("bf16_one", short, 0)]
     work(folder, one, ranks=1)
     return folder

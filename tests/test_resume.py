@@ -5,12 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.test_run import ROOT, command
 
 STEPS = 40
@@ -25,19 +25,14 @@ WORDS = [
 ]
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *words: str) -> "warm.Child | subprocess.Popen[bytes]":
     """The command in the background, its output in `folder`/output."""
     with (folder / "output").open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "supervisors.run", *words],
-            cwd=ROOT,
-            env={**os.environ, "SWAPTUNES_RUNS": str(folder)},
-            stdout=output,
-            stderr=output,
-        )
+        env = {**os.environ, "SWAPTUNES_RUNS": str(folder)}
+        return warm.start([*warm.COMMAND, *words], cwd=ROOT, env=env, stdout=output, stderr=output)
 
 
-def wait_for(path: Path, lines: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(path: Path, lines: int, process: "warm.Child | subprocess.Popen[bytes]") -> None:
     """Waits until the metrics have that many lines; fails when the process ends before."""
     deadline = time.monotonic() + 120
     while not path.exists() or len(path.read_bytes().splitlines()) < lines:

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from core.errors import HubError
 from core.files import checksum
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.length=96", "train.engine=torch"]
@@ -22,15 +22,8 @@ TINY = ["train.steps=12", "evaluate.every=4", "generate.count=2", "generate.leng
 
 def command(*words: str, folder: Path, here: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, called from `here`, runs below `folder`."""
-    return subprocess.run(
-        [sys.executable, "-m", "supervisors.run", *words],
-        cwd=here,
-        env={**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    env = {**os.environ, "SWAPTUNES_RUNS": str(folder), "PYTHONPATH": str(ROOT), **environment}
+    return warm.run([*warm.COMMAND, *words], cwd=here, env=env)
 
 
 @pytest.fixture(scope="module")

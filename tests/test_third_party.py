@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 HERE = Path(__file__).parent
 FOREIGN = HERE / "third_party"
 PACKAGES = ("mingru_example", "broken_example", "pairs_example", "register_example", "intervals_example")
@@ -71,9 +73,7 @@ def beside(tmp_path_factory):
 def run(interpreter, *arguments, **environment):
     """Runs the interpreter at the root of the hub, with the entry points that the environment names."""
     clean = {key: value for key, value in os.environ.items() if key != "SWAPTUNES_LOAD_PLUGINS"}
-    return subprocess.run(
-        [str(interpreter), *arguments], cwd=HERE.parent, env=clean | environment, capture_output=True, text=True
-    )
+    return warm.run(arguments, cwd=HERE.parent, env=clean | environment, interpreter=str(interpreter))
 
 
 @pytest.fixture(scope="module")
@@ -183,15 +183,18 @@ def test_a_foreign_supervisor_owns_a_run_that_is_killed_resumed_and_shared(besid
     words += ["evaluate.every=20", "checkpoint.every=10", "data.workers=1", "generate.count=1"]
     folders = {"SWAPTUNES_RUNS": str(tmp_path), "SWAPTUNES_CACHE": str(tmp_path / "cache")}
     environment = {**os.environ, **folders, "SWAPTUNES_LOAD_PLUGINS": "interval_bags"}
-    command = [str(beside), "-m", "supervisors.run", "--hparams", "tiny", *words]
-    whole = subprocess.Popen([*command, "name=whole"], cwd=HERE.parent, env=environment)
-    with subprocess.Popen([*command, "name=killed"], cwd=HERE.parent, env=environment) as process:
-        deadline = time.monotonic() + 240
-        while not list(tmp_path.glob("killed/checkpoints/step_*/meta.json")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        process.kill()
-    assert whole.wait(240) == 0
+    with (tmp_path / "output").open("wb") as output:
+        place = {"cwd": HERE.parent, "env": environment, "stdout": output, "stderr": output}
+        command = [*warm.COMMAND, "--hparams", "tiny", *words]
+        whole = warm.start([*command, "name=whole"], **place, interpreter=str(beside))
+        killed = warm.start([*command, "name=killed"], **place, interpreter=str(beside))
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("killed/checkpoints/step_*/meta.json")):
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.kill()
+    assert killed.wait(60) != 0
+    assert whole.wait(240) == 0, (tmp_path / "output").read_text()
     done = run(beside, "-c", AFTERWARDS, str(tmp_path), SWAPTUNES_LOAD_PLUGINS="interval_bags", **folders)
     assert done.returncode == 0, done.stderr
     for name in ("checkpoints/step_000060/model.safetensors", "model/model.safetensors"):

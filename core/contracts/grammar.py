@@ -3,11 +3,12 @@
 Shapes: b batch, v vocabulary.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # whoever only encodes, as the workers do, needs no PyTorch
+    from torch import Tensor
 
-State = dict[str, Tensor]  # the first dimension of every tensor is the batch
+State = dict[str, "Tensor"]  # the first dimension of every tensor is the batch
 
 
 @runtime_checkable
@@ -25,10 +26,10 @@ class Grammar(Protocol):
         """The state of `batch` pieces without tokens."""
         ...
 
-    def allowed(self, state: State, known: Tensor | None = None) -> Tensor:
+    def allowed(self, state: State, known: "Tensor | None" = None) -> "Tensor":
         """(b v) bool: what may come next. Never nothing; eos only where the piece is complete; never pad or bos."""
         ...
 
-    def advance(self, state: State, ids: Tensor) -> State:
+    def advance(self, state: State, ids: "Tensor") -> State:
         """The state after one more token (b,) a row."""
         ...

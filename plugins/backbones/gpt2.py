@@ -116,4 +116,4 @@ def build(hparams: Gpt2HParams) -> Gpt2:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `gpt2`."""
-    register("gpt2", Gpt2HParams, build, defaults={"train.lr": 1e-3})
+    register("gpt2", Gpt2HParams, build, defaults={"train.lr": 1e-3}, model_types=("gpt2",))

@@ -113,4 +113,4 @@ def build(hparams: Mamba2HParams) -> Mamba2:
 @hookimpl
 def register_backbones(register: Callable[..., None]) -> None:
     """Offers `mamba2`."""
-    register("mamba2", Mamba2HParams, build)
+    register("mamba2", Mamba2HParams, build, model_types=("mamba2",))

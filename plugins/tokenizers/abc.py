@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from core.contracts.piece import Piece
 from core.files import write_json
 from datatools.abc.lexer import STEP
@@ -98,6 +96,8 @@ class AbcTokenizer:
 
     def opening(self, ids: Sequence[int]) -> list[int]:
         """A prompt's ids, to be continued: without the bar line after a last bar that is short of its meter."""
+        import torch  # here: whoever only encodes, as the workers do, needs none
+
         grammar = self.grammar()
         state = grammar.begin(1)
         for id in ids:

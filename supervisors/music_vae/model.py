@@ -22,7 +22,9 @@ from core.model.language_model import LanguageModel
 from core.model.linear import Linear
 from core.model.streams import INIT_STD, init_table
 
-BEGINS = 0.001  # standard deviation of the new maps to mean and scale, as the authors have it
+# A new encoder tells windows apart (gain of the map to means) with little noise (softplus of the bias of scales). The
+# authors begin with means near 0 under a scale of 0.69, from which the decoder first learns to hear nothing.
+GAIN, QUIET = 4.0, -2.0
 
 
 class Encoder(nn.Module):
@@ -34,9 +36,10 @@ class Encoder(nn.Module):
         init_table(self.embedding.weight, vocabulary, getattr(forth, "embedding_std", INIT_STD))
         self.forth, self.back = forth, back
         self.mean, self.scale = nn.Linear(2 * forth.dim, latent), nn.Linear(2 * forth.dim, latent)
-        for linear in (self.mean, self.scale):
-            nn.init.normal_(linear.weight, std=BEGINS)
-            nn.init.zeros_(linear.bias)
+        nn.init.xavier_uniform_(self.mean.weight, gain=GAIN)
+        nn.init.zeros_(self.mean.bias)
+        nn.init.normal_(self.scale.weight, std=INIT_STD)
+        nn.init.constant_(self.scale.bias, QUIET)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and scale (b z) of windows ids (b n), of which the first `lengths` (b,) tokens are music."""

@@ -104,7 +104,10 @@ def alone() -> None:
 
 
 def stop() -> None:
-    """Leaves the process group; without this, processes that end at different times may abort."""
-    if dist.is_initialized():
+    """Leaves the group of several processes; without this, processes that end at different times may abort.
+
+    A process alone stays in its own: DeepSpeed keeps that group for what is trained next here.
+    """
+    if dist.is_initialized() and dist.get_world_size() > 1:
         dist.barrier()
         dist.destroy_process_group()

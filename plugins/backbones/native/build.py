@@ -73,9 +73,11 @@ def _compile(target: Path) -> None:
     logger.info("compiling the fused CPU kernels for this machine, once (about half a minute) ...")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=target.parent) as work, _ninja_on_path():
+        whole = Path(work) / "whole.cpp"  # one unit: most of the time goes into PyTorch's headers
+        whole.write_text("".join(f'#include "{path}"\n' for path in sources() if path.suffix == ".cpp"))
         cpp_extension.load(
             _NAME,
-            [str(path) for path in sources() if path.suffix == ".cpp"],
+            [str(whole)],
             extra_cflags=_FLAGS,
             extra_include_paths=[str(_HERE)],
             build_directory=work,

@@ -2,7 +2,9 @@
 // it cannot serve: something is not dense float32, or a row has no room left.
 //
 // Shapes: b batch, d model width.
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "mamba/mamba_step.h"

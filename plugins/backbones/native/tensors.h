@@ -1,8 +1,13 @@
 // Tensors of PyTorch as the kernels read them, and its pool of threads.
 #pragma once
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>  // and not ATen.h, which would take most of the compiler's time
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 
 #include "simd.h"
 

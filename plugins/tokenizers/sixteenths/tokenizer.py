@@ -1,18 +1,18 @@
-"""What tokenizers on a grid of sixteenths share: blocks of symbols, one token of each in turn a step, and a grammar."""
+"""What tokenizers on a grid of sixteenths share: blocks of symbols, one token of each in turn a step."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from core.contracts.grammar import State
 from core.contracts.piece import Piece
 from core.errors import HubError
 from plugins.tokenizers.sixteenths import lines
+
+if TYPE_CHECKING:
+    from plugins.tokenizers.sixteenths.grammar import StepGrammar
 
 FILE = "sixteenths.json"
 SPECIALS = ("pad", "bos", "eos")
@@ -111,53 +111,10 @@ class StepTokenizer:
 
     def grammar(self, bars: int = 0, length: int = 0) -> "StepGrammar":
         """Whole steps with a note among them. `bars` > 0: exactly so many; `length` > 0: at most so many tokens."""
-        return StepGrammar(self, bars * self.bar_tokens, length)
+        from plugins.tokenizers.sixteenths.grammar import StepGrammar
 
-
-class StepGrammar:
-    """`exact` > 0: pieces of exactly so many tokens; `length` > 0: of at most so many.
-
-    Shapes: b batch, v vocabulary.
-    """
-
-    def __init__(self, tokenizer: StepTokenizer, exact: int, length: int) -> None:
-        self.width = len(tokenizer.blocks)
-        if exact < 0 or length < 0 or 0 < length < self.width:
-            raise ValueError(f"length is {length} tokens; expected 0 (open) or at least {self.width}, for one step")
-        self.eos_id, self.exact = tokenizer.eos_id, exact
-        limits = [limit for limit in (exact, length - length % self.width) if limit]
-        self.most = min(limits) if limits else None
-        size = tokenizer.vocab_size
-        self.due = torch.zeros(self.width, size, dtype=torch.bool)  # by place in the step
-        self.struck = torch.zeros(size, dtype=torch.bool)
-        for at, (start, block) in enumerate(zip(tokenizer.starts, tokenizer.blocks, strict=True)):
-            self.due[at, start : start + block.size] = True
-            self.struck[start : start + block.size] = True
-            self.struck[[start + silent for silent in block.silent]] = False
-
-    def begin(self, batch: int) -> State:
-        """`tokens` (b,) so far, and whether a note `sounds` (b,) among them."""
-        tokens = torch.zeros(batch, dtype=torch.int64)
-        return {"tokens": tokens, "sounds": torch.zeros_like(tokens, dtype=torch.bool)}
-
-    def allowed(self, state: State) -> Tensor:
-        """(b v) bool: the symbols of the part that is due, the last one struck if all before were silent; the end
-        between steps once a note sounded."""
-        tokens, sounds = state["tokens"], state["sounds"]
-        ends = sounds & (tokens % self.width == 0)
-        if self.exact:
-            ends &= tokens >= self.exact
-        result = self.due[tokens % self.width]
-        if self.most is not None:
-            result = result & (tokens < self.most)[:, None]
-            result &= (sounds | (tokens < self.most - 1))[:, None] | self.struck
-            ends = ends | (tokens >= self.most)
-        result[:, self.eos_id] = ends
-        return result
-
-    def advance(self, state: State, ids: Tensor) -> State:
-        """The state after one more token (b,) a row."""
-        return {"tokens": state["tokens"] + 1, "sounds": state["sounds"] | self.struck[ids]}
+        parts = [(start, block.size, block.silent) for start, block in zip(self.starts, self.blocks, strict=True)]
+        return StepGrammar(parts, self.vocab_size, self.eos_id, bars * self.bar_tokens, length)
 
 
 def _abc(score: "lines.symusic.Score") -> str:
