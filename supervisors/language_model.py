@@ -24,7 +24,7 @@ from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.kinds import token_kinds
 from supervisors.evaluation.scoring import PieceScore, records, score_pieces, totals
 from supervisors.generating.pieces import write_samples
-from supervisors.summary import measures, summary
+from supervisors.summary import measures, still_to_do, summary
 from supervisors.training import precision
 from supervisors.training.controls import asked_of, controls_of
 from supervisors.training.token_supervisor import TokenSupervisor
@@ -127,7 +127,9 @@ class LanguageModelSupervisor(TokenSupervisor):
             tracker.close()
 
     def summary(self, result: dict[str, Any]) -> str:
-        return summary(self.folder.path, result, self.store.manifest, self.store.failures_path, self.hparams.tokenizer)
+        folder, store = self.folder.path, self.store
+        told = summary(folder, result, store.manifest, store.failures_path, self.hparams.tokenizer)
+        return "\n".join([told, *still_to_do(folder, result)])
 
 
 @hookimpl

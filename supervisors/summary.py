@@ -64,12 +64,15 @@ def summary(folder: Path, result: dict[str, Any], manifest: dict[str, Any], fail
     if bad or out:
         unread, near = counted(bad, "file"), counted(out, "near-duplicate")
         lines.append(f"not used     {unread} that could not be read or told, {near}: see {failures}")
-    if "metrics" not in result:
-        lines.append(
-            "to do        music against real music, copies, leaks: "
-            f"python -m supervisors.run evaluate --run {shlex.quote(str(folder))}"
-        )
     return "\n".join(lines)
+
+
+def still_to_do(folder: Path, result: dict[str, Any]) -> list[str]:
+    """The line that says how to measure what is generated, where that was not done."""
+    if "metrics" in result:
+        return []
+    command = f"python -m supervisors.run evaluate --run {shlex.quote(str(folder))}"
+    return [f"to do        music against real music, copies, leaks: {command}"]
 
 
 def measures(result: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ length and sound where it sounds; ABC must be taken by abc2midi, where it is ins
 """
 
 import base64
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,10 @@ import symusic
 
 from core.errors import HubError
 from datatools.writing import formats, sound
-from tests.test_writing import sounding, through_music21
+from tests.test_writing import sounding
 from tests.validity import built, sequences
+
+CHANNELS = re.compile("All 16 MIDI channels used up|Channel limit exceeded")
 
 
 def through_verovio(text: str) -> list[tuple[int, int, int]]:
@@ -32,7 +35,31 @@ def through_verovio(text: str) -> list[tuple[int, int, int]]:
     toolkit = verovio.toolkit()
     if not toolkit.loadData(text):
         return []
-    return sounding(symusic.Score.from_midi(base64.b64decode(toolkit.renderToMIDI())))
+    played = symusic.Score.from_midi(base64.b64decode(toolkit.renderToMIDI()))
+    per = played.ticks_per_quarter / 24  # a note is let go a tick early
+    return sorted(
+        (round(n.time / per), round((n.duration + 1) / per), n.pitch) for track in played.tracks for n in track.notes
+    )
+
+
+def through_music21(path: Path) -> list[tuple[int, int, int]]:
+    """The same as music21 reads it. Its own `stripTies` leaves ties of chords and voices; these are joined here."""
+    music21 = __import__("music21")
+    found = []
+    for part in music21.converter.parse(path, forceSource=True).parts:
+        open_: dict[tuple[int, int], tuple[int, int]] = {}  # (where it ends, pitch) -> onset and length so far
+        for element in sorted(part.flatten().notes, key=lambda one: one.offset):
+            for note in element.notes if element.isChord else [element]:
+                tie = (note.tie or element.tie).type if (note.tie or element.tie) else ""
+                start, length = round(element.offset * 24), round(element.quarterLength * 24)
+                if tie in ("stop", "continue"):
+                    begun, before = open_.pop((start, note.pitch.midi), (start, 0))
+                    start, length = begun, before + length
+                if tie in ("start", "continue"):
+                    open_[start + length, note.pitch.midi] = start, length
+                else:
+                    found.append((start, length, note.pitch.midi))
+    return sorted(found)
 
 
 def heard(path: Path, score: symusic.Score) -> str:
@@ -56,7 +83,8 @@ def taken(path: Path) -> str:
     """What abc2midi says against a tune; empty where it takes it."""
     out = path.with_suffix(".by_abc2midi.mid")
     said = subprocess.run(["abc2midi", str(path), "-o", str(out)], capture_output=True, text=True, timeout=60)
-    errors = [line for line in said.stdout.splitlines() if line.startswith("Error")]
+    # A tune with more voices than MIDI has channels is none that MIDI could hold.
+    errors = [line for line in said.stdout.splitlines() if line.startswith("Error") and not CHANNELS.search(line)]
     return errors[0] if errors else "" if out.exists() else "no MIDI file came of it"
 
 
@@ -65,13 +93,11 @@ def faults_of(ids: list[int], tokenizer: object, folder: Path) -> dict[str, str]
     piece = tokenizer.decode(ids)  # type: ignore[attr-defined]
     score = piece.score if formats.on_grid(piece.score) else formats.quantised(piece.score)
     wanted, found = sounding(score), {}
-    text = formats.write(piece, folder / "piece", "musicxml").read_text(encoding="utf-8")
-    for name, reader in (
-        ("music21", lambda: through_music21(text, folder)),
-        ("verovio", lambda: through_verovio(text)),
-    ):
+    path = formats.write(piece, folder / "piece", "musicxml")
+    readers = {"music21": through_music21, "verovio": lambda path: through_verovio(path.read_text(encoding="utf-8"))}
+    for name, reader in readers.items():
         try:
-            read = reader()
+            read = reader(path)
         except ImportError:
             continue
         missing, extra = Counter(wanted) - Counter(read), Counter(read) - Counter(wanted)

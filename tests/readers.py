@@ -111,7 +111,12 @@ def by_abc2midi(path: Path) -> Notes | None:
         tune, out = Path(folder) / "tune.abc", Path(folder) / "tune.mid"
         tune.write_text(plain(book.decode_bytes(path.read_bytes())), encoding="utf-8", errors="surrogatepass")
         subprocess.run(["abc2midi", str(tune), "-o", str(out)], capture_output=True, timeout=60, check=False)
-        return of_score(symusic.Score.from_midi(out.read_bytes())) if out.exists() else None
+        if not out.exists():
+            return None
+        score = symusic.Score.from_midi(out.read_bytes())  # the lower notes of some chords are struck 10 ticks late
+        return Counter(
+            (round((note.time - 5) * GRID / 480), note.pitch) for track in score.tracks for note in track.notes
+        )
 
 
 def explained(path: Path, read: Reader) -> str:

@@ -1,8 +1,8 @@
 """Why another reader plays a file otherwise than we do: classes, each with the paragraph of the standard that decides.
 
 A class is an amendment that writes out what the paragraph says, or leaves out what it leaves open; where both play the
-amended text alike, that is the reason. ABC is first rid of what abc2midi adds to the notes, trills that are played out
-and hornpipes that are swung.
+amended text alike, that is the reason. ABC is first rid of what abc2midi adds to the notes: trills that are played out,
+hornpipes that are swung, chord symbols that are accompanied.
 
 Sources: the ABC music standard 2.1; MusicXML 4.0.
 """
@@ -22,8 +22,8 @@ def in_music(pattern: str, instead: str = "") -> Callable[[str], str]:
 
 
 def plain(text: str) -> str:
-    """The text without what makes abc2midi add notes or move them."""
-    text = re.sub(r"^R:.*\n", "", text, flags=re.MULTILINE)
+    """The text without what makes abc2midi add notes or move them; chord symbols, which it accompanies, go too."""
+    text = in_music(r'"[^"]*"')(re.sub(r"^R:.*\n", "", text, flags=re.MULTILINE))
     return in_music(r"[~THMP](?=[\^_=]?[A-Ga-g])")(text)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from core.model import interleaving
 from core.model.conditioning import Known
 from core.model.generation import generate
 from core.model.interleaving import Company, Line, Wish
@@ -49,7 +50,9 @@ def played(company: Company, found: dict[int, list[Any]], steps: int) -> None:
                 company.leave(line)
 
 
-def test_late_pausing_and_unlike_pieces_draw_as_if_alone() -> None:
+@pytest.mark.parametrize("chunk", [2, 512])
+def test_late_pausing_and_unlike_pieces_draw_as_if_alone(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interleaving, "CHUNK", chunk)
     model = make_model()
     wishes = [Wish(SETTINGS[i % 3], row=i) for i in range(len(PROMPTS))]
     lines = [started(model, prompt, wish) for prompt, wish in zip(PROMPTS, wishes, strict=True)]
@@ -83,7 +86,9 @@ def test_what_was_kept_goes_on_as_often_as_wanted() -> None:
     for seed, tail in ((1, []), (2, [6, 7])):
         wish = Wish(Sampling(seed=seed))
         fork = Line(model, wish, prefix + tail, (BOS, EOS, PAD))
-        fork.begin(prefix + tail, 1000, (len(prefix), kept))
+        fork.resume(kept)
+        if tail:
+            fork.read(tail)
         company.join(fork)
         found[id(fork)] = []
         played(company, found, LENGTH + 1)

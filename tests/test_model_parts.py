@@ -91,10 +91,10 @@ def test_a_fresh_seed_has_up_to_nine_digits() -> None:
 def test_each_stream_of_three_is_told_the_ids_before_it() -> None:
     """By hand in float64: a stream's hidden state takes in the embedding of the id before, brought to unit size."""
     torch.manual_seed(3)
-    model = LanguageModel(Memory(), (5, 4, 3), tie=False).double()
+    model = LanguageModel(Memory(), (5, 12, 3), tie=False).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
-    ids, targets = torch.tensor([[[1, 2, 0], [4, 0, 2]]]), torch.tensor([[[4, 0, 2], [3, 3, 1]]])
+    ids, targets = torch.tensor([[[1, 2, 0], [4, 0, 2]]]), torch.tensor([[[4, 0, 2], [3, 11, 1]]])
     hidden, _ = model.read(ids)
     nats, _ = model.loss(ids, targets)
     array = {name: value.detach().numpy() for name, value in model.named_parameters()}
@@ -103,7 +103,7 @@ def test_each_stream_of_three_is_told_the_ids_before_it() -> None:
     gelu = np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)
     for t in range(2):
         h = hidden[0, t].detach().numpy()
-        for stream, size in enumerate((5, 4, 3)):
+        for stream, size in enumerate((5, 12, 3)):
             if stream:
                 told = tables[stream - 1][targets[0, t, stream - 1]]
                 told = told / math.sqrt((told**2).mean() + np.finfo(np.float64).eps)

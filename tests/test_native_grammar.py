@@ -59,7 +59,8 @@ def test_compiled_is_plain(kind: str, options: dict[str, Any], liked: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "rows"), [("REMI", EVERYTHING, 40), ("TSD", {"pitch_range": (0, 127)}, 400)]
+    ("kind", "options", "rows"),
+    [("REMI", EVERYTHING, 40), ("TSD", {"pitch_range": (0, 127), "use_programs": True}, 400)],
 )
 def test_a_prompt_that_no_grammar_would_draw_leaves_the_same_state(
     kind: str, options: dict[str, Any], rows: int

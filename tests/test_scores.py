@@ -32,6 +32,17 @@ def made(*tracks: list[tuple[int, int, int, int]], tpq: int = 480) -> Any:
     return score
 
 
+def test_a_bar_of_rests_alone_is_no_longer_than_its_meter(tmp_path: Path) -> None:
+    rest = "<note><rest/><duration>4</duration></note>"
+    note = "<note><pitch><step>C</step><octave>4</octave></pitch><duration>4</duration></note>"
+    meter = "<attributes><divisions>1</divisions><time><beats>4</beats><beat-type>4</beat-type></time></attributes>"
+    bars = [f"<measure>{meter}{{}}</measure><measure>{note}</measure>".format(first) for first in (note, rest + rest)]
+    parts = "".join(f'<part id="P{number}">{part}</part>' for number, part in enumerate(bars))
+    (tmp_path / "rests.musicxml").write_text(f"<score-partwise>{parts}</score-partwise>")
+    score = scores.read(tmp_path / "rests.musicxml").score
+    assert [[note.time / 480 for note in track.notes] for track in score.tracks] == [[0, 4], [4]]
+
+
 def test_musicxml_plays_what_is_written() -> None:
     piece = scores.read(MUSIC / "repeats.musicxml")
     clarinet, cello = notes(piece.score)

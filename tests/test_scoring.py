@@ -5,12 +5,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from datatools.batching.batches import whole
 from supervisors.evaluation.kinds import KINDS, token_kinds
-from supervisors.evaluation.scoring import CHUNK, PieceScore, records, score_pieces, totals
+from supervisors.evaluation.scoring import CHUNK, PieceScore, piece_score, records, score_pieces, totals
 from tests.twin import hub
 from tests.twin.byhand import Toy
 from tests.twin.hub import BOS, EOS, PAD
@@ -112,3 +113,9 @@ def test_the_lines_give_every_figure_again(scores: list[PieceScore]) -> None:
         assert len(line["kinds"]) < len(KINDS)
     for kind, share in found["kinds"].items():
         assert share * found["notes"] == pytest.approx(sum(line["kinds"].get(kind, [0])[0] for line in lines))
+
+
+def test_a_piece_of_which_no_token_counts_costs_nothing() -> None:
+    found = piece_score(3, np.zeros((0, 1)), np.zeros((0, 1), dtype=np.int64), [np.zeros(5, dtype=np.int64)])
+    assert (found.number, found.nats, found.tokens, found.depths) == (3, 0.0, 0, [])
+    assert found.kinds == [(0.0, 0)] * len(KINDS) and totals([], [])["depths"] == []

@@ -22,8 +22,6 @@ from core.model.generation import AHEAD, alone, grammar_after, insist_music, nea
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, draw, uniform
 
-CHUNK = 512  # tokens of a prompt that are read at once where a state goes on
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -69,21 +67,23 @@ class Line:
         self._numbers = torch.empty(0)
 
     @torch.inference_mode()
-    def begin(self, prompt: Ids, capacity: int, kept: tuple[int, Kept] | None = None) -> None:
-        """Reads bos and the prompt, or what follows the first `n` tokens of it where (n, state) is `kept`."""
-        model, rows = self.model, self.wish.rows
-        bos, pad = (alone(id, model.streams) for id in (self.bos_id, self.pad_id))
-        if kept is None:
-            inputs = [[bos, *prompt]] * rows
-            self.hidden, self.state = prefill(model, inputs, pad, capacity, self.device, self.known)
-            return
-        first, from_ = kept
-        self.hidden, self.state = from_.hidden.clone(), fork(from_.state)
-        for start in range(first, len(prompt), CHUNK):
-            part = torch.tensor([prompt[start : start + CHUNK]] * rows, device=self.device)
-            hidden, state = model.read(part, self.state, known=self.known)
-            assert state is not None, "a backbone that is given a state returns one"
-            self.hidden, self.state = hidden[:, -1], state
+    def begin(self, tokens: Ids, capacity: int) -> None:
+        """Reads bos and the first tokens, with room for `capacity` in all."""
+        bos, pad = (alone(id, self.model.streams) for id in (self.bos_id, self.pad_id))
+        inputs = [[bos, *tokens]] * self.wish.rows
+        self.hidden, self.state = prefill(self.model, inputs, pad, capacity, self.device, self.known)
+
+    def resume(self, kept: Kept) -> None:
+        """Stands where another line stood, instead of `begin`."""
+        self.hidden, self.state = kept.hidden.clone(), fork(kept.state)
+
+    @torch.inference_mode()
+    def read(self, tokens: Ids) -> None:
+        """Reads more tokens of the prompt."""
+        part = torch.tensor([tokens] * self.wish.rows, device=self.device)
+        hidden, state = self.model.read(part, self.state, known=self.known)
+        assert state is not None, "a backbone that is given a state returns one"
+        self.hidden, self.state = hidden[:, -1], state
 
     @property
     def known(self) -> Known | None:

@@ -158,13 +158,13 @@ class _Part:
         for _, group in groupby(bar.events, key=lambda event: id(event.tuplet) if event.tuplet else 0):
             events = list(group)
             for index, event in enumerate(events):
-                end = "" if not event.tuplet else "start" if index == 0 else "stop" if index == len(events) - 1 else ""
                 length = round(event.duration * 4 * DIVISIONS)
-                self._event(measure, voice, event, start + at, length, end if len(events) > 1 else "")
+                ends = {"start": index == 0, "stop": index == len(events) - 1} if event.tuplet else {}
+                self._event(measure, voice, event, start + at, length, [end for end, here in ends.items() if here])
                 at += length
         return at
 
-    def _event(self, measure: Element, voice: int, event: Event, time: int, length: int, bracket: str) -> None:
+    def _event(self, measure: Element, voice: int, event: Event, time: int, length: int, brackets: list[str]) -> None:
         held, self.open[voice] = self.open[voice], set()
         for index, pitch in enumerate(event.pitches or (None,)):
             note = SubElement(measure, "note")
@@ -195,11 +195,11 @@ class _Part:
                 change = SubElement(note, "time-modification")
                 SubElement(change, "actual-notes").text = str(event.tuplet.p)
                 SubElement(change, "normal-notes").text = str(event.tuplet.q)
-            if ties or (bracket and not index):
+            if ties or (brackets and not index):
                 notations = SubElement(note, "notations")
                 for kind in ties:
                     SubElement(notations, "tied", type=kind)
-                if bracket and not index:
+                for bracket in brackets if not index else ():
                     SubElement(notations, "tuplet", type=bracket)
 
     def _pitch(self, note: Element, pitch: Pitch) -> None:

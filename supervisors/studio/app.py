@@ -1,5 +1,6 @@
 """What the studio answers: the page, and the API that the page itself uses; README.md tells it to others."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from supervisors.studio.players import MOST, Gone, Player, Players
 
 R = TypeVar("R")
 MOST_TOKENS = 20_000  # of a piece that is shown, scored or written
+WAITING = 8  # files that are read or written, or wait for it
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -66,6 +68,7 @@ class Studio:
         self.players, self.asked = players, asked
         self.engine = Engine(asked.streams, asked.memory << 20)
         self.reader = reading.Reader()
+        self._turn, self._waiting = asyncio.Semaphore(1), 0
 
     def app(self, token: str) -> App:
         """The ASGI application; nothing is answered without `token`."""
@@ -114,7 +117,7 @@ class Studio:
         if "name" in asked.query_params:
             player = await self._player(asked.query_params.get("model", ""))
             content, name = await asked.body(), asked.query_params["name"]
-            piece = await run_in_threadpool(self.reader.read, name, content)
+            piece = await self._in_turn(self.reader.read, name, content)
         else:
             wish = request(PromptRequest, await _tree(asked))
             player = await self._player(wish.model)
@@ -136,7 +139,8 @@ class Studio:
         tokens = tokens_of(wish.tokens, player.model.streams, player.most - 1)
         drawing = await run_in_threadpool(player.wish, wish, tokens, wish.length, wish.bars)
         drawing = replace(drawing, row=wish.row, endless=wish.endless)
-        stream = await self.engine.open(lambda: Stream(player, wish, drawing, tokens))
+        stream = Stream(player, wish, await run_in_threadpool(player.line, drawing, tokens), tokens)
+        await self.engine.open(stream)
         return StreamingResponse(self._events(stream, wish.seed), media_type="text/event-stream")
 
     async def _events(self, stream: Stream, seed: int) -> AsyncIterator[bytes]:
@@ -158,7 +162,7 @@ class Studio:
     async def score(self, asked: Request) -> Response:
         """What a piece costs the model, token by token, in nats."""
         player, tokens = await self._piece(request(PieceRequest, await _tree(asked)))
-        return JSONResponse(await self.engine.run(lambda: music.scored(player, tokens)))
+        return JSONResponse(await music.scored(self.engine, player, tokens))
 
     async def decode(self, asked: Request) -> Response:
         """Notes and bars of tokens."""
@@ -169,7 +173,7 @@ class Studio:
         """A piece as a file of a format."""
         wish = request(ExportRequest, await _tree(asked))
         player, tokens = await self._piece(wish)
-        content, media, ending = await run_in_threadpool(music.exported, player, tokens, wish.format, player.name)
+        content, media, ending = await self._in_turn(music.exported, player, tokens, wish.format, player.name)
         headers = {"content-disposition": f'attachment; filename="piece{ending}"'}
         return Response(content, media_type=media, headers=headers)
 
@@ -179,6 +183,17 @@ class Studio:
         player, tokens = await self._piece(wish)
         files = await run_in_threadpool(music.kept, player, tokens, {"about": wish.about})
         return JSONResponse({"files": list(map(str, files))})
+
+    async def _in_turn(self, function: Callable[..., R], *given: Any) -> R:
+        """What takes much memory or long: one after the other, and a few may wait."""
+        if self._waiting >= WAITING:
+            raise Full("too many files are read and written; come again in a moment")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await run_in_threadpool(function, *given)
+        finally:
+            self._waiting -= 1
 
     async def _player(self, name: str) -> Player:
         return await run_in_threadpool(self.players.get, name)

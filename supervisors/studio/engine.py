@@ -14,16 +14,17 @@ from typing import Any, TypeVar
 
 from core.contracts.tokenizer import Ids
 from core.log import logger
-from core.model.interleaving import Company, Drawn, Line, Wish
+from core.model.interleaving import Company, Drawn, Kept, Line
 from supervisors.studio.asking import GenerateRequest
 from supervisors.studio.listener import Listener
 from supervisors.studio.players import Player
-from supervisors.studio.states import Prefix, States
+from supervisors.studio.states import States
 
 T = TypeVar("T")
 
 QUEUE = 32  # events of a stream that wait for their reader
 TOKENS = 16  # of an event, where the reader keeps up
+CHUNK = 512  # tokens of a prompt that are read between two steps of the others
 KEEP = 64  # tokens between two states that are kept
 PATIENCE = 120.0  # seconds that a stream waits for its reader
 PAUSE = 1.0  # seconds that a stream waits which is ahead of the clock
@@ -38,14 +39,15 @@ class Full(Exception):
 class Stream:
     """One piece on its way to a reader. The engine's thread fills it, the reader's loop empties it."""
 
-    def __init__(self, player: Player, asked: GenerateRequest, wish: Wish, prompt: Ids) -> None:
-        """Draws what is asked for in the way of `wish`, behind the prompt."""
-        self.player, self.wish, self.prompt, self.length, self.lead = player, wish, prompt, asked.length, asked.lead
-        self.line: Line | None = None
+    def __init__(self, player: Player, asked: GenerateRequest, line: Line, prompt: Ids) -> None:
+        """What is asked for, drawn by a line that stands behind the prompt."""
+        self.player, self.line, self.prompt, self.length, self.lead = player, line, prompt, asked.length, asked.lead
         self.company: Company | None = None  # while it plays
         self.over = self.left = False  # all is said; the reader has gone
-        self._counter = player.bar_counter(prompt, asked.bars) if asked.bars and wish.grammar is None else None
+        uncounted = asked.bars and line.wish.grammar is None
+        self._counter = player.bar_counter(prompt, asked.bars) if uncounted else None
         self._ids = list(prompt) if self._counter is not None else []
+        self.prefix = player.prefix(line.wish)
         self._listener = Listener(player.tokenizer)
         self._tokens: list[Any] = []
         self._events: deque[tuple[str, dict[str, Any]]] = deque()
@@ -58,33 +60,23 @@ class Stream:
 
     # In the engine's thread.
 
-    def begin(self, states: States) -> None:
-        """Reads the prompt, from the nearest state that is kept; ValueError for a prompt that cannot be read."""
-        player, wish, prompt = self.player, self.wish, self.prompt
-        model, tokenizer = player.model, player.tokenizer
-        specials = (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id)
-        line = Line(model, wish, prompt, specials)
-        known = None if wish.known is None else [part.tolist() for part in wish.known]
-        self._prefix = Prefix(player.key, known, wish.rows)
-        kept = states.longest(self._prefix, prompt)
-        line.begin(prompt, player.capacity(len(prompt), self.length), kept)
-        for token in prompt:
+    def begin(self) -> None:
+        """Tells what the prompt says, once it is read."""
+        for token in self.prompt:
             self._listener.add(token)
         heard = self._listener.heard()
         self._push("start", {"given": heard.notes, "beats": heard.beats, "seconds": heard.seconds})
         self._given, self._begun = heard.seconds, time.monotonic()
-        self.line = line
 
     def take(self, drawn: Drawn, states: States) -> None:
         """One more token, or the end."""
-        assert self.line is not None
         if drawn.token is None:
             return self.finish("ended" if drawn.ended else "complete")
         self._tokens.append(drawn.token)
         self._listener.add(drawn.token)
-        self._prefix.add(drawn.token)
+        self.prefix.add(drawn.token)
         if self.player.constant and self.company is not None and self.line.drawn % KEEP == 0:
-            states.put(self._prefix.key(), self.company.kept(self.line))
+            states.put(self.prefix.key(), self.company.kept(self.line))
         if self._counter is not None:
             self._ids.append(drawn.token)
             if self._counter(self._ids):
@@ -99,7 +91,7 @@ class Stream:
     def finish(self, why: str) -> None:
         """The last event: the model ended, its bars or tokens are used up, or it was cut at its length."""
         self._flush()
-        self._push("done", {"why": why, "drawn": self.line.drawn if self.line is not None else 0})
+        self._push("done", {"why": why, "drawn": self.line.drawn})
         self.over = True
 
     def fail(self, error: BaseException) -> None:
@@ -208,19 +200,31 @@ class Engine:
         self.wake()
         return await asyncio.wrap_future(future)
 
-    async def open(self, make: Callable[[], Stream]) -> Stream:
-        """A new stream whose prompt is read; Full where so many play already. `make` runs in the reader's loop."""
+    async def read(self, line: Line, prompt: Ids, capacity: int, kept: tuple[int, Kept] | None = None) -> None:
+        """Has a line read its prompt a part at a time, from token n on where (n, state) is `kept`."""
+        first, state = kept or (CHUNK, None)
+        if state is None:
+            await self.run(lambda: line.begin(prompt[:CHUNK], capacity))
+        else:
+            await self.run(lambda: line.resume(state))
+        for start in range(first, len(prompt), CHUNK):
+            await self.run(lambda start=start: line.read(prompt[start : start + CHUNK]))  # type: ignore[misc]
+
+    async def open(self, stream: Stream) -> None:
+        """Has a stream read its prompt, from the nearest state that is kept, and play; Full where so many play."""
         if self._places >= self.most_streams:
             raise Full(f"{self.most_streams} pieces are playing, which is all there is room for; come again later")
-        stream = make()
         self._places += 1
         try:
+            prompt = stream.prompt
+            capacity = stream.player.capacity(len(prompt), stream.length)
+            kept = await self.run(lambda: self.states.longest(stream.prefix, prompt))
+            await self.read(stream.line, prompt, capacity, kept)
             await self.run(lambda: self._begin(stream))
         except BaseException:
             stream.left = True
             self._places -= 1
             raise
-        return stream
 
     async def events(self, stream: Stream) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """The events of an open stream; its place is free when they end."""
@@ -235,7 +239,7 @@ class Engine:
     # In the thread.
 
     def _begin(self, stream: Stream) -> None:
-        stream.begin(self.states)
+        stream.begin()
         self._streams.append(stream)
 
     def _run(self) -> None:
@@ -270,12 +274,11 @@ class Engine:
             plays = stream.company is not None
             wanted = not gone and not stream.full and not stream.ahead
             if plays and not wanted:
-                assert stream.company is not None and stream.line is not None
+                assert stream.company is not None
                 if stream.company in self._companies.values() and stream.line in stream.company.lines:
                     stream.company.leave(stream.line)
                 stream.company = None
             elif wanted and not plays:
-                assert stream.line is not None
                 shapes = tuple((key, value.shape[1:]) for key, value in stream.line.state.items())
                 key = (stream.player.key, shapes)
                 stream.company = self._companies.setdefault(key, Company(stream.player.model))

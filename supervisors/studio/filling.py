@@ -15,7 +15,7 @@ import torch
 
 from core.contracts.tokenizer import Ids
 from core.errors import HubError
-from core.model.interleaving import Company, Line, Wish
+from core.model.interleaving import Company, Kept, Line, Wish
 from core.seeds import generator
 from datatools.bar_lines import bar_lines
 from supervisors.studio.asking import FillRequest
@@ -66,18 +66,13 @@ def _bars(player: Player, tokens: Ids) -> list[int]:
 
 async def _ways(engine: Engine, player: Player, wish: Wish, before: Ids, count: int) -> list[tuple[Line, Ids]]:
     """Ways that came to their end, each with the line that stands there."""
-    specials = (player.tokenizer.bos_id, player.tokenizer.eos_id, player.tokenizer.pad_id)
     company = Company(player.model)
-    found: dict[int, tuple[Line, Ids]] = {}
-
-    def begin(row: int) -> None:
-        line = Line(player.model, replace(wish, row=row), before, specials)
-        line.begin(before, player.capacity(len(before), MOST + AFTER))
-        found[id(line)] = line, []
+    lines = [player.line(replace(wish, row=row), before) for row in range(count)]
+    await engine.read(lines[0], before, player.capacity(len(before), MOST + AFTER))
+    for line in lines:
+        line.resume(Kept(lines[0].hidden, lines[0].state))
         company.join(line)
-
-    for row in range(count):
-        await engine.run(lambda row=row: begin(row))  # type: ignore[misc]
+    found: dict[int, tuple[Line, Ids]] = {id(line): (line, []) for line in lines}
     ended = set()
     for _ in range(MOST):
         if not company.lines:

@@ -6,18 +6,20 @@ from typing import Any
 
 import torch
 
+from core.contracts.backbone import State
 from core.contracts.tokenizer import Ids
 from core.errors import HubError
 from core.files import write_json
+from core.model.generation import alone
 from core.model.language_model import IGNORED
 from datatools.bar_lines import bar_lines
 from datatools.writing import formats
-from supervisors.evaluation.scoring import token_nats
 from supervisors.generating.places import beside
+from supervisors.studio.engine import CHUNK, Engine
 from supervisors.studio.listener import Clock, Listener
 from supervisors.studio.players import Player
 
-LONGEST_SOUND = 900.0  # seconds that are rendered as sound
+LONGEST_SOUND = 600.0  # seconds that are rendered as sound
 # Media types of the formats that are no plain text.
 MEDIA = {
     "mid": "audio/midi",
@@ -44,20 +46,27 @@ def shown(player: Player, tokens: Ids) -> dict[str, Any]:
     return {"notes": heard.notes, "beats": heard.beats, "seconds": heard.seconds, "bars": bars}
 
 
-def scored(player: Player, tokens: Ids) -> dict[str, Any]:
+async def scored(engine: Engine, player: Player, tokens: Ids) -> dict[str, Any]:
     """What the piece costs the model: nats of each token and of the end, and their sum."""
     tokenizer, model = player.tokenizer, player.model
-    bos, eos = (
-        [id, *[0] * (model.streams - 1)] if model.streams > 1 else id for id in (tokenizer.bos_id, tokenizer.eos_id)
-    )
-    ids, targets = torch.tensor([[bos, *tokens]]), torch.tensor([[*tokens, eos]])
+    bos, eos = (alone(id, model.streams) for id in (tokenizer.bos_id, tokenizer.eos_id))
+    device = next(model.parameters()).device
+    ids, targets = (torch.tensor([row], device=device) for row in ([bos, *tokens], [*tokens, eos]))
     if model.streams > 1:
         targets[0, -1, 1:] = IGNORED
-    device = next(model.parameters()).device
-    nats = token_nats(model, ids.to(device), targets.to(device), torch.autocast("cpu", enabled=False))
-    each = nats.reshape(1, len(tokens) + 1, -1).sum(-1)[0].tolist()
+    state: State | None = model.init_state(1, len(tokens) + 1)
+    each: list[float] = []
+
+    @torch.inference_mode()
+    def read(part: slice) -> None:
+        nonlocal state
+        nats, state = model.loss(ids[:, part], targets[:, part], state=state)
+        each.extend(nats.double().reshape(nats.shape[1], -1).sum(-1).tolist())
+
+    for start in range(0, len(tokens) + 1, CHUNK):
+        await engine.run(lambda start=start: read(slice(start, start + CHUNK)))  # type: ignore[misc]
     with player.lock:
-        notes = player.tokenizer.decode(tokens).score.note_num()
+        notes = tokenizer.decode(tokens).score.note_num()
     total = sum(each)
     return {"nats": total, "nats_per_note": total / notes if notes else None, "notes": notes, "tokens": each}
 

@@ -13,12 +13,13 @@ from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError, did_you_mean
 from core.model.conditioning import Known
-from core.model.interleaving import Wish
+from core.model.interleaving import Line, Wish
 from core.model.language_model import LanguageModel
 from plugins.manager import Manager
 from supervisors.generating import drawing
 from supervisors.opening import opened
 from supervisors.studio.asking import DrawRequest
+from supervisors.studio.states import Prefix
 from supervisors.training.controls import asked_of, controls_of
 
 GRAMMARS = 16  # of one model, by bars and length, that are held
@@ -90,6 +91,15 @@ class Player:
         known = self.known(asked.controls, asked.guidance)
         grammar = self.grammar(tokens, length, bars)
         return Wish(asked.sampling(), grammar=grammar, known=known, guidance=asked.guidance)
+
+    def line(self, wish: Wish, prompt: Ids) -> Line:
+        """A piece behind a prompt that the model has not read yet; ValueError for one that is no music."""
+        return Line(self.model, wish, prompt, (self.tokenizer.bos_id, self.tokenizer.eos_id, self.tokenizer.pad_id))
+
+    def prefix(self, wish: Wish) -> Prefix:
+        """Names the states of pieces of this model that know what this one knows."""
+        known = None if wish.known is None else [part.tolist() for part in wish.known]
+        return Prefix(self.key, known, wish.rows)
 
     def bar_counter(self, prompt: Ids, bars: int) -> Callable[[Ids], bool]:
         """Whether ids hold more than `bars` bars behind the prompt."""

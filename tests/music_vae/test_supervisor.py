@@ -93,6 +93,21 @@ def test_the_way_between_two_vectors_is_an_arc() -> None:
     assert slerp(a, b, 1 / 3)[0].tolist() == pytest.approx([math.cos(math.pi / 6), math.sin(math.pi / 6)])
 
 
+def test_three_parts_share_a_window(tmp_path: Path) -> None:
+    subject = SupervisorSubject(MusicVaeSupervisor, MusicVaeHParams(bars=1, latent=4))
+    hparams = subject.hparams()
+    hparams.tokenizer, hparams.train.engine = load_manager().section("tokenizer", "trio"), "torch"
+    supervisor = MusicVaeSupervisor(hparams, subject.manager, tmp_path / "run")
+    with quiet():
+        supervisor.load_data()
+        supervisor.build_model()
+        assert supervisor.train_step(0)["loss"] == pytest.approx(math.log(2 * 130 + 512 + 3), rel=0.1)
+        supervisor.concluded, supervisor.best = supervisor.model, {"step": 0}
+        files = supervisor.generate(tmp_path / "out")
+    tokens = json.loads(files[0].with_suffix(".json").read_text())["tokens"]
+    assert [sum(id >= start for start in (0, 130, 260)) for id in tokens] == [1, 2, 3] * 16, "each part in turn"
+
+
 def refused(run: Any, **settings: Any) -> str:
     run.hparams = deepcopy(run.hparams)
     for key, value in settings.items():

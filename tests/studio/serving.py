@@ -59,7 +59,7 @@ class Client:
 
     def stream(self, body: Any) -> Iterator[tuple[str, Any]]:
         """Events of /generate."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         connection.connect()
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # what is not read is soon felt
         connection.request("POST", "/generate", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})

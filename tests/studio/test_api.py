@@ -1,11 +1,13 @@
 """The studio as a client sees it: what it streams is what the sampler draws, and nothing wrong gets in or stays."""
 
+import asyncio
 import json
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from datatools.reading import scores
 from hparams.base import GenerateHParams
 from supervisors.generating.drawing import draw
 from supervisors.studio import engine
+from supervisors.studio.asking import GenerateRequest
 from supervisors.studio.verb import listening_on
 from tests.studio import attack
 from tests.studio.serving import GOLDEN, TOKEN, Client, golden_runs, serving
@@ -260,7 +263,7 @@ def test_a_slow_reader_holds_nobody_up_and_little_memory(client: Client) -> None
     time.sleep(1.0)  # in which far more than the queue holds would be drawn
     tokens, _, last = client.piece({"model": MODEL, "length": 100, "seed": 2, "endless": True})
     assert 90 < len(tokens) <= 100 and last[0] == "done"
-    [held] = client.studio.engine._streams
+    [held] = [stream for stream in client.studio.engine._streams if not stream.over and not stream.left]
     assert len(held._events) <= engine.QUEUE + 1
     late = [token for _ in range(30) for token in next(slow)[1]["tokens"]]
     slow.close()
@@ -280,14 +283,22 @@ def test_a_stream_keeps_to_the_clock_where_that_is_asked(client: Client) -> None
 
 def test_a_reader_who_never_comes_back_loses_the_stream(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "PATIENCE", 0.2)
-    slow = client.stream({"model": MODEL, "endless": True})
-    next(slow)
-    until = time.monotonic() + 120
-    while client.studio.engine._streams and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not client.studio.engine._streams
-    last = list(slow)[-1]
-    assert last[0] == "error" and "nobody read" in last[1]["error"]
+    monkeypatch.setattr(engine, "QUEUE", 4)
+    player, running = client.studio.players.get(MODEL), client.studio.engine
+
+    async def unread() -> list[Any]:
+        asked = GenerateRequest(model=MODEL, seed=1, endless=True)
+        wish = replace(player.wish(asked, []), endless=True)
+        stream = engine.Stream(player, asked, player.line(wish, []), [])
+        await running.open(stream)
+        async with asyncio.timeout(30):
+            while stream in running._streams:
+                await asyncio.sleep(0.02)
+        return [event async for event in running.events(stream)]
+
+    events = asyncio.run(unread())
+    assert events[-1][0] == "error" and "nobody read" in events[-1][1]["error"]
+    assert 4 <= len(events) <= 6 and not running._places
 
 
 def test_a_model_that_vanishes_is_gone_and_one_that_comes_is_there(tmp_path: Path) -> None:

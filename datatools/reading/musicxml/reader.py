@@ -206,6 +206,8 @@ class _Part:
                 if speed is not None:
                     bar.marks.append(Mark(max(0, at + attributes.offset(element)), "tempo", (speed,)))
                 sound_signs(element, bar.signs)
+        if attributes.bar and not any(child.find("rest") is None for child in measure.iterfind("note")):
+            reached = min(reached, attributes.bar)  # some programs write a whole bar's rest twice
         bar.length = max(bar.length, reached)
         bar.reach = max(bar.reach, spaced)
 
