@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from core.model import interleaving
 from core.model.conditioning import Known
 from core.model.generation import generate
 from core.model.interleaving import Company, Line, Wish
@@ -50,9 +49,7 @@ def played(company: Company, found: dict[int, list[Any]], steps: int) -> None:
                 company.leave(line)
 
 
-@pytest.mark.parametrize("chunk", [2, 512])
-def test_late_pausing_and_unlike_pieces_draw_as_if_alone(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interleaving, "CHUNK", chunk)
+def test_late_pausing_and_unlike_pieces_draw_as_if_alone() -> None:
     model = make_model()
     wishes = [Wish(SETTINGS[i % 3], row=i) for i in range(len(PROMPTS))]
     lines = [started(model, prompt, wish) for prompt, wish in zip(PROMPTS, wishes, strict=True)]
