@@ -49,6 +49,17 @@ def played(company: Company, found: dict[int, list[Any]], steps: int) -> None:
                 company.leave(line)
 
 
+def joined(model: LanguageModel, lines: list[Line]) -> dict[int, list[Any]]:
+    """What lines draw to their ends when each joins two steps after the one before."""
+    found: dict[int, list[Any]] = {id(line): [] for line in lines}
+    company = Company(model)
+    for line in lines:
+        company.join(line)
+        played(company, found, 2)
+    played(company, found, 10 * LENGTH)
+    return found
+
+
 def test_late_pausing_and_unlike_pieces_draw_as_if_alone() -> None:
     model = make_model()
     wishes = [Wish(SETTINGS[i % 3], row=i) for i in range(len(PROMPTS))]
@@ -107,12 +118,7 @@ def test_guided_and_knowing_pieces_share_steps_with_others() -> None:
         Wish(SETTINGS[0], row=7, known=known, guidance=0.5),
     ]
     lines = [started(model, [3], wish) for wish in wishes]
-    found: dict[int, list[Any]] = {id(line): [] for line in lines}
-    company = Company(model)
-    for line in lines:
-        company.join(line)
-        played(company, found, 2)
-    played(company, found, 10 * LENGTH)
+    found = joined(model, lines)
     for line, wish in zip(lines, wishes, strict=True):
         assert found[id(line)] == alone(model, [3], wish)
     assert found[id(lines[0])] != alone(model, [3], Wish(SETTINGS[0]))
@@ -125,12 +131,7 @@ def test_tokens_of_two_streams_under_a_grammar() -> None:
     grammar = PairsGrammar()
     wishes = [Wish(SETTINGS[i], row=i, grammar=grammar if i else None) for i in range(3)]
     lines = [started(model, [], wish, ids) for wish in wishes]
-    found: dict[int, list[Any]] = {id(line): [] for line in lines}
-    company = Company(model)
-    for line in lines:
-        company.join(line)
-        played(company, found, 2)
-    played(company, found, 10 * LENGTH)
+    found = joined(model, lines)
     for line, wish in zip(lines, wishes, strict=True):
         assert found[id(line)] == alone(model, [], wish, ids)
 

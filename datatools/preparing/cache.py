@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,7 @@ def prepare(
             with locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"):
                 store = _standing(folder, root, data, warn=True)
                 if store is None:
-                    with nullcontext(executor) if executor is not None else executors.chosen() as engine:
-                        machines = executors.Machines(engine).seeing(root) if engine is not None else None
+                    with _machines(root, executor) as machines:
                         job = _Job(dataset, name, slug, fingerprint, build_tokenizer, data, progress, home, machines)
                         job.run(folder, tokenizer_key)
                     store = TokenStore(folder, root)
@@ -75,9 +74,8 @@ def surveyed(dataset: Dataset, data: DataHParams, progress: bool = True) -> list
         root = Path(getattr(dataset, "root", None) or ".")
         with (
             locked(home / "locks" / slug, f"another process prepares {name}; waiting for it"),
-            executors.chosen() as engine,
+            _machines(root) as machines,
         ):
-            machines = executors.Machines(engine).seeing(root) if engine is not None else None
             return survey.survey(dataset, _survey(home, fingerprint), data, fingerprint, progress, machines)
 
 
@@ -87,6 +85,13 @@ def _fetched(dataset: Dataset, home: Path) -> tuple[str, str, str]:
     slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
     dataset.prepare(home / "datasets" / slug)
     return name, slug, _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+
+
+@contextmanager
+def _machines(root: Path, executor: Executor | None = None) -> Iterator[executors.Machines | None]:
+    """The machines of the executor given or named, which must see the files below `root`; None: this one."""
+    with nullcontext(executor) if executor is not None else executors.chosen() as engine:
+        yield executors.Machines(engine).seeing(root) if engine is not None else None
 
 
 def _survey(home: Path, fingerprint: str) -> Path:

@@ -1,6 +1,7 @@
 """Draws token ids as `generate.*` asks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from core.contracts.grammar import Grammar
@@ -14,16 +15,9 @@ from core.model.sampling import Sampling
 from hparams.base import GenerateHParams
 
 
-def sampling_of(asked: GenerateHParams) -> Sampling:
-    """How the hyper-parameters say to draw."""
-    return Sampling(
-        temperature=asked.temperature,
-        top_k=asked.top_k,
-        top_p=asked.top_p,
-        min_p=asked.min_p,
-        seed=asked.seed,
-        repetition_penalty=asked.repetition_penalty,
-    )
+def sampling_of(asked: Any) -> Sampling:
+    """How to draw, of whatever has the fields of a Sampling under their names: hyper-parameters or a request."""
+    return Sampling(**{field.name: getattr(asked, field.name) for field in fields(Sampling)})
 
 
 def draw(

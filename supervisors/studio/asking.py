@@ -6,7 +6,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from core.errors import HubError, did_you_mean
-from core.model.sampling import Sampling
 from core.seeds import fresh_seed
 from hparams.base import GenerateHParams
 from hparams.sentences import sentences
@@ -39,17 +38,6 @@ class DrawRequest:
     guidance: float = _number(GenerateHParams.guidance, 0, 10, 0.1)
     # Seed of the draws; without one a fresh one is taken, and told in the first event.
     seed: int = field(default_factory=fresh_seed, metadata={"least": 0, "most": SEED - 1, "step": None})
-
-    def sampling(self) -> Sampling:
-        """How to draw."""
-        return Sampling(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            seed=self.seed,
-            repetition_penalty=self.repetition_penalty,
-        )
 
 
 @dataclass(kw_only=True)

@@ -90,7 +90,7 @@ class Player:
         """How a piece of so many tokens and bars is to be drawn; HubError for what the model has not."""
         known = self.known(asked.controls, asked.guidance)
         grammar = self.grammar(tokens, length, bars)
-        return Wish(asked.sampling(), grammar=grammar, known=known, guidance=asked.guidance)
+        return Wish(drawing.sampling_of(asked), grammar=grammar, known=known, guidance=asked.guidance)
 
     def line(self, wish: Wish, prompt: Ids) -> Line:
         """A piece behind a prompt that the model has not read yet; ValueError for one that is no music."""
