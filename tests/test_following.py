@@ -13,6 +13,7 @@ from hparams.loading import from_file, load
 from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams
 from plugins.manager import load_manager
 from supervisors.asking import asked
+from supervisors.training.following import follow
 
 KEYS = ("use_programs", "use_velocities", "use_tempos")
 
@@ -58,6 +59,19 @@ def loaded(tmp_path: Path, *words: str):
     supervisor = load_manager().supervise(hparams_of(*words), tmp_path / "run")
     supervisor.load_data()
     return supervisor
+
+
+def test_one_piece_is_enough_of_a_few(tmp_path: Path) -> None:
+    """A twentieth of three pieces is less than one; one that has it is a third."""
+    own = tmp_path / "few"
+    own.mkdir()
+    for number in range(3):
+        line = [50 + (number * 7 + step * (3 + number)) % 36 for step in range(32)]
+        made(line, velocities=1 + (number == 1)).dump_midi(own / f"{number}.mid")
+    manager = load_manager()
+    hparams = hparams_of("dataset=folder", f"dataset.path={own}")
+    follow(hparams, manager.make("dataset", hparams.dataset), manager, progress=False)
+    assert [getattr(hparams.tokenizer, key) for key in KEYS] == [False, True, False]
 
 
 def test_it_follows_a_folder_and_says_why(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

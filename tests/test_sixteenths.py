@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import symusic
+import torch
 
 from datatools.reading.scores import piece_from_score
 from hparams.tokenizers.sixteenths import MelodyHParams, TrioHParams
 from plugins.tokenizers import melody, trio
+from plugins.tokenizers.sixteenths.grammar import StepGrammar
 from plugins.tokenizers.sixteenths.lines import HOLD, OFF
 
 
@@ -63,3 +65,15 @@ def test_a_trio_by_hand() -> None:
     ]
     up = tokenizer.transpose_table(2)
     assert [up[60], up[130 + 40], up[265], up[127], up[HOLD]] == [62, 130 + 42, 265, -1, HOLD]
+
+
+def test_a_length_is_of_whole_steps() -> None:
+    """Three parts of two symbols, the first of each silent, in at most eight tokens: two steps, then only the end."""
+    grammar = StepGrammar([(0, 2, (0,)), (2, 2, (2,)), (4, 2, (4,))], size=9, eos_id=8, exact=0, length=8)
+    state = grammar.begin(1)
+    for step, id in enumerate([1, 2, 4, 0, 2, 4]):
+        part = 2 * (step % 3)
+        ends = [8] if step == 3 else []
+        assert grammar.allowed(state)[0].nonzero().flatten().tolist() == [part, part + 1, *ends]
+        state = grammar.advance(state, torch.tensor([id]))
+    assert grammar.allowed(state)[0].nonzero().flatten().tolist() == [8]
