@@ -3,6 +3,7 @@
 Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `key=value`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, meant
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
+# What OmegaConf says of a setting that is true, false or a word, and what a person can use of it.
+_CHOICE = re.compile(r"Value (.+) of type '\w+' is incompatible with type hint 'Union\[bool, Literal\[(\w+)\]\]'")
+_CHOICES = r"found \1; expected true, false or \2"
 MOST_DEEP = 32  # lists and mappings within one another
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
 
@@ -178,7 +182,7 @@ def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
         return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
     except OmegaConfBaseException as error:
         key = f"{prefix}{error.full_key}" if error.full_key else "a value"
-        raise HubError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise HubError(f"{key}: {_CHOICE.sub(_CHOICES, str(error).splitlines()[0])}") from error
     except ValueError as error:  # from a __post_init__, already one line
         raise HubError(str(error)) from error
 
