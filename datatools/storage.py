@@ -1,4 +1,4 @@
-"""Where prepared data lies, what a failing disk there says, and whose turn it is to write."""
+"""Where prepared data lies, and what a failing disk there says."""
 
 import os
 from collections.abc import Iterator
@@ -30,26 +30,3 @@ def storage(folder: Path) -> Iterator[None]:
             raise
         where = error.filename or folder
         raise StorageError(f"cannot write {where}: {REMEDIES[error.errno]}, {way_out}") from error
-
-
-@contextmanager
-def locked(path: Path, notice: str) -> Iterator[None]:
-    """Holds a lock that ends with the process; logs `notice` when another process has it and waits."""
-    from core.log import logger
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info(notice)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file lets the lock go

@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from core.errors import HubError
+from core.files import checksum
+from core.locks import locked
 from core.log import logger
-from datatools.fetching.search import checksum
-from datatools.storage import locked
 
 TRIES = 4  # in a row that bring nothing new
 PAUSE = 1.0  # seconds before the second try, then twice as long each time

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.files import atomic
+from core.files import atomic, checksum
 
 
 @dataclass
@@ -94,12 +94,6 @@ def fingerprint(found: Found, memory: Path) -> str:
         with atomic(memory) as temporary:
             temporary.write_text(json.dumps(new))
     return whole.hexdigest()
-
-
-def checksum(path: Path) -> str:
-    """The sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered(memory: Path) -> dict[str, list[Any]]:

@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 
 from core.errors import HubError
+from core.files import checksum
+from core.locks import locked
 from datatools.fetching.archives import is_archive, unpack
 from datatools.fetching.download import Remote, download
-from datatools.fetching.search import checksum
-from datatools.storage import locked
 
 
 def root(path: str, expected: str, remote: Remote | None, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from core.contracts.dataset import SPLITS, Dataset, Item, Split
 from core.contracts.piece import Piece
 from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.errors import HubError
+from core.locks import locked
 from core.log import logger
 from datatools.preparing import ledger, splits, survey
 from datatools.preparing.encoding import Build, encode_all
@@ -27,7 +28,7 @@ from datatools.preparing.manifest import Outcome, Prepared, failure_list, write
 from datatools.preparing.store import FORMAT, TokenStore
 from datatools.reading import kept as readings
 from datatools.reading.libraries import versions
-from datatools.storage import cache_folder, locked, storage
+from datatools.storage import cache_folder, storage
 from datatools.workers import executors
 from hparams.base import DataHParams
 

@@ -23,12 +23,13 @@ from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from core.files import atomic_folder, checksum, write_json
+from core.locks import locked
 from core.log import logger
 from datatools.preparing import survey
 from datatools.preparing.encoding import Build, Read, tokenizer_of
 from datatools.preparing.intact import MOST_HASHED
 from datatools.preparing.store import PieceInfo, TokenStore
-from datatools.storage import cache_folder, locked, storage
+from datatools.storage import cache_folder, storage
 from datatools.workers.executors import Machines, chosen, spread
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams

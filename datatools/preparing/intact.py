@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import HubError
-from datatools.fetching.search import checksum
+from core.files import checksum
 
 MOST_HASHED = 64 << 20  # bytes
 READ_BACK = ("tokens.bin", "offsets.npy", "pieces.jsonl")

@@ -8,7 +8,7 @@ from supervisors.comparison.intervals import Difference, Estimate
 from supervisors.comparison.rows import Entry, Group
 from supervisors.evaluation.results import WORDS
 from supervisors.evaluation.scoring import UNTOLD
-from supervisors.evaluation.tables import counted
+from supervisors.evaluation.tables import counted, table
 from supervisors.helping import shown
 
 _READ = """\
@@ -45,17 +45,21 @@ def _title(group: Group) -> str:
 
 
 def _table(group: Group) -> str:
-    lines = [
-        "| model | nats per note | interval | each seed | n-gram (order) | parameters | tokens seen | minutes |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for entry in group.entries:
-        seeds = ", ".join(f"{value:.3f}" for value in entry.row.by_seed)
-        lines.append(
-            f"| `{entry.row.name}` | {entry.estimate.value:.3f} | {_span(entry.estimate, group.pieces)} | {seeds} "
-            f"| {entry.ngram:.3f} ({entry.order}) | {entry.parameters:,} | {entry.tokens:,.0f} | {entry.minutes:.1f} |"
+    head = ("model", "nats per note", "interval", "each seed", "n-gram (order)", "parameters", "tokens seen", "minutes")
+    rows = [
+        (
+            f"`{entry.row.name}`",
+            f"{entry.estimate.value:.3f}",
+            _span(entry.estimate, group.pieces),
+            ", ".join(f"{value:.3f}" for value in entry.row.by_seed),
+            f"{entry.ngram:.3f} ({entry.order})",
+            f"{entry.parameters:,}",
+            f"{entry.tokens:,.0f}",
+            f"{entry.minutes:.1f}",
         )
-    return "\n".join(lines)
+        for entry in group.entries
+    ]
+    return table(head, rows)
 
 
 def _untold(group: Group) -> list[str]:

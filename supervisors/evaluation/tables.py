@@ -8,10 +8,10 @@ from plugins.metrics.parts.intervals import FEWEST
 Figure = dict[str, Any]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are figures."""
-    ruler = ["---", *("---:" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (head, ruler, *rows))
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, ruler: str = "---:") -> str:
+    """A Markdown table, whose first column is text and whose others are figures; `---` as `ruler` makes them text."""
+    under = ["---", *(ruler for _ in head[1:])]
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in (head, under, *rows))
 
 
 def _cell(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from core.errors import HubError
 from core.files import as_json, checksum, write_json
+from core.locks import taken
 from core.log import logger
 
 FORMAT = 2  # of a checkpoint; 1 held state that was tied to engine and ranks
@@ -37,7 +38,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = (self.path / "lock").open("a+", encoding="utf-8")
-            if not _taken(handle):
+            if not taken(handle):
                 handle.seek(0)
                 owner = handle.read().strip() or "unknown"
                 handle.close()
@@ -109,19 +110,6 @@ class RunFolder:
     def temporary(self, step: int) -> Path:
         """Where a checkpoint is written before it gets its name."""
         return self._checkpoints / f".step_{step:06d}"
-
-
-def _taken(handle: IO[str]) -> bool:
-    """Takes the lock of an open file; whether nobody else has it."""
-    try:
-        import fcntl
-    except ImportError:  # no advisory locks on this system
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def seal(folder: Path, meta: dict[str, Any]) -> None:

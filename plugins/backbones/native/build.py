@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from core.locks import locked
 from core.log import logger
 from core.model import linear
 from datatools.storage import cache_folder
@@ -59,8 +60,7 @@ def load() -> None:
     """
     target = folder() / f"{_NAME}.so"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target.parent / "lock"):
+        with locked(target.parent / "lock", "another process compiles the fused CPU kernels; waiting for it"):
             if not target.exists():
                 _compile(target)
     torch.ops.load_library(target)
@@ -86,19 +86,6 @@ def _compile(target: Path) -> None:
         )
         os.replace(Path(work) / f"{_NAME}.so", target)
     logger.info("compiled in %.0f s: %s", time.monotonic() - began, target)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds a lock that the system takes back when the process dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such lock here: two processes may both compile, each into its own folder
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

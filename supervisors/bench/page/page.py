@@ -1,12 +1,13 @@
 """The page of a benchmark: machine, comparisons and full tables, in Markdown; figures and no verdicts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from hparams.bench import BenchHParams
 from supervisors.bench.cells import Cell
 from supervisors.bench.page.rows import Row
 from supervisors.bench.worker import MATRIX
+from supervisors.evaluation.tables import table
 
 # What an operator of this name says about the path that was taken.
 _TELLING = (
@@ -81,7 +82,7 @@ def _head(settings: BenchHParams, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _compared(rows: list[Row], titles: dict[str, str]) -> Iterator[str]:
-    yield from _table(
+    yield table(
         ("figure", "ours", "peer", "of", "ratio"),
         (
             (
@@ -93,13 +94,15 @@ def _compared(rows: list[Row], titles: dict[str, str]) -> Iterator[str]:
             )
             for row in rows
         ),
+        ruler="---",
     )
 
 
 def _models(titles: dict[str, str], parameters: dict[str, int], shapes: dict[str, str]) -> Iterator[str]:
-    yield from _table(
+    yield table(
         ("model", "parameters", "shape"),
         ((title, f"{parameters[name]:,}", shapes[name]) for name, title in titles.items() if name in parameters),
+        ruler="---",
     )
 
 
@@ -128,9 +131,10 @@ def _training(
                 cell.limited,
             )
 
-    yield from _table(
+    yield table(
         ("model", "precision", "tokens/s", "of the matrix rate", "peak memory", "kernel", "why not as asked"),
         cell_rows(),
+        ruler="---",
     )
     for cell in cells:
         if cell.kind == "matrix" and cell.median:
@@ -168,13 +172,15 @@ def _curve(cells: list[Cell], titles: dict[str, str], kind: str) -> Iterator[str
             "from it, again and again."
         )
     yield ""
-    yield from _table(
-        ("model", "precision" if kind == "train" else "batch", *(f"{length:,}" for length in lengths)), lines()
+    yield table(
+        ("model", "precision" if kind == "train" else "batch", *(f"{length:,}" for length in lengths)),
+        lines(),
+        ruler="---",
     )
 
 
 def _operators(cells: list[Cell], titles: dict[str, str], settings: BenchHParams) -> Iterator[str]:
-    yield from _table(
+    yield table(
         ("model", "figure", "largest shares of the time, by the profiler"),
         (
             (
@@ -185,6 +191,7 @@ def _operators(cells: list[Cell], titles: dict[str, str], settings: BenchHParams
             for cell in cells
             if cell.operators
         ),
+        ruler="---",
     )
 
 
@@ -204,11 +211,3 @@ def quantity(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value * 1e6:,.0f} µs"
     return f"{value:,.0f}"
-
-
-def _table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> Iterator[str]:
-    head = list(head)
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for line in lines:
-        yield f"| {' | '.join(line)} |"

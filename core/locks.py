@@ -1,0 +1,49 @@
+"""Locks on files, which the system takes back when the process that holds one ends, however it ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from core.log import logger
+
+
+def taken(file: IO[Any]) -> bool:
+    """Takes the lock of an open file until it is closed; False when another process has it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path, notice: str) -> Iterator[None]:
+    """Holds a lock for the block; logs `notice` when another process has it, and waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if not taken(file):
+            logger.info(notice)
+            _wait(file)
+        yield  # closing the file lets the lock go
+
+
+def _wait(file: IO[Any]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
