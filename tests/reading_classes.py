@@ -1,14 +1,25 @@
-"""Why another reader plays a file otherwise than we do: classes, each with the paragraph of the standard that decides.
+"""Why abc2midi plays a tune otherwise than we do: classes, each with the paragraph of the standard that decides.
 
 A class is an amendment that writes out what the paragraph says, or leaves out what it leaves open; where both play the
-amended text alike, that is the reason. ABC is first rid of what abc2midi adds to the notes: trills that are played out,
-hornpipes that are swung, chord symbols that are accompanied.
+amended text alike, and we as we played the tune itself, that is the reason. A tune is first rid of what abc2midi adds
+to the notes: trills that are played out, hornpipes that are swung, chord symbols that are accompanied.
 
-Sources: the ABC music standard 2.1; MusicXML 4.0.
+Source: the ABC music standard 2.1.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A reason to differ; `is_open` where the standard leaves it open: the amendment may then change what we play."""
+
+    name: str
+    amend: Callable[[str], str]
+    is_open: bool = False
+
 
 _MUSIC = re.compile(r"^(?![A-Za-z]:)[^%\n]*", re.MULTILINE)
 _DECORATED = r"(?=[.~uvHLMOPRSTJ(]*[\^_=]*[A-Ga-gxz\[])"
@@ -50,19 +61,8 @@ def opened(text: str) -> str:
     return "".join([*out, text[last:]])
 
 
-ABC: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("how long grace notes last is left open (ABC 4.12)", in_music(r"\{[^}]*\}")),
-    ("a decoration behind `>`, `<`, `(3` or `-` (ABC 4.4, 4.11, 4.13)", in_music(r"[.~uvHLMOPRSTJ]" + _DECORATED)),
-    ("a repeat without `|:` begins at the last double bar (ABC 4.8)", opened),
+ABC = (
+    Class("how long grace notes last is left open (ABC 4.12)", in_music(r"\{[^}]*\}"), is_open=True),
+    Class("a decoration behind `>`, `<`, `(3` or `-` (ABC 4.4, 4.11, 4.13)", in_music(r"[.~uvHLMOPRSTJ]" + _DECORATED)),
+    Class("a repeat without `|:` begins at the last double bar (ABC 4.8)", opened),
 )
-_GRACE = re.compile(r"<note\b(?:(?!</note>).)*?<grace\b.*?</note>", re.DOTALL)
-XML: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("how long grace notes last is left open (MusicXML, grace)", lambda text: _GRACE.sub("", text)),
-)
-
-
-def amended(text: str) -> Iterator[tuple[str, str]]:
-    """Each class, and the text with its amendment and those before it."""
-    for name, change in XML if "<score-" in text else ABC:
-        text = change(text)
-        yield name, text

@@ -3,6 +3,8 @@
 import pytest
 
 from datatools.abc import reader, repeats
+from datatools.reading.musicxml import reader as musicxml
+from datatools.reading.performing import performed
 from datatools.reading.repeats import Signs, order
 
 
@@ -82,3 +84,20 @@ def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, in
         score = reader.score(said)
         found = [(note.time / 480, note.pitch, note.duration / 480) for track in score.tracks for note in track.notes]
         assert sorted(found) == expected
+
+
+REPEATED = "<attributes><measure-style><measure-repeat type='start'>1</measure-repeat></measure-style></attributes>"
+WRITTEN = "<note><pitch><step>{}</step><octave>4</octave></pitch><duration>4</duration></note>"
+
+
+def measures(*each: str) -> str:
+    inside = "".join(f"<measure number='{number}'>{one}</measure>" for number, one in enumerate(each, 1))
+    return f"<score-partwise><part id='P1'>{inside}</part></score-partwise>"
+
+
+def test_a_sign_that_repeats_a_measure_hides_no_note_that_is_written() -> None:
+    """MusicXML 4.0, measure-style: it is a way to print; only where nothing is written something is not played."""
+    written = musicxml.read(measures(WRITTEN.format("C"), REPEATED + WRITTEN.format("D")))
+    assert [note.pitch for note in performed(written).tracks[0].notes] == [60, 62] and not written.remarks
+    empty = musicxml.read(measures(WRITTEN.format("C"), REPEATED + "<note><rest/><duration>4</duration></note>"))
+    assert empty.remarks == ["1 signs that repeat the measure before are not played"]
