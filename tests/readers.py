@@ -121,10 +121,13 @@ def by_abc2midi(path: Path) -> Notes | None:
         subprocess.run(["abc2midi", str(tune), "-o", str(out)], capture_output=True, timeout=60, check=False)
         if not out.exists():
             return None
-        score = symusic.Score.from_midi(out.read_bytes())  # the lower notes of some chords are struck 10 ticks late
-        return Counter(
-            (round((note.time - 5) * GRID / 480), note.pitch) for track in score.tracks for note in track.notes
-        )
+        score = symusic.Score.from_midi(out.read_bytes())
+    notes = [(note.time, note.pitch) for track in score.tracks for note in track.notes]
+    begun = min(notes, default=(0, 0))[0]  # at tick 1
+    struck: dict[int, int] = {}  # the notes of some chords are struck 10 ticks of 480 after one another
+    for tick in sorted({tick for tick, _ in notes}):
+        struck[tick] = struck.get(tick - 10, tick)
+    return Counter((round((struck[tick] - begun) * GRID / 480), pitch) for tick, pitch in notes)
 
 
 def explained(path: Path, read: Reader) -> str:
@@ -155,8 +158,11 @@ def explained(path: Path, read: Reader) -> str:
     return "; ".join(one.name for one in found)
 
 
-def _ours(path: Path) -> Notes:
-    return shifted(of_score(scores.read(path).score))
+def _ours(path: Path) -> Notes | None:
+    try:
+        return shifted(of_score(scores.read(path).score))
+    except ValueError:
+        return None
 
 
 def installed() -> dict[str, tuple[frozenset[str], Reader]]:

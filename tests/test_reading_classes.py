@@ -40,3 +40,22 @@ def test_a_class_writes_out_what_the_standard_says(
     path.write_text(f"<score-partwise><part-list>{names}</part-list>{made}</score-partwise>")
     assert readers.explained(path, readers.installed()[reader][1]).endswith(f"({name})")
     assert not readers.explained(path, lambda file: readers.Counter({(0, 1): 1}))
+
+
+TUNES = [
+    ("|: C4 |1 D4 :|2 E4 :| F4 |", "4.9"),
+    ("|: C4 |]\n|: D4 :|", "4.8"),
+    ("(5CDEFG D2 |", "4.13"),
+    ("[CC]2 D2 |", "4.17"),
+    ("+CE+ D2 |", "12.1.3"),
+    ("[CE]<D3 C |", "4.4"),
+]
+
+
+@pytest.mark.parametrize(("music", "paragraph"), TUNES)
+def test_a_tune_that_abc2midi_plays_otherwise_has_a_paragraph(music: str, paragraph: str, tmp_path: Path) -> None:
+    if "abc2midi" not in readers.installed():
+        pytest.skip("abc2midi, which this compares with, is not installed")
+    path = tmp_path / "tune.abc"
+    path.write_text(f"X:1\nT:tune\nM:3/4\nL:1/4\nK:C\n{music}\n")
+    assert f"(ABC {paragraph})" in readers.explained(path, readers.by_abc2midi)

@@ -58,6 +58,10 @@ def test_bars_are_played_in_this_order(bars: str, expected: str) -> None:
 HEAD = "X:1\nM:4/4\nL:1/4\n"
 
 
+def bars(*pitches: int) -> list[tuple[int, int, int]]:
+    return [(4 * bar, pitch, 4) for bar, pitch in enumerate(pitches)]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -65,7 +69,7 @@ HEAD = "X:1\nM:4/4\nL:1/4\n"
         ("K:C\n|: C4 & E4 :|\n", [(0, 60, 4), (0, 64, 4), (4, 60, 4), (4, 64, 4)]),
         (
             "P:A3\nK:C\nP:A\nC4 |[1 D4 |[2 E4 |[3 F4 |\n",
-            [(4 * bar, pitch, 4) for bar, pitch in enumerate((60, 62, 60, 64, 60, 65))],
+            bars(60, 62, 60, 64, 60, 65),
         ),
         (
             "P:AB\nK:C\nP:A\n[V:1]C4|\n[V:2]C,4|\nP:B\n[V:1]D4|\n[V:2]D,4|\n",
@@ -77,6 +81,10 @@ HEAD = "X:1\nM:4/4\nL:1/4\n"
         ("K:G treble+8\nF4\n", [(0, 78, 4)]),
         ("V:1 clef=treble-8\nK:C\nV:1\nC4\n", [(0, 48, 4)]),
         ("K:C\n_B2- | B- | B B\n", [(0, 70, 4), (4, 71, 1)]),
+        ("K:C\nC4 | D4 [|]:| E4 |\n", bars(60, 62, 60, 62, 64)),  # 4.8: a bar line of any shape, an invisible one
+        ("K:C\nC4 [|] D4 :| E4 |\n", bars(60, 62, 60, 62, 64)),
+        ("K:C\n|: C4 |1 D4 :| E4 |\n", bars(60, 62, 60, 64)),  # 4.9: the second time it is passed over
+        ("K:C\n|: C4 |[1,2 D4 :| E4 |\n", bars(60, 62, 60, 62, 60, 64)),
     ],
 )  # fmt: skip
 def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, int, int]]) -> None:
