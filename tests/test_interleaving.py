@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from core.contracts.backbone import State
 from core.model.conditioning import Known
 from core.model.generation import generate
 from core.model.interleaving import Company, Line, Wish
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling
-from tests.test_generation import BOS, EOS, PAD, PROMPTS, Fading, make_model
+from tests.test_generation import BOS, EOS, PAD, PROMPTS, VOCAB, Fading, make_model
 from tests.test_streams import Pairs, PairsGrammar
 
 SETTINGS = [
@@ -144,6 +146,30 @@ def test_an_endless_piece_never_ends() -> None:
     tokens = [company.step()[0].token for _ in range(LENGTH)]
     assert None not in tokens and EOS not in tokens
     assert len(alone(model, [], Wish(SETTINGS[1]))) < LENGTH  # which ends where it may
+
+
+class Over:
+    """A grammar under which the piece is complete and nothing may follow."""
+
+    def begin(self, batch: int) -> State:
+        return {"rows": torch.zeros(batch)}
+
+    def allowed(self, state: State, known: Tensor | None = None) -> Tensor:
+        return (torch.arange(VOCAB) == EOS).expand(len(state["rows"]), VOCAB)
+
+    def advance(self, state: State, ids: Tensor) -> State:
+        return state
+
+
+@pytest.mark.parametrize(("grammar", "chosen"), [(None, True), (Over(), False)])
+def test_an_end_is_the_models_own_where_more_was_offered(grammar: Any, chosen: bool) -> None:
+    company = Company(make_model())
+    line = started(company.model, [], Wish(SETTINGS[1], grammar=grammar))
+    company.join(line)
+    while company.lines:
+        [last] = company.step()
+        assert line.drawn < LENGTH
+    assert last.token is None and last.line is line and last.ended is chosen
 
 
 def test_a_prompt_that_is_no_music_is_refused() -> None:

@@ -96,17 +96,23 @@ def test_what_an_earlier_call_found_is_read_if_it_is_whole_and_of_this_step(
     assert (run.folder.samples / "step_000006" / "1.mid").exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_goes_and_the_one_before_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_a_checkpoint_that_cannot_be_written_goes_and_the_one_before_is_named(early: bool, tmp_path: Path) -> None:
     run = toy(tmp_path)
     run.build_model()
     run.step = 2
     run.save()
     run.step = 4
 
-    def full(folder: Path) -> None:
-        (folder / "half").write_text("of it")
+    def fail() -> None:
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
+    def full(folder: Path) -> None:
+        (folder / "half").write_text("of it")
+        fail()
+
+    if early:  # before anything of it is there
+        run.logbook = SimpleNamespace(sync=fail)  # type: ignore[assignment]
     run.save_state = full  # type: ignore[method-assign]
     target = run.folder.checkpoint(4)
     words = f"cannot write {target}: Transport endpoint is not connected (step_000002 stands)"

@@ -30,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; as many as processors")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of tests for one fault")
     parser.add_argument("--tests", nargs="*", help="record and ask only these files of tests")
-    parser.add_argument("--fresh", action="store_true", help="plants again what was noticed before")
+    parser.add_argument("--fresh", action="store_true", help="plants again what was noticed, and asks that test first")
     parser.add_argument("--list", action="store_true", help="plants nothing, and lists what is remembered")
     parser.add_argument("--write", action="store_true", help="puts the report into the page of the tests")
     return parser.parse_args()
@@ -49,6 +49,7 @@ def _chosen(paths: list[str], sample: int | None, seed: int) -> list[Mutant]:
     return sorted(taken, key=lambda m: (m.path, m.lines.start))
 
 
+_Known = dict[str, Outcome]  # by the names of faults
 _Told = tuple[int, Outcome] | None  # the number of a fault and what came of it; None: a process has ended
 
 
@@ -56,22 +57,26 @@ def _lot(seed: int, mutant: Mutant) -> bytes:
     return hashlib.sha256(f"{seed} {mutant.key} {mutant.number}".encode()).digest()
 
 
-def _share(todo: list[tuple[int, Mutant]], map_of: reach.Reach, budget: float, queue: "Queue[_Told]") -> None:
+def _share(
+    todo: list[tuple[int, Mutant]], known: _Known, map_of: reach.Reach, budget: float, queue: "Queue[_Told]"
+) -> None:
     """One process: plants its share."""
     try:
         with tempfile.TemporaryDirectory(prefix="mutants-") as work:
-            outcomes = planted([mutant for _, mutant in todo], map_of, Path(work), budget)
+            outcomes = planted([mutant for _, mutant in todo], known, map_of, Path(work), budget)
             for (number, _), outcome in zip(todo, outcomes):
                 queue.put((number, outcome))
     finally:
         queue.put(None)
 
 
-def _outcomes(todo: list[Mutant], map_of: reach.Reach, jobs: int, budget: float) -> Iterator[tuple[Mutant, Outcome]]:
+def _outcomes(
+    todo: list[Mutant], known: _Known, map_of: reach.Reach, jobs: int, budget: float
+) -> Iterator[tuple[Mutant, Outcome]]:
     context = get_context("fork")
     queue: Queue[_Told] = context.Queue()
     shares = [share for k in range(jobs) if (share := list(enumerate(todo))[k::jobs])]
-    processes = [context.Process(target=_share, args=(share, map_of, budget, queue)) for share in shares]
+    processes = [context.Process(target=_share, args=(share, known, map_of, budget, queue)) for share in shares]
     for process in processes:
         process.start()
     running = len(processes)
@@ -92,13 +97,14 @@ def main() -> int:
         print(f"recording what {len(stale)} files of tests reach ...", flush=True)
         reach.record(stale)
     chosen = _chosen(options.paths, options.sample, options.seed)
-    known = {} if options.fresh else results.remembered()
+    known = results.remembered()
     done = [(m, known[m.name]) for m in chosen if m.name in known]
     if not options.list:
-        done = [(m, outcome) for m, outcome in done if outcome.state != "survived"]
+        argued = results.argued()
+        done = [(m, o) for m, o in done if (m.key in argued if o.state == "survived" else not options.fresh)]
         passed = {m.name for m, _ in done}
         todo = [m for m in chosen if m.name not in passed]
-        for mutant, outcome in _outcomes(todo, reach.Reach(), options.jobs, options.budget):
+        for mutant, outcome in _outcomes(todo, known, reach.Reach(), options.jobs, options.budget):
             results.remember(mutant, outcome)
             print(results.line(mutant, outcome), flush=True)
             done.append((mutant, outcome))

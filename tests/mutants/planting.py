@@ -34,15 +34,16 @@ class Outcome:
     whole: bool = True
 
 
-def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[Test], bool]:
+def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET, before: str = "") -> tuple[list[Test], bool]:
     """The cheapest tests that reach a fault, within the budget, and whether they are all.
 
-    They stand by files, and first the file that reaches the fewest modules: it is about this one.
+    First stands the test that noticed it `before`; the others by files, and first the file that reaches the fewest
+    modules: it is about this one.
     """
     taken: list[Test] = []
     paid: set[str] = set()
     spent = 0.0
-    found = reach.of(mutant)
+    found = sorted(reach.of(mutant), key=lambda test: test.name != before)
     for test in found:
         cost = test.seconds + sum(reach.fixtures.get(name, 0.0) for name in test.fixtures if name not in paid)
         if spent + cost > budget:
@@ -50,8 +51,9 @@ def chosen(reach: Reach, mutant: Mutant, budget: float = BUDGET) -> tuple[list[T
         spent += cost
         paid.update(test.fixtures)
         taken.append(test)
-    narrow = {test.name: reach.breadth[test.name.split("::")[0]] for test in taken}
-    return sorted(taken, key=lambda test: (narrow[test.name], test.name.split("::")[0])), len(taken) == len(found)
+    narrow = {test.name: reach.breadth[test.file] for test in taken}
+    places = {test.name: (test.name != before, narrow[test.name], test.file) for test in taken}
+    return sorted(taken, key=lambda test: places[test.name]), len(taken) == len(found)
 
 
 class Planter:
@@ -74,7 +76,7 @@ class Planter:
         while True:
             tests = [test for test in tests if self.sound.get(test.name, True)]
             outcome = self._planted(mutant, tests, whole)
-            by = next((test for test in tests if test.name == outcome.by), None)
+            by = next((test for test in tests if outcome.by in (test.name, f"{test.file} (import)")), None)
             if by is None:
                 return outcome
             if by.name not in self.sound:
@@ -191,9 +193,12 @@ def _tested(root: Path, work: Path, names: list[str], count: int | None) -> str:
     return ""
 
 
-def planted(mutants: Iterable[Mutant], reach: Reach, work: Path, budget: float = BUDGET) -> Iterator[Outcome]:
-    """The outcome of each fault, as they come."""
-    asked = [(mutant, *chosen(reach, mutant, budget)) for mutant in mutants]
-    planter = Planter(work, reach, sorted({test.name.split("::")[0] for _, tests, _ in asked for test in tests}))
+def planted(
+    mutants: Iterable[Mutant], known: dict[str, Outcome], reach: Reach, work: Path, budget: float = BUDGET
+) -> Iterator[Outcome]:
+    """The outcome of each fault, as they come; `known` are earlier ones, by the names of faults."""
+    new = Outcome("survived")
+    asked = [(mutant, *chosen(reach, mutant, budget, known.get(mutant.name, new).by)) for mutant in mutants]
+    planter = Planter(work, reach, sorted({test.file for _, tests, _ in asked for test in tests}))
     for mutant, tests, whole in asked:
         yield planter.run(mutant, tests, whole)

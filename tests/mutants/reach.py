@@ -41,6 +41,11 @@ class Test:
     seconds: float
     fixtures: tuple[str, ...]
 
+    @property
+    def file(self) -> str:
+        """The file of tests that it stands in."""
+        return self.name.split("::")[0]
+
 
 class Reach:
     """The map from lines to tests of the tree as it is now."""
