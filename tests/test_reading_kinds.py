@@ -109,3 +109,16 @@ def test_a_sign_that_repeats_a_measure_hides_no_note_that_is_written() -> None:
     assert [note.pitch for note in performed(written).tracks[0].notes] == [60, 62] and not written.remarks
     empty = musicxml.read(measures(WRITTEN.format("C"), REPEATED + "<note><rest/><duration>4</duration></note>"))
     assert empty.remarks == ["1 signs that repeat the measure before are not played"]
+
+
+FORWARD = "<forward><duration>1000000000</duration></forward>"
+KEY = "<attributes><key><fifths>2</fifths></key></attributes>"
+
+
+def test_what_stands_behind_the_end_holds_for_nothing() -> None:
+    """A key after a <forward> of centuries; a grace note there is heard, so that it makes the piece too long."""
+    score = performed(musicxml.read(measures(WRITTEN.format("C") + FORWARD + KEY)))
+    assert score.note_num() == 1 and not score.key_signatures
+    grace = WRITTEN.format("D").replace("<note>", "<note><grace/>")
+    with pytest.raises(ValueError, match="quarters; expected at most"):
+        performed(musicxml.read(measures(WRITTEN.format("C") + FORWARD + grace)))

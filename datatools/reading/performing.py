@@ -142,7 +142,8 @@ def _marks(result: symusic.Score, written: Written, starts: list[int], played: S
         for mark in written.bars[index].marks:
             # what holds from the beginning holds in the rest before a pick-up too
             time = starts[place] + mark.start if place or mark.start else 0
-            found[mark.kind].setdefault(rounded(time * TICKS, written.unit), mark.value)
+            if time <= starts[-1]:  # what stands behind the last bar's end holds for nothing
+                found[mark.kind].setdefault(rounded(time * TICKS, written.unit), mark.value)
     for time, (speed,) in _changes(found["tempo"]):
         result.tempos.append(symusic.Tempo(time, qpm=speed))
     for time, (beats, unit) in _changes(found["meter"]):

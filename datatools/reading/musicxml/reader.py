@@ -180,6 +180,7 @@ class _Part:
                 inside = {child.tag: child for child in element}
                 if "grace" in inside:
                     self._grace(element, inside, at, index, bar)
+                    reached = max(reached, at)
                     continue
                 length = attributes.time(inside.get("duration"))
                 if "chord" not in inside:
