@@ -71,7 +71,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder, kept = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        kept = kept.parent  # of all processes of the session: kernels take a minute to compile
+    (kept / "native").mkdir(exist_ok=True)
+    (folder / "native").symlink_to(kept / "native")
     patch = pytest.MonkeyPatch()
     patch.setenv("SWAPTUNES_CACHE", str(folder))
     patch.setenv("SWAPTUNES_LOAD_PLUGINS", "")
