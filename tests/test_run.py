@@ -139,7 +139,8 @@ def test_generate_from_the_artefact_alone(runs: Path, tmp_path: Path, music_fold
 
 def test_each_call_draws_anew_and_tells_its_seed(runs: Path, tmp_path: Path) -> None:
     def drawn(name: str, *words: str) -> tuple[int, list[int]]:
-        words = ("generate.count=1", "generate.length=60", f"generate.out={tmp_path / name}", *words)
+        words = (f"generate.out={tmp_path / name}", "generate.formats=[]", *words)
+        words = ("generate.count=1", "generate.length=60", *words)
         result = command("generate", "--run", str(runs / "tiny"), *words, folder=tmp_path)
         assert result.returncode == 0, result.stderr
         told = json.loads((tmp_path / name / "0.json").read_text())
