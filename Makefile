@@ -1,17 +1,23 @@
-# `make run` trains the first preset and `make test` runs the suite; both set up `.venv` first, once.
+# `make run` trains the first preset, `make test` runs the suite and `make test-long` what takes longer: real launches,
+# kills, wheels. Each sets up `.venv` first, once.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test test-browser lint types clean
+.PHONY: run test test-long test-browser lint types clean
 
 run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --ignore tests/long
+
+test-long: $(READY)
+	$(PYTEST) tests/long
 
 # Clicks through the pages in Chromium (on Debian: apt install chromium); pictures go to build/screenshots.
 test-browser: $(READY)

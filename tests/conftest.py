@@ -10,18 +10,8 @@ from tests.walks import write_walks
 
 # The files that cost most go first, so that no process is left alone with one in the end.
 DEAR = [
-    "native_mamba",
-    "third_party",
-    "ranks",
-    "run",
-    "resume",
-    "soak",
-    "store",
-    "twin",
-    "no_test_split",
-    "api",
-    "store_damage",
-    "compare",
+    *("native_mamba", "run", "store", "twin", "store_damage", "compare"),
+    *("third_party", "ranks", "storage", "resume", "no_test_split", "soak", "api"),
 ]
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 
@@ -71,11 +61,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
-    folder, kept = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        kept = kept.parent  # of all processes of the session: kernels take a minute to compile
-    (kept / "native").mkdir(exist_ok=True)
-    (folder / "native").symlink_to(kept / "native")
+    folder = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # what is compiled, for all processes that test side by side
+        native = tmp_path_factory.getbasetemp().parent / "native"
+        native.mkdir(exist_ok=True)
+        (folder / "native").symlink_to(native)
     patch = pytest.MonkeyPatch()
     patch.setenv("SWAPTUNES_CACHE", str(folder))
     patch.setenv("SWAPTUNES_LOAD_PLUGINS", "")

@@ -20,6 +20,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -27,7 +28,8 @@ from typing import Any
 
 from datatools.abc import book
 from datatools.reading import scores
-from tests.reading_classes import amended, plain
+from tests.reading_classes import ABC, Class, plain
+from tests.reading_classes_xml import XML
 
 GRID = 24  # of a quarter
 Notes = Counter[tuple[int, int]]  # (onset on the grid, pitch)
@@ -67,7 +69,8 @@ def _xml(data: bytes) -> str:
             names = [name for name in archive.namelist() if name.endswith("xml") and not name.startswith("META-INF")]
             data = archive.read(names[0])
     utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+    text = data.decode("utf-16" if utf16 else "utf-8-sig", "replace")
+    return re.sub(r"encoding=.utf-16.", 'encoding="utf-8"', text, count=1, flags=re.IGNORECASE)
 
 
 def by_verovio(path: Path) -> Notes | None:
@@ -76,7 +79,7 @@ def by_verovio(path: Path) -> Notes | None:
 
     verovio.enableLog(verovio.LOG_OFF)
     toolkit = verovio.toolkit()
-    if not toolkit.loadData(_xml(path.read_bytes())):  # UTF-16, or an archive of it, verovio does not know
+    if not toolkit.loadData(_xml(path.read_bytes())):
         return None
     return of_score(symusic.Score.from_midi(base64.b64decode(toolkit.renderToMIDI())))
 
@@ -85,7 +88,12 @@ def by_partitura(path: Path) -> Notes | None:
     sys.modules.setdefault("fluidsynth", None)  # type: ignore[arg-type]  # it is not needed, and partitura dies of an odd one
     import partitura
 
-    score = partitura.score.unfold_part_maximal(partitura.load_score(str(path)))
+    with tempfile.TemporaryDirectory() as folder:
+        packed = path.read_bytes()
+        if packed[:2] == b"PK":  # which partitura takes for another kind of score
+            path = Path(folder) / "score.musicxml"
+            path.write_text(_xml(packed), encoding="utf-8", errors="surrogatepass")
+        score = partitura.score.unfold_part_maximal(partitura.load_score(str(path)))
     arrays = [part.note_array() for part in getattr(score, "parts", [score])]
     rows = [row for array in arrays for row in array]
     return Counter((round(float(row["onset_quarter"]) * GRID), int(row["pitch"])) for row in rows)
@@ -113,27 +121,48 @@ def by_abc2midi(path: Path) -> Notes | None:
         subprocess.run(["abc2midi", str(tune), "-o", str(out)], capture_output=True, timeout=60, check=False)
         if not out.exists():
             return None
-        score = symusic.Score.from_midi(out.read_bytes())  # the lower notes of some chords are struck 10 ticks late
-        return Counter(
-            (round((note.time - 5) * GRID / 480), note.pitch) for track in score.tracks for note in track.notes
-        )
+        score = symusic.Score.from_midi(out.read_bytes())
+    notes = [(note.time, note.pitch) for track in score.tracks for note in track.notes]
+    begun = min(notes, default=(0, 0))[0]  # at tick 1
+    struck: dict[int, int] = {}  # the notes of some chords are struck 10 ticks of 480 after one another
+    for tick in sorted({tick for tick, _ in notes}):
+        struck[tick] = struck.get(tick - 10, tick)
+    return Counter((round((struck[tick] - begun) * GRID / 480), pitch) for tick, pitch in notes)
 
 
 def explained(path: Path, read: Reader) -> str:
-    """The class for which a reader and we differ; nothing where none is known."""
+    """The classes for which a reader and we differ, no more than are needed; nothing where none is known."""
     xml = path.suffix.lower() in scores.XML
     if not xml and path.suffix.lower() != ".abc":
         return ""
     data = path.read_bytes()
-    for name, text in amended(_xml(data) if xml else plain(book.decode_bytes(data))):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / ("amended.musicxml" if xml else "amended.abc")
-            text = re.sub(r"encoding=.utf-16.", 'encoding="utf-8"', text, count=1, flags=re.IGNORECASE)
-            file.write_text(text, encoding="utf-8", errors="surrogatepass")
-            theirs = read(file)
-            if theirs and shifted(of_score(scores.read(file).score)) == shifted(theirs):
-                return name
-    return ""
+    text = _xml(data) if xml else plain(book.decode_bytes(data))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / ("amended.musicxml" if xml else "amended.abc")
+
+        def amended(classes: list[Class]) -> Path:
+            file.write_text(reduce(lambda kept, one: one.amend(kept), classes, text), "utf-8", "surrogatepass")
+            return file
+
+        def agree(classes: list[Class]) -> bool:
+            theirs = read(amended(classes))
+            return theirs is not None and _ours(file) == shifted(theirs)
+
+        known = [one for one in (XML if xml else ABC) if one.amend(text) != text]
+        told = _ours(amended([]))
+        found = [one for one in known if one.is_open or _ours(amended([one])) == told]
+        found = next((some for some in (found, *([one] for one in found)) if agree(some)), [])
+        for one in list(found):
+            less = [other for other in found if other is not one]
+            found = less if agree(less) else found
+    return "; ".join(one.name for one in found)
+
+
+def _ours(path: Path) -> Notes | None:
+    try:
+        return shifted(of_score(scores.read(path).score))
+    except ValueError:
+        return None
 
 
 def installed() -> dict[str, tuple[frozenset[str], Reader]]:
@@ -188,47 +217,66 @@ def classed(ours: Notes, theirs: Notes, remarks: list[str]) -> str:
 def compare(paths: list[Path], turns: bool = False) -> dict[str, Any]:
     """For each independent reader, and for all together: files by class, and seconds that it and we took.
 
-    With `turns` a reader is asked only about files on which none before it agrees with us.
+    With `turns` a reader is asked only about files on which none before it agrees with us, and for a reason only until
+    one has been found.
     """
     readers = installed()
     report: dict[str, Any] = {}
     for path in paths:
+        extension = path.suffix.lower()
+        kind = "MusicXML" if extension in scores.XML else extension[1:]
+        asked = {name: read for name, (extensions, read) in readers.items() if extension in extensions}
+        verdicts, spent = _verdicts(path, asked, turns)
+        if "the same" not in verdicts.values() or not turns:
+            for name, verdict in verdicts.items():
+                if verdict not in ("the same", "we refuse it") and not verdict.startswith(name):
+                    verdicts[name] = explained(path, asked[name]) or verdict
+                    if turns and verdicts[name] != verdict:
+                        break
+        for name, verdict in verdicts.items():
+            one = report.setdefault(f"{kind} and {name}", {"files": {}, "seconds": 0.0, "ours": 0.0})
+            one["seconds"] += spent[name]
+            one["ours"] += spent["ours"]
+            one["files"].setdefault(verdict, []).append(str(path))
+        told = together(verdicts)
+        one = report.setdefault(f"{kind} and any", {"files": {}, "seconds": 0.0, "ours": 0.0})
+        one["files"].setdefault(told, []).append(str(path))
+        one["ours"] += spent["ours"]
+    return report
+
+
+def _verdicts(path: Path, asked: dict[str, Reader], turns: bool) -> tuple[dict[str, str], dict[str, float]]:
+    """What each reader makes of a file beside what we do, and the seconds that each and we took."""
+    start = time.process_time()
+    try:
+        piece = scores.read(path)
+    except ValueError:
+        return dict.fromkeys(asked, "we refuse it"), dict.fromkeys((*asked, "ours"), 0.0)
+    ours = of_score(piece.score)
+    verdicts, spent = {}, {"ours": time.process_time() - start}
+    for name, read in asked.items():
         start = time.process_time()
         try:
-            piece = scores.read(path)
-            ours, remarks, failure = of_score(piece.score), piece.remarks, ""
-        except ValueError as error:
-            ours, remarks, failure = Counter(), [], str(error)
-        spent = time.process_time() - start
-        kind = "MusicXML" if path.suffix.lower() in scores.XML else path.suffix.lower()[1:]
-        verdicts: dict[str, str] = {}
-        for name, (extensions, read) in readers.items():
-            if path.suffix.lower() not in extensions or (turns and "the same" in verdicts.values()):
-                continue
-            one = report.setdefault(f"{kind} and {name}", {"files": {}, "seconds": 0.0, "ours": 0.0})
-            start = time.process_time()
-            try:
-                theirs = read(path)
-            except Exception as error:
-                theirs, why = None, f"{name} fails: {type(error).__name__}"
-            else:
-                why = f"{name} reads nothing"
-            one["seconds"] += time.process_time() - start
-            one["ours"] += spent
-            if failure:
-                verdict = "we refuse it" + ", and so does it" * (theirs is None)
-            else:
-                verdict = why if theirs is None else classed(ours, theirs, remarks)
-                if theirs is not None and verdict != "the same":
-                    verdict = explained(path, read) or verdict
-            verdicts[name] = verdict
-            one["files"].setdefault(verdict, []).append(str(path))
-        agrees = "the same" in verdicts.values()
-        told = "the same" if agrees else "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
-        together = report.setdefault(f"{kind} and any", {"files": {}, "seconds": 0.0, "ours": 0.0})
-        together["files"].setdefault(told, []).append(str(path))
-        together["ours"] += spent
-    return report
+            theirs = read(path)
+        except Exception as error:
+            verdicts[name] = f"{name} fails: {type(error).__name__}"
+        else:
+            verdicts[name] = f"{name} reads nothing" if theirs is None else classed(ours, theirs, piece.remarks)
+        spent[name] = time.process_time() - start
+        if turns and verdicts[name] == "the same":
+            break
+    return verdicts, spent
+
+
+def together(verdicts: dict[str, str]) -> str:
+    """The verdict on a file: the same as any reader, a known reason to differ from one, or how all differ."""
+    if "the same" in verdicts.values():
+        return "the same"
+    reasons = {one.name for one in (*XML, *ABC)}
+    for verdict in verdicts.values():
+        if set(verdict.split("; ")) <= reasons:
+            return verdict
+    return "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items())
 
 
 def main(words: list[str]) -> int:

@@ -16,13 +16,11 @@ from supervisors.bench import training as bench_training
 from supervisors.bench import verb
 from supervisors.bench.cells import Cell, rounds
 from supervisors.bench.decoding import Decoding
-from supervisors.bench.models import choose
 from supervisors.bench.page.rows import rows
 from supervisors.bench.peers import PEERS, build, installed
 from supervisors.bench.session import Session
 from supervisors.bench.subjects import Ours, Spec
 from supervisors.bench.training import Training
-from supervisors.bench.worker import Lost, Worker
 from supervisors.sizes import TOLERANCE, at, fit
 
 VOCABULARY = 64
@@ -239,7 +237,7 @@ def test_what_was_measured_stays_after_an_interruption(tmp_path, monkeypatch, ca
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Session, "measure", measure)
-    assert verb.bench(words(dim=32, layers=1, peers="none", out=tmp_path)) == 130
+    assert verb.bench(words(dim=32, layers=1, backbones="mamba,transformer", peers="none", out=tmp_path)) == 130
     assert "9,000" in capsys.readouterr().out
     told = json.loads((tmp_path / "bench.json").read_text())
     assert told["cells"][0]["samples"] == [8100.0, 9000.0, 10800.0] and "Interrupted" in told["notes"][-1]
@@ -250,30 +248,5 @@ def test_what_was_measured_stays_after_an_interruption(tmp_path, monkeypatch, ca
 
 def test_nothing_measured_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(Session, "measure", lambda session: None)
-    assert verb.bench(words(dim=32, layers=1, peers="none", out=tmp_path)) == 1
+    assert verb.bench(words(dim=32, layers=1, backbones="lstm", peers="none", out=tmp_path)) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_models_are_measured_in_processes_of_their_own():
-    settings = BenchHParams(
-        dim=32, layers=1, length=16, batch=1, lengths="16,64", repeats=1, threads=1, peers="none", backbones="lstm"
-    )
-    models, _ = choose(settings, load_manager())
-    session = Session(settings, models, ["fp32"])
-    session.measure()
-    measured = {(cell.kind, cell.subject, cell.batch, cell.length) for cell in session.cells if cell.whole}
-    assert {("train", "lstm", 1, 16), ("train", "lstm", 1, 64), ("decode", "lstm", 16, 64)} <= measured
-    matrix, train = session.cells[:2]
-    assert matrix.kind == "matrix" and matrix.samples[0] > 1e8 and matrix.best_by
-    assert train.peak_bytes is not None and "mkldnn_rnn_layer" in str(train.operators)
-    assert session.parameters["lstm"] == models[0].parameters and session.threads == 1
-
-
-def test_a_model_that_fails_or_dies_is_told_in_a_line():
-    worker = Worker(Spec("nobody", True, None, 8, 1, "cpu"))
-    with pytest.raises(Lost, match='no backbone "nobody"'):
-        worker.ask("about")
-    worker._process.kill()
-    with pytest.raises(Lost, match="died"):
-        worker.ask("about")
-    worker.close()

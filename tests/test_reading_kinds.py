@@ -3,6 +3,8 @@
 import pytest
 
 from datatools.abc import reader, repeats
+from datatools.reading.musicxml import reader as musicxml
+from datatools.reading.performing import performed
 from datatools.reading.repeats import Signs, order
 
 
@@ -56,6 +58,10 @@ def test_bars_are_played_in_this_order(bars: str, expected: str) -> None:
 HEAD = "X:1\nM:4/4\nL:1/4\n"
 
 
+def bars(*pitches: int) -> list[tuple[int, int, int]]:
+    return [(4 * bar, pitch, 4) for bar, pitch in enumerate(pitches)]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -63,7 +69,7 @@ HEAD = "X:1\nM:4/4\nL:1/4\n"
         ("K:C\n|: C4 & E4 :|\n", [(0, 60, 4), (0, 64, 4), (4, 60, 4), (4, 64, 4)]),
         (
             "P:A3\nK:C\nP:A\nC4 |[1 D4 |[2 E4 |[3 F4 |\n",
-            [(4 * bar, pitch, 4) for bar, pitch in enumerate((60, 62, 60, 64, 60, 65))],
+            bars(60, 62, 60, 64, 60, 65),
         ),
         (
             "P:AB\nK:C\nP:A\n[V:1]C4|\n[V:2]C,4|\nP:B\n[V:1]D4|\n[V:2]D,4|\n",
@@ -75,6 +81,10 @@ HEAD = "X:1\nM:4/4\nL:1/4\n"
         ("K:G treble+8\nF4\n", [(0, 78, 4)]),
         ("V:1 clef=treble-8\nK:C\nV:1\nC4\n", [(0, 48, 4)]),
         ("K:C\n_B2- | B- | B B\n", [(0, 70, 4), (4, 71, 1)]),
+        ("K:C\nC4 | D4 [|]:| E4 |\n", bars(60, 62, 60, 62, 64)),  # 4.8: a bar line of any shape, an invisible one
+        ("K:C\nC4 [|] D4 :| E4 |\n", bars(60, 62, 60, 62, 64)),
+        ("K:C\n|: C4 |1 D4 :| E4 |\n", bars(60, 62, 60, 64)),  # 4.9: the second time it is passed over
+        ("K:C\n|: C4 |[1,2 D4 :| E4 |\n", bars(60, 62, 60, 62, 60, 64)),
     ],
 )  # fmt: skip
 def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, int, int]]) -> None:
@@ -82,3 +92,20 @@ def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, in
         score = reader.score(said)
         found = [(note.time / 480, note.pitch, note.duration / 480) for track in score.tracks for note in track.notes]
         assert sorted(found) == expected
+
+
+REPEATED = "<attributes><measure-style><measure-repeat type='start'>1</measure-repeat></measure-style></attributes>"
+WRITTEN = "<note><pitch><step>{}</step><octave>4</octave></pitch><duration>4</duration></note>"
+
+
+def measures(*each: str) -> str:
+    inside = "".join(f"<measure number='{number}'>{one}</measure>" for number, one in enumerate(each, 1))
+    return f"<score-partwise><part id='P1'>{inside}</part></score-partwise>"
+
+
+def test_a_sign_that_repeats_a_measure_hides_no_note_that_is_written() -> None:
+    """MusicXML 4.0, measure-style: it is a way to print; only where nothing is written something is not played."""
+    written = musicxml.read(measures(WRITTEN.format("C"), REPEATED + WRITTEN.format("D")))
+    assert [note.pitch for note in performed(written).tracks[0].notes] == [60, 62] and not written.remarks
+    empty = musicxml.read(measures(WRITTEN.format("C"), REPEATED + "<note><rest/><duration>4</duration></note>"))
+    assert empty.remarks == ["1 signs that repeat the measure before are not played"]

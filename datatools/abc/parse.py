@@ -418,9 +418,11 @@ def _length(text: str) -> Fraction:
 
 
 def _bar(text: str, line: int) -> Mark:
-    """The mark of a bar line such as `|:`, `:|`, `::`, `||`, `|]`."""
+    """The mark of a bar line such as `|:`, `:|`, `::`, `||`, `|]`; an invisible one, `[|]`, adds nothing to others."""
     if text == ":":
         raise ValueError("a lone : is no bar line")
+    shown = text.replace("[|]", "")
+    text = shown if "|" in shown else re.sub(r"(?:\[\|\])+", "|", text)
     bare = text.replace("[", "").replace("]", "")
     left = len(bare) - len(bare.rstrip(":"))
     right = len(bare) - len(bare.lstrip(":"))

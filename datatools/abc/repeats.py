@@ -109,6 +109,8 @@ class _Section:
             if chosen:
                 yield self.common
                 yield from chosen
+        if times > 1 and len(self.endings) == 1:
+            yield self.common  # and then, over an ending that is alone, to what follows it
 
 
 def _expand(items: list[Item], budget: int, turn: int = 0) -> list[Item]:

@@ -19,6 +19,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 AHEAD = 256  # tasks that may be done before the oldest one is
+FEW, PATIENCE = 64, 1.0  # so few tasks may be done, in so many seconds, before a second worker could help
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def map_pieces(
     count = workers or processors()
     opening = greeting(function, warm, megabytes)
     seats = [Seat(opening, seconds) for _ in range(count if total is None else min(count, total))]
-    pool = _Pool(seats, iter(tasks), watch_interval(seconds))
+    patience = PATIENCE if total is not None and total <= FEW else 0.0
+    pool = _Pool(seats, iter(tasks), watch_interval(seconds), patience)
     bar = progress_bar(progress, total)
     try:
         for pair in pool.results():
@@ -134,13 +136,13 @@ def greeting(function: Callable[..., Any], warm: Callable[[], Any] | None, megab
 class _Pool:
     """The threads, what they still have to do and what they have done."""
 
-    def __init__(self, seats: list[Seat], tasks: Iterator[Any], interval: float) -> None:
-        self._seats, self._tasks, self._interval = seats, tasks, interval
+    def __init__(self, seats: list[Seat], tasks: Iterator[Any], interval: float, patience: float) -> None:
+        self._seats, self._tasks, self._interval, self._patience = seats, tasks, interval, patience
         self._condition = threading.Condition()
         self._given = self._taken = 0
         self._done: dict[int, tuple[Any, Any]] = {}
         self._error: BaseException | None = None
-        self._stopped = False
+        self._stopped = self._all_given = False
         self._threads = [threading.Thread(target=self._look_after, args=(seat,), daemon=True) for seat in seats]
 
     def results(self) -> Iterator[tuple[Any, Any]]:
@@ -178,6 +180,8 @@ class _Pool:
     def _look_after(self, seat: Seat) -> None:
         """A thread's life: takes tasks and has its worker do them."""
         try:
+            if seat is not self._seats[0]:
+                self._wait_for_the_first()
             while (numbered := self._next()) is not None:
                 number, task = numbered
                 answer = seat.run(task)
@@ -192,6 +196,10 @@ class _Pool:
             with self._condition:
                 self._condition.notify_all()
 
+    def _wait_for_the_first(self) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._stopped or self._all_given, self._patience)
+
     def _next(self) -> tuple[int, Any] | None:
         with self._condition:
             while not self._stopped and self._given - self._taken >= AHEAD:
@@ -201,6 +209,8 @@ class _Pool:
             try:
                 task = next(self._tasks)
             except StopIteration:
+                self._all_given = True
+                self._condition.notify_all()
                 return None
             self._given += 1
             return self._given - 1, task

@@ -161,12 +161,15 @@ class _Part:
         ending: tuple[int, ...] = ()
         for index, measure in enumerate(measures):
             bar = self.reader.bar(index)
-            self.reader.heads[index] += sum(len(list(measure.iter(tag))) for tag in self.reader.head_tags)
+            self.reader.heads[index] += self._heads(measure)
             self._measure(index, measure, bar)
             ending = read_signs(measure, index, self.reader.bar, ending)
         for groups in self.graces.values():  # those at the very end lead to no note and begin where they are written
             for note in (note for group in groups for note in group):
                 note.start += len(groups) * note.length
+
+    def _heads(self, measure: Element) -> int:
+        return sum(len(list(measure.iter(tag))) for tag in self.reader.head_tags)
 
     def _measure(self, index: int, measure: Element, bar: Bar) -> None:
         attributes = self.attributes
@@ -199,7 +202,7 @@ class _Part:
             elif tag == "attributes":
                 attributes.read(element)
                 bar.marks += [Mark(at, kind, value) for kind, value in attributes.marks(element)]
-                if element.find("measure-style") is not None:
+                if element.find("measure-style") is not None and not self._heads(measure):  # else it shows the notes
                     self.reader.counts["simile"] += len(element.findall("measure-style/measure-repeat[@type='start']"))
             elif tag in ("direction", "sound"):
                 speed = tempo_of(element)

@@ -16,7 +16,7 @@ import pytest
 
 from tests import warm
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FOREIGN = HERE / "third_party"
 PACKAGES = ("mingru_example", "broken_example", "pairs_example", "register_example", "intervals_example")
 OURS = {"core", "hparams", "datatools", "plugins", "supervisors", "tests", "swaptunes"}

@@ -11,7 +11,7 @@ import symusic
 from core.errors import HubError
 from supervisors import api
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = '"train.steps": 12, "train.engine": "torch", "generate.length": 96'
 
 

@@ -1,0 +1,1 @@
+"""What takes minutes: real launches, kills, wheels; `make test-long`."""
