@@ -11,7 +11,7 @@ READY := $(VENV)/ready
 run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST) --ignore tests/long

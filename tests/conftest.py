@@ -10,18 +10,8 @@ from tests.walks import write_walks
 
 # The files that cost most go first, so that no process is left alone with one in the end.
 DEAR = [
-    "native_mamba",
-    "third_party",
-    "ranks",
-    "run",
-    "resume",
-    "soak",
-    "store",
-    "twin",
-    "no_test_split",
-    "api",
-    "store_damage",
-    "compare",
+    *("native_mamba", "run", "store", "twin", "store_damage", "compare"),
+    *("third_party", "ranks", "storage", "resume", "no_test_split", "soak", "api"),
 ]
 NATIVE = os.environ.get("SWAPTUNES_NATIVE", "1")
 

@@ -24,7 +24,7 @@ from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
 from supervisors.training.engine import build_engine
-from tests.test_storage import Loss, Toy, quick, toy
+from tests.long.test_storage import Loss, Toy, quick, toy
 
 __all__ = ["quick"]  # a fixture that holds for this module as well
 

@@ -3,10 +3,8 @@
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from core.checkpoint import load_weights
 from datatools.batching.batches import Batches
 from hparams.base import AugmentHParams
 from supervisors.training.base import Interrupted
+from tests import warm
 from tests.twin import byhand, hub
 from tests.twin.byhand import Toy
 from tests.twin.hub import BOS, EOS, PAD
 
 ROOT = Path(__file__).parents[1]
+Start = Callable[..., "subprocess.CompletedProcess[str]"]
 STEPS, ROWS, LENGTH, RATE, WARMUP, FLOOR, DECAY, CLIP, BETAS = 100, 4, 9, 0.02, 10, 0.2, 0.3, 1.0, (0.8, 0.9)
 WORDS = [
     f"train.steps={STEPS}", f"train.lr={RATE}", "train.warmup=0.1", f"train.lr_floor={FLOOR}", "seed=5",
@@ -137,41 +137,28 @@ def test_a_hundred_steps_of_plain_torch(
     assert run.best["step"] == best["step"] and run.best["valid_loss"] == best["valid_loss"]
 
 
-def test_a_hundred_steps_of_deepspeed_on_two_ranks(
-    tmp_path: Path, expected: dict[bool, ByHand], figures: list[str]
-) -> None:
-    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
-    stages = (2,)
-    jobs = [
-        {
-            "folder": str(tmp_path / f"zero_{stage}"),
-            "words": [*WORDS, "evaluate.every=100", "train.accumulate=2", f"deepspeed.zero_optimization.stage={stage}"],
-            "tied": False,
-        }
-        for stage in stages
-    ]
-    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
-    result = subprocess.run(
-        [sys.executable, *launcher, "-m", "tests.twin.hub", str(tmp_path / "jobs.json")],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def deepspeed(folder: Path, expected: ByHand, ranks: int, stage: int, start: Start) -> str:
+    """A hundred steps by DeepSpeed, in processes that `start` starts, against those by hand: the figure."""
+    words = [*WORDS, "evaluate.every=100", "train.accumulate=2", f"deepspeed.zero_optimization.stage={stage}"]
+    (folder / "jobs.json").write_text(json.dumps([{"folder": str(folder / "run"), "words": words, "tied": False}]))
+    result = start("-m", "tests.twin.hub", str(folder / "jobs.json"))
     assert result.returncode == 0, result.stderr[-4000:]
-    for stage in stages:
-        folder = tmp_path / f"zero_{stage}"
-        weights = {name: value.numpy() for name, value in load_weights(folder / "weights.safetensors").items()}
-        loss, norm, weight = agree(folder, weights, expected[False], 1e-4)
-        figures.append(
-            f"run by hand, DeepSpeed, 2 ranks, accumulate 2, ZeRO {stage}: {STEPS} steps differ by at most "
-            f"{loss:.0e} in loss, {norm:.0e} in norm (relative), {weight:.0e} in weights"
-        )
+    weights = {name: value.numpy() for name, value in load_weights(folder / "run" / "weights.safetensors").items()}
+    loss, norm, weight = agree(folder / "run", weights, expected, 1e-4)
+    return (
+        f"run by hand, DeepSpeed, ranks {ranks}, accumulate 2, ZeRO {stage}: {STEPS} steps differ by at most "
+        f"{loss:.0e} in loss, {norm:.0e} in norm (relative), {weight:.0e} in weights"
+    )
+
+
+def test_a_hundred_steps_of_deepspeed(tmp_path: Path, expected: dict[bool, ByHand], figures: list[str]) -> None:
+    """On one rank; long/test_twin_ranks has two."""
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+
+    def start(*words: str) -> "subprocess.CompletedProcess[str]":
+        return warm.run(words, cwd=ROOT, env=os.environ)
+
+    figures.append(deepspeed(tmp_path, expected[False], 1, 1, start))
 
 
 VALID = {2: 3.0, 4: 2.0, 6: 2.5, 8: 2.0, 10: 1.9, 12: 2.2, 14: 1.9, 16: 2.05, 18: 1.0}  # by step; 18 is never seen

@@ -60,7 +60,7 @@ class MeansOfMeans(LanguageModelSupervisor):
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The faults show without a launcher; a foreign supervisor is trained by real ranks in long/test_third_party."""
+    """The faults show without a launcher; a foreign supervisor is trained by real ranks in test_third_party."""
     monkeypatch.setattr(
         SupervisorSubject, "trained_by_ranks", lambda self, name, ranks: self.run(name, dropout=0.0).train()
     )

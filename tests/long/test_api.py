@@ -1,5 +1,6 @@
 """The lines of Python in the README, and the example notebook, run as they stand."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import symusic
 from core.errors import HubError
 from supervisors import api
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = '"train.steps": 12, "train.engine": "torch", "generate.length": 96'
 
 
@@ -48,3 +49,18 @@ def test_a_seed_draws_the_same_again(told: dict[str, Any]) -> None:
         [(note.time, note.pitch) for track in piece.score.tracks for note in track.notes] for (piece,) in told["again"]
     )
     assert first == second and first != other
+
+
+def test_the_notebook_runs(tmp_path: Path, music_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="the example notebook needs nbclient and ipykernel")
+    pytest.importorskip("ipykernel", reason="the example notebook needs nbclient and ipykernel")
+    import nbformat
+
+    path = ROOT / ".github" / "example.ipynb"
+    assert not any(cell.get("outputs") for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
+    monkeypatch.setenv("MUSIC", str(music_folder))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    book = nbformat.read(path, as_version=4)
+    done = nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    last = done.cells[-1]["outputs"][-1]["data"]["text/plain"]
+    assert "'tiny'" in last and "'other'" in last and (tmp_path / "runs" / "tiny" / "model").is_dir()

@@ -1,4 +1,4 @@
-"""A run that was stopped by a signal or damaged goes on; killed ones are in test_storage and long/test_soak."""
+"""A run that was stopped by a signal or damaged goes on; killed ones are in test_storage and test_soak."""
 
 import json
 import os
