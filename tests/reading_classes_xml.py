@@ -178,6 +178,7 @@ def change(amend: Callable[[Element], None]) -> Callable[[str], str]:
 
 XML = (
     Class("a tremolo is a sign and not played out (tremolo)", change(without("tremolo"))),
+    Class("an arpeggio is a sign and not played out (arpeggiate)", change(without("arpeggiate"))),
     Class("the pitch that sounds is `<alter>`, whatever `<accidental>` shows (alter)", change(without("accidental"))),
     Class(
         "a measure-style is a way to print: the notes under it sound (measure-style)", change(without("measure-style"))

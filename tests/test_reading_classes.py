@@ -17,10 +17,12 @@ def note(step: str, before: str = "", after: str = "", length: str = "<duration>
 
 STOP = note("D", length="<duration>4</duration><tie type='stop'/>", after="<notations><tied type='stop'/></notations>")
 TREMOLO = note("D", after="<notations><ornaments><tremolo>3</tremolo></ornaments></notations>")
+ROLLED = "<notations><arpeggiate/></notations>"
 CASES = [
     ("measure", "verovio", ((note("C"), REST + REST, note("E")), (note("G"), note("A"), note("B")))),
     ("tie", "music21", ((note("C"), STOP, note("E")),)),
     ("tremolo", "verovio", ((note("C"), TREMOLO, note("E")),)),
+    ("arpeggiate", "verovio", ((note("C", after=ROLLED) + note("E", "<chord/>", ROLLED), note("G")),)),
     ("grace", "verovio", ((note("C"), note("B", "<grace/>", length="") + note("D"), note("E")),)),
 ]
 

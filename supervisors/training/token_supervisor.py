@@ -30,8 +30,8 @@ from supervisors.artefacts import artefact
 from supervisors.training import controls, precision
 from supervisors.training.base import Supervisor
 from supervisors.training.engine import build_engine
-from supervisors.training.fitting import insist_fitting
 from supervisors.training.following import follow
+from supervisors.training.memory import insist_fitting
 from supervisors.training.start import load_start
 
 FACTS = ("best", "parameters", "tokens_seen", "steps", "minutes", "precision", "weights")  # of training

@@ -180,6 +180,7 @@ class _Part:
                 inside = {child.tag: child for child in element}
                 if "grace" in inside:
                     self._grace(element, inside, at, index, bar)
+                    reached = max(reached, at)
                     continue
                 length = attributes.time(inside.get("duration"))
                 if "chord" not in inside:
@@ -211,6 +212,7 @@ class _Part:
                 sound_signs(element, bar.signs)
         if attributes.bar and not any(child.find("rest") is None for child in measure.iterfind("note")):
             reached = min(reached, attributes.bar)  # some programs write a whole bar's rest twice
+        bar.filled[self.index] = reached
         bar.length = max(bar.length, reached)
         bar.reach = max(bar.reach, spaced)
 
