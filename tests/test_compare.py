@@ -265,6 +265,19 @@ def test_a_measured_rate_is_measured_once(tmp_path: Path) -> None:
     assert matching.tokens_per_minute(trial, hparams, memory) == 6000.0 and len(trials) == 2
 
 
+def test_the_slow_first_steps_are_no_part_of_a_rate(tmp_path: Path) -> None:
+    def trial(hparams: HParams, folder: Path) -> None:
+        assert hparams.train.steps == len(rates)
+        (folder / "trial").mkdir()
+        told = [{"tokens_per_second": rate} for rate in rates]
+        lines = [json.dumps(line) for line in [{"valid_loss": 9.0}, *told[:6], {"valid_loss": 8.0}, *told[6:]]]
+        (folder / "trial/metrics.jsonl").write_text("\n".join(lines))
+
+    rates = [1.0, 2.0, 3.0, 4.0, *(10.0 * step for step in (8, 3, 5, 1, 7, 6, 4, 2))]  # of the last eight, 45
+    rate = matching.tokens_per_minute(trial, load_manager().preset("mamba_remi"), tmp_path / "a.json")
+    assert rate == 60 * 45.0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_run_in_training_which_may_save(tmp_path: Path, number: signal.Signals) -> None:
     """Of the signals one process gets, the other must hear: a launcher ends the one it started.

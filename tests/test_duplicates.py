@@ -54,6 +54,14 @@ def test_sketch_survives_transposition_and_tempo() -> None:
     assert np.array_equal(sketch(tune(3)), sketch(tune(3, shift=-5, stretch=2)))
 
 
+def test_the_melody_above_an_accompaniment_counts() -> None:
+    """A lower voice that goes its own way, at each onset of the melody and in one track with it, changes nothing."""
+    accompanied = tune(3)
+    lower = [symusic.Note(n.time, n.duration, 30 + 7 * i % 11, 80) for i, n in enumerate(accompanied.tracks[0].notes)]
+    accompanied.tracks[0].notes = [*lower, *accompanied.tracks[0].notes]
+    assert np.array_equal(sketch(accompanied), sketch(tune(3)))
+
+
 def test_golden_values() -> None:
     """Ledgers on disk hold keys and sketches: a change here would let pieces change sides unseen."""
     assert exact_key(tune(0)) == GOLDEN_KEY

@@ -21,6 +21,7 @@ from plugins.backbones import mamba, transformer
 from plugins.manager import load_manager
 from supervisors.artefacts import foreign
 from supervisors.artefacts.artefact import read
+from supervisors.artefacts.foreign_configs import read_config
 from supervisors.language_model import LanguageModelSupervisor
 
 VOCABULARY = 11
@@ -118,6 +119,46 @@ def test_older_spellings_say_the_same(tmp_path: Path) -> None:
     weights = theirs.state_dict() | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(3)}
     save_file(weights, tmp_path / "model.safetensors")
     assert deviation(started(tmp_path, TransformerHParams(**LLAMA, norm_eps=1e-3), tie=False), theirs) < 1e-5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "names"),
+    [
+        (
+            "Mamba",
+            {"hidden_size": 48, "num_hidden_layers": 2, "vocab_size": 11},
+            {"state": "state_size", "conv": "conv_kernel", "expand": "expand", "dt_rank": "time_step_rank"},
+        ),
+        (
+            "Mamba2",
+            {"num_hidden_layers": 2, "vocab_size": 11},
+            {"dim": "hidden_size", "state": "state_size", "head": "head_dim", "groups": "n_groups"}
+            | {"conv": "conv_kernel", "expand": "expand"},
+        ),
+        (
+            "Llama",
+            {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+            | {"vocab_size": 11},
+            {"kv_heads": "num_key_value_heads", "norm_eps": "rms_norm_eps"},
+        ),
+        (
+            "GPT2",
+            {},
+            {"dim": "n_embd", "layers": "n_layer", "heads": "n_head", "positions": "n_positions"}
+            | {"norm_eps": "layer_norm_epsilon"},
+        ),
+    ],
+)
+def test_what_a_configuration_leaves_out_is_what_its_library_takes(
+    tmp_path: Path, kind: str, told: dict[str, int], names: dict[str, str]
+) -> None:
+    theirs = getattr(pytest.importorskip("transformers"), f"{kind}Config")(**told)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind.lower(), **told}))
+    found = read_config(tmp_path)
+    assert {ours: found.settings[ours] for ours in names} == {ours: getattr(theirs, key) for ours, key in names.items()}
+    assert (found.tie, found.vocab_size) == (theirs.tie_word_embeddings, theirs.vocab_size)
+    if kind == "Llama":
+        assert found.settings["rope_base"] == theirs.rope_parameters["rope_theta"]
 
 
 def test_a_headless_mamba_folder(tmp_path: Path) -> None:

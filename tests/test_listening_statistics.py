@@ -94,6 +94,24 @@ def test_power_knows_what_raters_cannot_buy():
 
 
 @pytest.mark.parametrize(
+    ("systems", "clip", "needed"),
+    [
+        # From a table of Student's t with 7 degrees of freedom: 2.365 + 0.896 times sqrt(2 (0.25 + 1.2 / 8) / raters)
+        # comes to 0.5 between 34 and 35 raters; for three pairs together 3.128 + 0.896 between 51 and 52.
+        (2, 0.0, 35),
+        (3, 0.0, 52),
+        (2, 0.05, 73),  # 2 (0.05 / 8 + 0.4 / raters) must fall to 0.02351
+        (2, 0.1, None),  # 2 * 0.1 / 8 is more than that already
+    ],
+)
+def test_raters_that_are_needed_by_hand(systems: int, clip: float, needed: int | None) -> None:
+    pairs = [(f"s{i}", f"s{j}", listening.Mean("difference", 0, 0, 0)) for j in range(systems) for i in range(j)]
+    spread = listening.Spread(rater=9.0, taste=0.25, clip=clip, rest=1.2)
+    opinion = listening.Opinion([], pairs, None, {}, None, spread, raters=3, clips=8)
+    assert listening.raters_needed(opinion, 0.5) == needed
+
+
+@pytest.mark.parametrize(
     "ratings", [simulated(0, (3.0,)), simulated(0, (3.0, 3.0), raters=1), simulated(0, (3, 3), clips=1)]
 )
 def test_too_few_to_say_anything(ratings):

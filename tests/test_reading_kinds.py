@@ -99,8 +99,12 @@ WRITTEN = "<note><pitch><step>{}</step><octave>4</octave></pitch><duration>4</du
 
 
 def measures(*each: str) -> str:
+    return f"<score-partwise>{part(*each)}</score-partwise>"
+
+
+def part(*each: str) -> str:
     inside = "".join(f"<measure number='{number}'>{one}</measure>" for number, one in enumerate(each, 1))
-    return f"<score-partwise><part id='P1'>{inside}</part></score-partwise>"
+    return f"<part id='P1'>{inside}</part>"
 
 
 def test_a_sign_that_repeats_a_measure_hides_no_note_that_is_written() -> None:
@@ -122,3 +126,15 @@ def test_what_stands_behind_the_end_holds_for_nothing() -> None:
     grace = WRITTEN.format("D").replace("<note>", "<note><grace/>")
     with pytest.raises(ValueError, match="quarters; expected at most"):
         performed(musicxml.read(measures(WRITTEN.format("C") + FORWARD + grace)))
+
+
+def test_a_tie_leads_over_a_bar_line_that_its_part_does_not_reach() -> None:
+    """Measure n of all parts begins together; a rest before the bar line, which is written, breaks the tie."""
+    begin, end = (WRITTEN.format("C").replace("</note>", f"<tie type='{way}'/></note>") for way in ("start", "stop"))
+    begin = begin.replace("<duration>4", "<duration>2")
+    rest = "<note><rest/><duration>1</duration></note>"
+    other = part(WRITTEN.format("G"), WRITTEN.format("G"))
+    for inside, expected in ((begin, [(0, 8)]), (begin + rest, [(0, 2), (4, 4)])):
+        score = performed(musicxml.read(f"<score-partwise>{part(inside, end)}{other}</score-partwise>"))
+        notes = [(note.time / 480, note.duration / 480) for note in score.tracks[0].notes if note.pitch == 60]
+        assert notes == expected

@@ -59,6 +59,35 @@ def test_musicxml_plays_what_is_written() -> None:
     assert [(k.time, k.key) for k in piece.score.key_signatures] == [(0, 0)]
 
 
+def musicxml(folder: Path, *measures: str) -> Any:
+    """The score of one part."""
+    part = "".join(f"<measure>{measure}</measure>" for measure in measures)
+    (folder / "part.musicxml").write_text(f'<score-partwise><part id="P1">{part}</part></score-partwise>')
+    return scores.read(folder / "part.musicxml").score
+
+
+def written(duration: int, staff: int = 1) -> str:
+    """A middle C that lasts so many divisions."""
+    pitch = "<pitch><step>C</step><octave>4</octave></pitch>"
+    return f"<note>{pitch}<duration>{duration}</duration><staff>{staff}</staff></note>"
+
+
+def test_lengths_of_musicxml_are_those_of_the_divisions_that_hold(tmp_path: Path) -> None:
+    bars = [f"<attributes><divisions>{per}</divisions></attributes>{written(2) * 2}" for per in (1, 4, 2)]
+    found = [(time, length) for time, length, _, _ in notes(musicxml(tmp_path, *bars))[0]]
+    # two halves, two eighths, two quarters
+    assert found == [(0, 960), (960, 960), (1920, 240), (2160, 240), (2400, 480), (2880, 480)]
+
+
+def test_transpositions_of_musicxml_go_down_an_octave_and_hold_for_their_staves(tmp_path: Path) -> None:
+    one = "<attributes><transpose number='2'><chromatic>-3</chromatic></transpose></attributes>"
+    down = "<transpose><chromatic>2</chromatic><octave-change>1</octave-change><double/></transpose>"
+    each = written(1) + written(1, 2)
+    found = musicxml(tmp_path, f"{one}{each}", f"<attributes>{down}</attributes>{each}")
+    # the second transposes all staves: a tone, an octave up and, doubled, one down
+    assert [[row[2] for row in track] for track in notes(found)] == [[60, 62], [57, 62]]
+
+
 def test_kern() -> None:
     piece = scores.read(MUSIC / "two_spines.krn")
     melody = [(0, 480, 60), (480, 480, 62), (960, 240, 64), (1200, 240, 65), (1440, 480, 67), (1920, 1920, 72)]

@@ -87,6 +87,19 @@ def test_musicxml_spells_by_the_key_and_marks_drums_and_tempo():
     assert [float(s.get("tempo")) for s in root.iter("sound")] == [96.0]
 
 
+def test_musicxml_changes_the_tempo_inside_a_bar(tmp_path):
+    music21 = pytest.importorskip("music21")
+    score = made((0, 96, 60), (96, 96, 62))
+    for time, tempo in ((36, 60), (96, 90), (180, 40)):
+        score.tempos.append(symusic.Tempo(time, tempo))
+    path = formats.write(scores.piece_from_score(score, source="made"), tmp_path / "a", "musicxml")
+    expected = [(0, 120), (1.5, 60), (4, 90), (7.5, 40)]
+    again = scores.read(path).score
+    assert [(t.time / again.ticks_per_quarter, round(t.qpm)) for t in again.tempos] == expected
+    marks = music21.converter.parse(path, forceSource=True).flatten().getElementsByClass("MetronomeMark")
+    assert [(mark.offset, mark.number) for mark in marks] == expected
+
+
 def test_engraving_draws_every_note():
     pytest.importorskip("verovio", reason="engraving needs the extra notation")
     page = engraving.svg(CASES["triplets"], "A title")
@@ -117,6 +130,21 @@ def test_pedal_holds_the_plain_sound():
     score.tracks[0].pedals.append(symusic.Pedal(0, 96))
     (held,) = sound._notes(score.to("second").tracks[0])
     assert held.end == pytest.approx(2.0)
+
+
+def test_the_pedal_holds_what_ends_while_it_is_down():
+    """Pressed behind the onset of the first note, lifted as the third ends, and again for the fourth."""
+    rows = ((0, 24, 60), (36, 6, 62), (40, 20, 64), (90, 12, 65), (120, 12, 67))
+    for by_hand in (False, True):
+        score = made(*rows)
+        if by_hand:  # a value of 64 is down
+            for time, value in ((12, 64), (20, 127), (60, 63), (96, 80), (110, 0)):
+                score.tracks[0].controls.append(symusic.ControlChange(time, 64, value))
+            score.tracks[0].controls.append(symusic.ControlChange(118, 1, 127))
+        else:
+            score.tracks[0].pedals.extend([symusic.Pedal(12, 48), symusic.Pedal(96, 14)])
+        ends = [note.end * 48 for note in sound._notes(score.to("second").tracks[0])]
+        assert ends == pytest.approx([60, 60, 60, 110, 132], abs=1e-3)
 
 
 def test_mirex_is_the_task_s_own_grid_and_comes_back():

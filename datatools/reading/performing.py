@@ -22,7 +22,8 @@ _FITS = 2**61
 _NEAR = 16  # a tie may bridge less than this part of a quarter, which rounded tuplets leave
 
 Sounding = list[int]  # [start, end, pitch, velocity, track]
-Held = dict[tuple[int, int], list[tuple[str, Sounding]]]  # by part and pitch: voices and what their ties lead from
+# by part and pitch: voices, what their ties lead from, and until when at least
+Held = dict[tuple[int, int], list[tuple[str, Sounding, int]]]
 
 
 def performed(written: Written) -> symusic.Score:
@@ -86,7 +87,9 @@ def _sounding(
                 struck[note.track, note.pitch] = earlier
                 loose += note.ends_tie
             if note.begins_tie:
-                held.setdefault((note.part, note.pitch), []).append((note.voice, earlier))
+                last_in_bar = note.start + note.length == bars[index].filled.get(note.part)  # the bar may last longer
+                until = begin + bars[index].length if last_in_bar else 0
+                held.setdefault((note.part, note.pitch), []).append((note.voice, earlier, until))
     if loose:
         written.remarks.append(f"{loose} notes are struck that ties should reach: nothing leads to them")
     return notes, joined
@@ -97,11 +100,11 @@ def _held(held: Held, note: Note, start: int, near: int) -> Sounding | None:
     waiting = held.get((note.part, note.pitch))
     if not waiting:
         return None
-    waiting[:] = [one for one in waiting if one[1][1] >= start - near]
-    found = [one for one in waiting if one[1][1] <= start + near]
+    waiting[:] = [one for one in waiting if max(one[1][1], one[2]) >= start - near]
+    found = [one for one in waiting if max(one[1][1], one[2]) <= start + near]
     if not found:
         return None
-    best = min(found, key=lambda one: (abs(one[1][1] - start), one[0] != note.voice))
+    best = min(found, key=lambda one: (abs(max(one[1][1], one[2]) - start), one[0] != note.voice))
     waiting.remove(best)
     return best[1]
 

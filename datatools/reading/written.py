@@ -45,11 +45,13 @@ class Mark:
 class Bar:
     """One bar of all parts: how long its notes and rests last, and the signs that say what is played next.
 
-    `reach` is how far the bar is written as filled, be it by nothing: a bar filled so is no pick-up.
+    `reach` is how far the bar is written as filled, be it by nothing: a bar filled so is no pick-up. `filled` is how
+    far each part fills it with notes and rests, where the format lets parts differ.
     """
 
     length: int = 0
     reach: int = 0
+    filled: dict[int, int] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     signs: Signs = field(default_factory=Signs)

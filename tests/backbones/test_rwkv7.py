@@ -111,6 +111,30 @@ def test_the_start_is_the_published_one():
     assert all(name.endswith(".weight") for name, p in decayed if p.dim() > 1)
 
 
+def test_every_layer_starts_as_the_published_trainer_has_it():
+    """Number by number, from the layer and the channel (RWKV-LM, RWKV-v7/train_temp/src/model.py)."""
+    width, layers, head = 12, 3, 4
+    for layer, block in enumerate(build(Rwkv7HParams(dim=width, layers=layers, head=head)).blocks):
+        falling, rising = 1 - layer / layers, layer / (layers - 1)
+        att = {name: value.flatten().tolist() for name, value in block.att.state_dict().items()}
+        ffn = block.ffn.x_k.flatten().tolist()
+        for n in range(width):
+            share, line = n / width, n / (width - 1)
+            zigzag = (n % head - (head - 1) / 2) / ((head - 1) / 2)
+            zigzag *= abs(zigzag)
+            expected = {
+                f"x_{letter}": 1 - share ** (power * falling)
+                for letter, power in {"r": 0.2, "w": 0.9, "k": 0.7, "v": 0.7, "a": 0.9, "g": 0.2}.items()
+            }
+            expected["w0"] = -6 + 6 * line ** (1 + rising**0.3) + 0.5 + 2.5 * zigzag
+            expected["a0"] = -0.19 + 0.3 * zigzag + 0.4 * (line - 0.5)
+            expected |= {"k_k": 0.71 - 0.1 * (line - 0.5), "k_a": 1.02, "r_k": -0.04}
+            expected |= {"v0": 0.73 - 0.4 * (line - 0.5)} if layer else {}
+            expected["ln_x.weight"] = ((1 + layer) / layers) ** 0.7
+            assert {name: att[name][n] for name in expected} == pytest.approx(expected, abs=1e-5), (layer, n)
+            assert ffn[n] == pytest.approx(1 - share ** (falling**4), abs=1e-6)
+
+
 def test_keeps_the_laws():
     assert not broken(build, SMALL, *KEY)
 

@@ -212,6 +212,7 @@ class _Part:
                 sound_signs(element, bar.signs)
         if attributes.bar and not any(child.find("rest") is None for child in measure.iterfind("note")):
             reached = min(reached, attributes.bar)  # some programs write a whole bar's rest twice
+        bar.filled[self.index] = reached
         bar.length = max(bar.length, reached)
         bar.reach = max(bar.reach, spaced)
 
