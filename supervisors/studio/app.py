@@ -20,7 +20,7 @@ from datatools.writing import formats
 from hparams.studio import StudioHParams
 from supervisors.studio import filling, music, reading
 from supervisors.studio.asking import DrawRequest, FillRequest, GenerateRequest, ranges, request, tokens_of
-from supervisors.studio.door import App, Door, Receive, Refused, Scope, Send, as_answer
+from supervisors.studio.door import App, Door, Refused, as_answer
 from supervisors.studio.engine import Engine, Full, Stream
 from supervisors.studio.page.page import page
 from supervisors.studio.players import MOST, Gone, Player, Players
@@ -61,21 +61,6 @@ class PromptRequest:
     model: str
     notes: list[Any]
     tempo: float = field(default=120.0, metadata={"least": 20, "most": 300, "step": 1})
-
-
-class Playing(StreamingResponse):
-    """Events whose place is free when the answer ends, also where the reader left before the first of them."""
-
-    def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
-        super().__init__(events, media_type="text/event-stream")
-        self._leave = leave
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends them."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._leave()
 
 
 class Studio:
@@ -160,7 +145,7 @@ class Studio:
         drawing = replace(drawing, row=wish.row, endless=wish.endless)
         stream = Stream(player, wish, await run_in_threadpool(player.line, drawing, tokens), tokens)
         await self.engine.open(stream)
-        return Playing(self._events(stream, wish.seed), lambda: self.engine.leave(stream))
+        return StreamingResponse(self._events(stream, wish.seed), media_type="text/event-stream")
 
     async def _events(self, stream: Stream, seed: int) -> AsyncIterator[bytes]:
         events = self.engine.events(stream)

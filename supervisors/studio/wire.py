@@ -38,6 +38,9 @@ class Wire(H11Protocol):
         self._refuse(Refused(400, "this is no request of HTTP/1.1"))
 
     def _refuse(self, refused: Refused) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # what is being answered has no reader any more
+            self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # behind half an answer there can be no other
             content, status, headers = as_answer(refused)
             headers |= {"content-length": str(len(content)), "connection": "close"}
