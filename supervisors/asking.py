@@ -89,6 +89,6 @@ def runs_folder() -> Path:
 
 def fresh(folder: Path, stem: str) -> Path:
     number = 1
-    while (folder / f"{stem}_{number:03d}").exists():
+    while os.path.lexists(folder / f"{stem}_{number:03d}"):  # a link that leads nowhere is somebody's too
         number += 1
     return folder / f"{stem}_{number:03d}"

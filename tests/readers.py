@@ -151,7 +151,8 @@ def explained(path: Path, read: Reader) -> str:
         known = [one for one in (XML if xml else ABC) if one.amend(text) != text]
         told = _ours(amended([]))
         found = [one for one in known if one.is_open or _ours(amended([one])) == told]
-        found = next((some for some in (found, *([one] for one in found)) if agree(some)), [])
+        all_but_one = [[other for other in found if other is not one] for one in found]
+        found = next((some for some in (found, *all_but_one, *([one] for one in found)) if agree(some)), [])
         for one in list(found):
             less = [other for other in found if other is not one]
             found = less if agree(less) else found

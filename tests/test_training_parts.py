@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import json
 import logging
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,6 +188,34 @@ def test_no_gradient_has_no_norm_yet() -> None:
         total = sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None)
         engine.step()
         assert engine.gradient_norm() == (pytest.approx(total**0.5) if micro else 0.0)  # after both halves
+
+
+@pytest.mark.parametrize(
+    ("stage", "boundary", "norm"), [(0, True, 5.0), (2, True, 7.0), (0, False, None), (2, False, None)]
+)
+def test_deepspeed_gets_the_loss_and_its_norm_is_taken_when_gradients_are_whole(
+    stage: int, boundary: bool, norm: float | None
+) -> None:
+    told: list[Any] = []
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+
+    def step() -> None:  # which drops the gradients that stage 0 measures
+        told.append("step")
+        parameter.grad = None
+
+    engine = object.__new__(engines.DeepSpeedEngine)
+    engine.engine = SimpleNamespace(
+        backward=told.append,
+        step=step,
+        is_gradient_accumulation_boundary=lambda: boundary,
+        get_global_grad_norm=lambda: 7.0,
+    )
+    engine.model, engine.stage, engine._norm = SimpleNamespace(parameters=lambda: [parameter]), stage, math.nan
+    engine.backward("a loss")  # type: ignore[arg-type]
+    engine.step()
+    assert told == ["a loss", "step"]
+    assert math.isnan(engine.gradient_norm()) if norm is None else engine.gradient_norm() == norm
 
 
 @pytest.mark.parametrize(("notes", "per_note"), [((3, 9, 5), 1.5), ((0, 0, 5), 18.0)])

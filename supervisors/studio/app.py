@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -19,13 +20,14 @@ from datatools.writing import formats
 from hparams.studio import StudioHParams
 from supervisors.studio import filling, music, reading
 from supervisors.studio.asking import DrawRequest, FillRequest, GenerateRequest, ranges, request, tokens_of
-from supervisors.studio.door import App, Door, Refused, as_answer
+from supervisors.studio.door import App, Door, Receive, Refused, Scope, Send, as_answer
 from supervisors.studio.engine import Engine, Full, Stream
 from supervisors.studio.page.page import page
 from supervisors.studio.players import MOST, Gone, Player, Players
 
 R = TypeVar("R")
 MOST_TOKENS = 20_000  # of a piece that is shown, scored or written
+DEEPEST = 32  # lists and objects in each other, of a request
 WAITING = 8  # files that are read or written, or wait for it
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -61,6 +63,21 @@ class PromptRequest:
     tempo: float = field(default=120.0, metadata={"least": 20, "most": 300, "step": 1})
 
 
+class Playing(StreamingResponse):
+    """Events whose place is free when the answer ends, also where the reader left before the first of them."""
+
+    def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends them."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
 class Studio:
     """The routes and what they share."""
 
@@ -80,7 +97,9 @@ class Studio:
                 for name in ("prompt", "generate", "fill", "score", "decode", "export", "keep")
             ),
         ]
-        inner = Starlette(routes=routes, exception_handlers={HTTPException: _nothing, Refused: _refused})
+        answers = {HTTPException: _nothing, Refused: _refused, Exception: _failed}
+        inner = Starlette(routes=routes, exception_handlers=answers)
+        inner.router.redirect_slashes = False
         return Door(inner, token, max(round(self.asked.upload * 2**20), 2**20))
 
     def close(self) -> None:
@@ -141,7 +160,7 @@ class Studio:
         drawing = replace(drawing, row=wish.row, endless=wish.endless)
         stream = Stream(player, wish, await run_in_threadpool(player.line, drawing, tokens), tokens)
         await self.engine.open(stream)
-        return StreamingResponse(self._events(stream, wish.seed), media_type="text/event-stream")
+        return Playing(self._events(stream, wish.seed), lambda: self.engine.leave(stream))
 
     async def _events(self, stream: Stream, seed: int) -> AsyncIterator[bytes]:
         events = self.engine.events(stream)
@@ -211,9 +230,18 @@ class Studio:
 
 async def _tree(asked: Request) -> Any:
     try:
-        return json.loads(await asked.body())
+        tree = json.loads(await asked.body())
     except (ValueError, RecursionError) as error:
         raise HubError("the request's body is no JSON") from error
+    level = [tree]
+    for depth in range(DEEPEST):
+        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [one for some in inside for one in some]
+        if depth and any(type(one) is float and not math.isfinite(one) for one in level):
+            raise HubError("the request's body holds infinity or NaN, which are no numbers of JSON")
+    if level:
+        raise HubError(f"the request's body is nested too deeply; expected at most {DEEPEST} levels")
+    return tree
 
 
 def _told(handler: Handler) -> Handler:
@@ -228,6 +256,12 @@ def _told(handler: Handler) -> Handler:
             raise Refused(410, str(error)) from error
         except ValueError as error:
             raise Refused(400, str(error)) from error
+        except FileNotFoundError as error:
+            raise Refused(410, "the model's folder changed in this moment; ask again") from error
+        except OSError as error:
+            raise Refused(
+                409, f"the model's folder cannot be used: {error.strerror or type(error).__name__}"
+            ) from error
 
     return answering
 
@@ -235,6 +269,10 @@ def _told(handler: Handler) -> Handler:
 async def _refused(asked: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return Response(*as_answer(error))
+
+
+async def _failed(asked: Request, error: Exception) -> Response:
+    return Response(*as_answer(Refused(500, f"the studio failed at this: {type(error).__name__}")))
 
 
 async def _nothing(asked: Request, error: Exception) -> Response:

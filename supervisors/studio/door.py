@@ -5,6 +5,7 @@ hides behind a name of its own for this machine, the host of its requests betray
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 HOSTS = ("127.0.0.1", "localhost")
 AT_ONCE = 128  # requests, streams among them
 BODY_SECONDS = 30.0  # in which a request has to be sent
+HELD = 8  # times the largest body, that all requests together may hold
+REST = 2.0  # seconds that what is too large is still read, and dropped, so that its sender hears why
 LINE = 500  # characters of a refusal, which may quote what was asked
 HEADERS = {
     "cache-control": "no-store",
@@ -46,13 +49,13 @@ class Door:
 
     def __init__(self, app: App, token: str, most_bytes: int) -> None:
         """`most_bytes` of a request's body are read."""
-        self.app, self.token, self.most_bytes, self.inside = app, token, most_bytes, 0
+        self.app, self.token, self.most_bytes, self.inside, self.held = app, token, most_bytes, 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets one request in, or answers it."""
         if scope["type"] != "http":
             return
-        begun = False
+        begun, parts = False, list[bytes]()
 
         async def sending(message: Message) -> None:
             nonlocal begun
@@ -67,8 +70,8 @@ class Door:
             if self.inside > AT_ONCE:
                 raise Refused(503, f"{AT_ONCE} requests are being answered, which is all there is room for; come again")
             self._admit(scope)
-            body = await self._body(scope, receive)
-            await self.app(scope, _replayed(body, receive), sending)
+            await self._read(scope, receive, parts)
+            await self.app(scope, _replayed(b"".join(parts), receive), sending)
         except Refused as refused:
             if not begun:
                 await _answer(sending, refused)
@@ -82,11 +85,12 @@ class Door:
                 await _answer(sending, Refused(500, f"the studio failed at this: {type(error).__name__}"))
         finally:
             self.inside -= 1
+            self.held -= sum(map(len, parts))
 
     def _admit(self, scope: Scope) -> None:
         headers = {key.lower(): value for key, value in scope["headers"]}
-        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0]
-        if host not in HOSTS:
+        host, _, port = headers.get(b"host", b"").decode("latin-1").partition(":")
+        if host not in HOSTS or (port and not (port.isascii() and port.isdigit())):
             raise Refused(403, "this studio answers to 127.0.0.1 and localhost alone")
         given = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         if not given and scope["path"] == "/":  # the page itself, opened by its address
@@ -95,27 +99,40 @@ class Door:
         if not hmac.compare_digest(given, self.token.encode()):
             raise Refused(401, "the token is missing or wrong; open the address that `studio` printed")
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body, bounded in size and in time."""
+    async def _read(self, scope: Scope, receive: Receive, parts: list[bytes]) -> None:
+        """The whole body into `parts`, bounded in size, in time, and in what all requests hold together."""
         too_much = Refused(413, f"the request is too large; expected at most {self.most_bytes:,} bytes")
+        size, more = 0, True
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self.most_bytes:
-            raise too_much
-        parts, size = [], 0
         try:
+            if length.isdigit() and int(length[:20]) > self.most_bytes:
+                raise too_much
             async with asyncio.timeout(BODY_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ConnectionError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
+                while more:
+                    part, more = await _part(receive)
+                    size += len(part)
                     if size > self.most_bytes:
                         raise too_much
-                    if not message.get("more_body", False):
-                        return b"".join(parts)
+                    if self.held + len(part) > HELD * self.most_bytes:
+                        raise Refused(503, "much is being sent at once; come again in a moment")
+                    self.held += len(part)
+                    parts.append(part)
         except TimeoutError as error:
             raise Refused(408, f"the request did not come within {BODY_SECONDS:.0f} seconds") from error
+        except Refused:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REST):
+                    while more:
+                        _, more = await _part(receive)
+            raise
+
+
+async def _part(receive: Receive) -> tuple[bytes, bool]:
+    """The next part of a body, and whether more follows; ConnectionError when whoever asked has gone."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ConnectionError
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

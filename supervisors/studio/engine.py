@@ -148,21 +148,17 @@ class Stream:
     # In the reader's loop.
 
     async def events(self, wake: Callable[[], None]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """Name and data of each event until the last; leaving early frees the stream."""
-        try:
-            while True:
-                self._there.clear()
-                while self._events:
-                    event = self._events.popleft()
-                    if len(self._events) == QUEUE // 2 - 1:
-                        wake()
-                    yield event
-                    if event[0] in LAST:
-                        return
-                await self._there.wait()
-        finally:
-            self.left = True
-            wake()
+        """Name and data of each event until the last."""
+        while True:
+            self._there.clear()
+            while self._events:
+                event = self._events.popleft()
+                if len(self._events) == QUEUE // 2 - 1:
+                    wake()
+                yield event
+                if event[0] in LAST:
+                    return
+            await self._there.wait()
 
 
 class Engine:
@@ -222,19 +218,23 @@ class Engine:
             await self.read(stream.line, prompt, capacity, kept)
             await self.run(lambda: self._begin(stream))
         except BaseException:
-            stream.left = True
-            self._places -= 1
+            self.leave(stream)
             raise
 
     async def events(self, stream: Stream) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """The events of an open stream; its place is free when they end."""
-        events = stream.events(self.wake)
+        """The events of an open stream; its place is free when they end, or are left."""
         try:
-            async for event in events:
+            async for event in stream.events(self.wake):
                 yield event
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            self.leave(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """The reader of a stream that was let in has gone, and its place is free; to say so again changes nothing."""
+        if not stream.left:
+            stream.left = True
             self._places -= 1
+            self.wake()
 
     # In the thread.
 

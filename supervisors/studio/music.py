@@ -9,7 +9,8 @@ import torch
 from core.contracts.backbone import State
 from core.contracts.tokenizer import Ids
 from core.errors import HubError
-from core.files import write_json
+from core.files import atomic_folder, explained, write_json
+from core.locks import locked
 from core.model.generation import alone
 from core.model.language_model import IGNORED
 from datatools.bar_lines import bar_lines
@@ -90,11 +91,18 @@ def exported(player: Player, tokens: Ids, name: str, title: str) -> tuple[bytes,
 
 
 def kept(player: Player, tokens: Ids, facts: dict[str, Any]) -> list[Path]:
-    """Writes the piece among the samples of its run: .mid, and .json with its tokens and how it came about."""
+    """Writes the piece among the samples of its run: .mid, and .json with its tokens and how it came about; or neither.
+
+    Each piece has a folder of its own, however many are kept at once, in this studio and in others.
+    """
     with player.lock:
         piece = player.tokenizer.decode(tokens)
-    stem = beside(player.folder, player.supervisor.hparams, "kept") / "0"
-    files = [formats.write(piece, stem, "mid", f"{player.name}, kept in the studio")]
     facts = {"tokens": tokens, "notes": piece.score.note_num(), **facts}
-    write_json(stem.with_suffix(".json"), facts)
-    return [*files, stem.with_suffix(".json")]
+    hparams = player.supervisor.hparams
+    samples = beside(player.folder, hparams, "kept").parent
+    with explained(samples), locked(samples / ".keeping", "another piece is being kept"):
+        final = beside(player.folder, hparams, "kept")
+        with atomic_folder(final) as folder:
+            formats.write(piece, folder / "0", "mid", f"{player.name}, kept in the studio")
+            write_json(folder / "0.json", facts)
+    return [final / "0.mid", final / "0.json"]

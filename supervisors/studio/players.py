@@ -34,7 +34,12 @@ class Player:
     """One model, ready to be streamed."""
 
     def __init__(self, name: str, folder: Path, manager: Manager) -> None:
-        supervisor = opened(folder, [], manager, ("generate.",))
+        try:
+            supervisor = opened(folder, [], manager, ("generate.",))
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # a file of the model that was changed by hand may break anything
+            raise HubError(f"{name} cannot be opened: {type(error).__name__}: {error}") from error
         model, tokenizer = getattr(supervisor, "concluded", None), getattr(supervisor, "tokenizer", None)
         if not isinstance(model, LanguageModel) or tokenizer is None:
             raise HubError(f"{name} is no model of the next token, which alone can be played while it draws")
@@ -47,6 +52,7 @@ class Player:
         self.constant = sizes[0] == sizes[1]  # memory does not grow with the piece
         self.most = MOST if self.constant else self._longest()
         self._grammars: OrderedDict[tuple[int, int], Grammar | None] = OrderedDict()
+        self._grammar_lock = threading.Lock()
         self.grammar([], 0, 0)
 
     def _longest(self) -> int:
@@ -80,11 +86,12 @@ class Player:
     def grammar_of(self, bars: int, length: int = 0) -> Grammar | None:
         """What may follow what in whole pieces of so many bars and tokens; None where the tokenizer cannot tell."""
         key = (bars, length)
-        if key not in self._grammars:
-            self._grammars[key] = drawing.grammar_of(self.tokenizer, *key)
-            while len(self._grammars) > GRAMMARS:
-                self._grammars.popitem(last=False)
-        return self._grammars[key]
+        with self._grammar_lock:
+            if key not in self._grammars:
+                self._grammars[key] = drawing.grammar_of(self.tokenizer, *key)
+                while len(self._grammars) > GRAMMARS:
+                    self._grammars.popitem(last=False)
+            return self._grammars[key]
 
     def wish(self, asked: DrawRequest, tokens: Ids, length: int = 0, bars: int = 0) -> Wish:
         """How a piece of so many tokens and bars is to be drawn; HubError for what the model has not."""

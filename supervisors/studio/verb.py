@@ -16,11 +16,10 @@ SENDING = 1 << 16  # bytes that the system holds for a slow reader
 def studio(options: argparse.Namespace) -> int:
     """Serves `--run FOLDER`, if one is named, and every run beside it."""
     try:
-        import uvicorn
-
         from supervisors.studio.app import Studio
+        from supervisors.studio.wire import server
     except ImportError as error:
-        if error.name and error.name.partition(".")[0] in ("starlette", "uvicorn", "anyio"):
+        if error.name and error.name.partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11"):
             raise HubError("the studio needs: pip install 'swaptunes[studio]'") from error
         raise
     from supervisors.studio.players import Players
@@ -41,18 +40,9 @@ def studio(options: argparse.Namespace) -> int:
     token = secrets.token_urlsafe(24)
     running = Studio(players, asked)
     try:
-        config = uvicorn.Config(
-            running.app(token),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http="h11",
-            timeout_graceful_shutdown=1,
-        )
         port = listening.getsockname()[1]
         print(f"studio  http://127.0.0.1:{port}/?token={token}  until Ctrl-C", flush=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        server(running.app(token)).run(sockets=[listening])
     finally:
         running.close()
         listening.close()

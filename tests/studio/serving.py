@@ -91,22 +91,18 @@ class Client:
 @contextmanager
 def serving(runs: Path, own: Path | None = None, **settings: Any) -> Iterator[Client]:
     """A studio of the runs in a folder, until the block ends; needs the extra [studio]."""
-    import uvicorn
-
     from supervisors.studio.app import Studio
+    from supervisors.studio.wire import server
 
     studio = Studio(Players(load_manager(), runs, own, 2), StudioHParams(**settings))
     listening = listening_on(0)
-    config = uvicorn.Config(
-        studio.app(TOKEN), log_level="warning", lifespan="off", ws="none", http="h11", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
+    serves = server(studio.app(TOKEN))
+    thread = threading.Thread(target=lambda: serves.run(sockets=[listening]), daemon=True)
     thread.start()
     try:
         yield Client(listening.getsockname()[1], studio)
     finally:
-        server.should_exit = True
+        serves.should_exit = True
         thread.join(timeout=20)
         studio.close()
 
