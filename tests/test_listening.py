@@ -111,6 +111,14 @@ def test_answers_are_kept_never_made_fewer_and_bad_ones_are_named(made, tmp_path
     assert "attention check failed" in said and "no JSON" in said and "another test" in said
 
 
+def test_an_answer_that_was_changed_counts(made, tmp_path):
+    (tmp_path / "key.json").write_bytes((made / "key.json").read_bytes())
+    for value in (4, 2):
+        ratings.store(tmp_path, answered(made, "ann", lambda system, value=value: value))
+    key, found = ratings.collected(tmp_path)
+    assert {rating.value for rating in ratings.ratings_of(key, found, "overall")} == {2.0}
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 1}', b"{" * 5000, b"x" * (ratings.MOST_BYTES + 1)])
 def test_what_is_no_answer_is_refused(text, tmp_path):
     with pytest.raises(ValueError):
