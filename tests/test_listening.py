@@ -111,10 +111,43 @@ def test_answers_are_kept_never_made_fewer_and_bad_ones_are_named(made, tmp_path
     assert "attention check failed" in said and "no JSON" in said and "another test" in said
 
 
+def test_an_answer_that_was_changed_counts(made, tmp_path):
+    (tmp_path / "key.json").write_bytes((made / "key.json").read_bytes())
+    for value in (4, 2):
+        ratings.store(tmp_path, answered(made, "ann", lambda system, value=value: value))
+    key, found = ratings.collected(tmp_path)
+    assert {rating.value for rating in ratings.ratings_of(key, found, "overall")} == {2.0}
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 1}', b"{" * 5000, b"x" * (ratings.MOST_BYTES + 1)])
 def test_what_is_no_answer_is_refused(text, tmp_path):
     with pytest.raises(ValueError):
         ratings.store(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda answer: answer.pop("values"), "number 1 of the answers has no clips or no values"),
+        (lambda answer: answer.update(clips="x"), "number 1 of the answers has no clips or no values"),
+        (lambda answer: answer.update(clips=["unheard"]), "names 1 clips, 1 of them not of this test"),
+        (lambda answer: answer.update(clips=[[]]), "names 1 clips, 1 of them not of this test"),
+        (lambda answer: answer.update(clips=[]), "names 0 clips"),
+        (lambda answer: answer["values"].update(overall="6"), 'says "6" for overall'),
+        (lambda answer: answer["values"].update(overall=[1]), "says [1] for overall"),
+        (lambda answer: answer.update(clips=answer["clips"] * 2, values={"preference": ["A"]}), "for preference"),
+    ],
+)
+def test_what_no_page_can_have_sent_is_named_and_spoils_nobody_s_results(made, tmp_path, caplog, spoil, says):
+    (tmp_path / "key.json").write_bytes((made / "key.json").read_bytes())
+    (tmp_path / "ann.json").write_bytes(answered(made, "ann", lambda system: 4))
+    tree = json.loads(answered(made, "ben", lambda system: 3))
+    spoil(tree["answers"][0])
+    (tmp_path / "ben.json").write_text(json.dumps(tree))
+    with caplog.at_level("WARNING", "swaptunes"):
+        _, found = ratings.collected(tmp_path)
+    assert [tree["participant"] for tree in found] == ["ann"]
+    assert "ben.json is left out" in caplog.text and says in caplog.text
 
 
 def test_the_server_gives_the_page_takes_answers_and_nothing_else(made):
@@ -133,6 +166,10 @@ def test_the_server_gives_the_page_takes_answers_and_nothing_else(made):
         assert [status(path) for path in ("/../key.json", "/%2e%2e/key.json", "/audio/", "/ratings.db")] == [404] * 4
         assert status("/ratings", answered(made, "zoe", lambda system: 5)) == 200
         assert status("/ratings", b"{}") == 400 and status("/elsewhere", b"{}") == 404
+        (made / "ratings.db").rename(made / "kept")
+        (made / "ratings.db").write_text("no database, though it bears the name of one " * 50)
+        assert status("/ratings", answered(made, "yan", lambda system: 5)) == 507
+        (made / "kept").rename(made / "ratings.db")
         with pytest.raises(HubError, match="cannot be had"):
             server.server(made, running.server_address[1])
         running.shutdown()

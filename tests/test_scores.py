@@ -88,6 +88,25 @@ def test_transpositions_of_musicxml_go_down_an_octave_and_hold_for_their_staves(
     assert [[row[2] for row in track] for track in notes(found)] == [[60, 62], [57, 62]]
 
 
+@pytest.mark.parametrize(
+    ("beat", "dots", "told", "expected"),
+    [
+        ("quarter", 0, "60", 60),
+        ("quarter", 1, "60", 90),
+        ("quarter", 2, "40", 70),
+        ("half", 1, "20", 60),
+        ("eighth", 0, "c. 100", 50),
+    ],
+)
+def test_a_metronome_mark_of_musicxml_counts_its_dots(
+    tmp_path: Path, beat: str, dots: int, told: str, expected: float
+) -> None:
+    mark = f"<beat-unit>{beat}</beat-unit>{'<beat-unit-dot/>' * dots}<per-minute>{told}</per-minute>"
+    shown = f"<direction><direction-type><metronome>{mark}</metronome></direction-type></direction>"
+    found = musicxml(tmp_path, shown + written(1))
+    assert [tempo.qpm for tempo in found.tempos] == pytest.approx([expected], rel=1e-5)
+
+
 def test_kern() -> None:
     piece = scores.read(MUSIC / "two_spines.krn")
     melody = [(0, 480, 60), (480, 480, 62), (960, 240, 64), (1200, 240, 65), (1440, 480, 67), (1920, 1920, 72)]

@@ -100,6 +100,14 @@ def test_musicxml_changes_the_tempo_inside_a_bar(tmp_path):
     assert [(mark.offset, mark.number) for mark in marks] == expected
 
 
+def test_musicxml_counts_instruments_from_one(tmp_path):
+    score = made((0, 24, 60))
+    score.tracks[0].program = 40
+    path = formats.write(scores.piece_from_score(score, source="made"), tmp_path / "violin", "musicxml")
+    assert [p.text for p in ElementTree.parse(path).iter("midi-program")] == ["41"]
+    assert scores.read(path).score.tracks[0].program == 40
+
+
 def test_engraving_draws_every_note():
     pytest.importorskip("verovio", reason="engraving needs the extra notation")
     page = engraving.svg(CASES["triplets"], "A title")

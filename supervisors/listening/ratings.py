@@ -13,6 +13,8 @@ from supervisors.listening.statistics import Preference, Rating
 
 DATABASE = "ratings.db"
 MOST_BYTES = 1 << 20  # of one participant's answers
+STEPS = ("1", "2", "3", "4", "5")
+WON = {"A": 1.0, "no preference": 0.5, "B": 0.0}
 
 
 def store(folder: Path, text: bytes) -> str:
@@ -48,7 +50,35 @@ def checked(text: bytes) -> dict[str, Any]:
     for key, kind in (("test", str), ("participant", str), ("answers", list), ("checks", list)):
         if not isinstance(tree.get(key), kind):
             raise ValueError(f"the answers have no {key}")
+    for key, parts in (("answers", {"clips": list, "values": dict}), ("checks", {"values": dict})):
+        for number, one in enumerate(tree[key], 1):
+            if not (isinstance(one, dict) and all(isinstance(one.get(name), kind) for name, kind in parts.items())):
+                raise ValueError(f"number {number} of the {key} has no {' or no '.join(parts)}")
     return tree
+
+
+def _fits(tree: dict[str, Any], key: dict[str, Any]) -> str:
+    """Why answers of the right form are none to this test, or nothing."""
+    if tree["test"] != key["test"]:
+        return "it answers another test"
+    for number, answer in enumerate(tree["answers"], 1):
+        unknown = [clip for clip in answer["clips"] if not isinstance(clip, str) or clip not in key["clips"]]
+        wanted = 2 if "preference" in answer["values"] else 1
+        if unknown or len(answer["clips"]) != wanted:
+            return f"answer {number} names {len(answer['clips'])} clips, {len(unknown)} of them not of this test"
+        for scale, value in answer["values"].items():
+            if not _possible(scale, value):
+                return f"answer {number} says {json.dumps(value)[:40]} for {scale}"
+    if any(value != check.get("asked") for check in tree["checks"] for value in check["values"].values()):
+        return "its attention check failed"
+    return ""
+
+
+def _possible(scale: str, value: Any) -> bool:
+    """Whether a page can have sent this: a preference, a step from 1 to 5, or nothing where nothing was said."""
+    if scale == "preference":
+        return isinstance(value, str) and value in WON
+    return value is None or str(value) in STEPS
 
 
 def collected(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -67,10 +97,8 @@ def collected(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         except ValueError as error:
             logger.warning("%s is left out: %s", source, error)
             continue
-        if tree["test"] != key["test"]:
-            logger.warning("%s is left out: it answers another test", source)
-        elif any(value != check["asked"] for check in tree["checks"] for value in check["values"].values()):
-            logger.warning("%s is left out: its attention check failed", source)
+        if why := _fits(tree, key):
+            logger.warning("%s is left out: %s", source, why)
         elif len(tree["answers"]) >= len(found.get(tree["participant"], {"answers": []})["answers"]):
             found[tree["participant"]] = tree
     if not found:
@@ -100,10 +128,9 @@ def ratings_of(key: dict[str, Any], answers: list[dict[str, Any]], scale: str) -
 
 def preferences_of(key: dict[str, Any], answers: list[dict[str, Any]]) -> list[Preference]:
     """All answers to paired trials."""
-    won = {"A": 1.0, "no preference": 0.5, "B": 0.0}
     found = []
     for tree in answers:
         for answer in tree["answers"]:
             first, second = (key["clips"][clip]["system"] for clip in answer["clips"])
-            found.append(Preference(tree["participant"], first, second, won[answer["values"]["preference"]]))
+            found.append(Preference(tree["participant"], first, second, WON[answer["values"]["preference"]]))
     return found

@@ -1,5 +1,7 @@
 """Serves a listening test on this machine: its page and sounds, and a place for answers. Nothing else is reachable."""
 
+import json
+import sqlite3
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,7 +34,7 @@ class Handler(SimpleHTTPRequestHandler):
             ratings.store(self.home, self.rfile.read(length))
         except ValueError as error:
             return self._say(400, str(error))
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             return self._say(507, f"the answers cannot be stored: {error}")
         return self._say(200, "kept")
 
@@ -41,7 +43,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_error(404)
 
     def _say(self, status: int, text: str) -> None:
-        body = f'{{"message": "{text}"}}'.encode()
+        body = json.dumps({"message": text}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
