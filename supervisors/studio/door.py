@@ -120,6 +120,8 @@ class Door:
         except TimeoutError as error:
             raise Refused(408, f"the request did not come within {BODY_SECONDS:.0f} seconds") from error
         except Refused:
+            self.held -= sum(map(len, parts))
+            parts.clear()  # room for the others
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REST):
                     while more:
