@@ -121,5 +121,7 @@ def begin(model: nn.Module, gates: int) -> None:
 
 def _narrow_on_cpu(layer: nn.Module) -> bool:
     """Whether autocast would have a layer of float32 weights run in bfloat16 on a CPU."""
+    if not torch.is_autocast_enabled("cpu"):  # asked first: looking for a weight takes longer, at every token
+        return False
     weight = next(layer.parameters())
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.is_autocast_enabled("cpu")
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
