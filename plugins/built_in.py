@@ -27,6 +27,6 @@ BUILT_IN = (
     ),
     *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
     *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
-    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram")),
+    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram", "label", "text")),
     "hparams.presets",
 )
