@@ -105,10 +105,10 @@ def test_what_cannot_be_decoded_is_none_in_its_place() -> None:
 
     found = unprompted(
         real(Held(train=[9], test=[9]), "test", tokenizer=Deaf()),
-        Made(),
+        Made(),  # type: ignore[arg-type]
         EvaluateHParams(count=3, beats=8, prompt_beats=4),
         9,
-    )  # type: ignore[arg-type]
+    )
     assert [piece is None for piece in found.rows["generated"]] == [False, True, False]
     told = report.made(found, Setting([], {"generated": []}), 8.0)
     assert told["generated"] == {"n": 3, "undecodable": 1, "empty": 0, "median_beats": 8.0, "ended": 1}
