@@ -2,7 +2,9 @@
 
 import errno
 import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +16,15 @@ import symusic
 
 from core.contracts.dataset import Item
 from core.contracts.piece import Piece
+from core.errors import HubError
 from core.files import StorageError
 from core.log import logger
-from datatools.preparing import cache, encoding, intact, losses, manifest, store, survey
+from datatools.preparing import cache, controls, encoding, intact, ledger, losses, manifest, store, survey
 from datatools.preparing.duplicates import HASHES, NearIndex, exact_key, sketch
-from datatools.preparing.ledger import Ledger
-from datatools.preparing.splits import Candidate, Elder, Verdict, assign, by_hash
+from datatools.preparing.ledger import Entry, Ledger
+from datatools.preparing.splits import Candidate, Elder, Verdict, assign, by_hash, position
 from datatools.reading.scores import piece_from_score
-from datatools.storage import storage
+from datatools.storage import cache_folder, storage
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams
 from hparams.tokenizers.note_tokens import RemiHParams
@@ -192,7 +195,7 @@ def test_sides_by_hand() -> None:
     near = candidate("a near one", train[41], 64)  # by name and key before it, and decided after it all the same
     again = candidate("again", train[40], 0)
     grouped = [candidate("one", valid[5], group="w"), candidate("two", train[42], group="w")]
-    verdicts, ledger = assign([*filler, near, published, again, *grouped], Ledger())
+    verdicts, known = assign([*filler, near, published, again, *grouped], Ledger())
     found = dict(zip(("near", "published", "again", "one", "two"), verdicts[len(filler) :], strict=True))
     assert found["published"] == Verdict("test", ())
     assert found["near"] == Verdict("test", (Elder("published", "test", 0.5),))
@@ -201,10 +204,10 @@ def test_sides_by_hand() -> None:
     follower = "two" if elder.name == "one" else "one"
     assert found[elder.name].elders == () and found[elder.name].side == by_hash(elder.key)
     assert found[follower] == Verdict(by_hash(elder.key), (Elder(elder.name, by_hash(elder.key), 1.0),))
-    assert {entry.name: entry.group for entry in ledger.entries}["one"] == "w"
+    assert {entry.name: entry.group for entry in known.entries}["one"] == "w"
     # What the ledger knows keeps its side and comes before what is new, whose key would be the first.
     late = candidate("late", "-", 64)
-    verdicts, _ = assign([*filler, late, published, near], ledger)
+    verdicts, _ = assign([*filler, late, published, near], known)
     assert verdicts[len(filler)].elders == (Elder("published", "test", 0.5), Elder("a near one", "test", 0.5))
 
 
@@ -319,7 +322,7 @@ class Counted:
     license, url, identity, root = "", "http://x", "counted", None
 
     def __init__(self) -> None:
-        self.print = "a"
+        self.print, self.count = "a", 5
 
     def prepare(self, folder: Path) -> None:
         assert folder.parent.name == "datasets" and folder.name.startswith("counted-")
@@ -328,7 +331,11 @@ class Counted:
         return self.print
 
     def items(self) -> list[Item]:
-        return [Item(str(n), split=("train", "train", "valid", "valid", "test")[n]) for n in range(5)]  # type: ignore[arg-type]
+        sides = ("train", "train", "valid", "valid", "test", "train")
+        return [Item(str(n), split=sides[n]) for n in range(self.count)]  # type: ignore[arg-type]
+
+    def skipped(self) -> list[tuple[str, str]]:
+        return [("x", "a link to nothing")]
 
     def read(self, item: Item) -> Piece:
         pitches = np.random.default_rng(int(item.path)).integers(40, 80, 20).tolist()
@@ -374,20 +381,90 @@ def test_a_store_belongs_to_its_data_tokenizer_and_versions(tmp_path: Path, monk
     assert newer != first and {path.name for path in (tmp_path / "surveys").iterdir()} == names
     monkeypatch.setattr(cache.readings, "version", lambda: "other readers")
     assert folder() not in (first, newer) and len(list((tmp_path / "surveys").iterdir())) == 2
-    dataset.print = "b"
+    assert opened.failures_path.read_text() == "x: a link to nothing\n" and opened.manifest["unread"] == 1
+    dataset.print, dataset.count = "b", 6
     assert folder() not in (first, newer) and len(list((tmp_path / "surveys").iterdir())) == 3
-    assert len(list((tmp_path / "ledgers").iterdir())) == 1
+    (kept,) = (tmp_path / "ledgers").iterdir()
+    assert len(ledger.load(kept).entries) == 6
     rows = cache.surveyed(dataset, DATA, progress=False)
-    assert [row.title for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row.title for row in rows] == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_limits_that_could_bring_more_make_a_store_again() -> None:
-    data = SimpleNamespace(seconds_per_file=3.0, megabytes_per_worker=100)
-    assert cache._limits(data) == {"seconds": 3.0, "megabytes": 100}  # type: ignore[arg-type]
+def test_limits_that_could_bring_more_make_a_store_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"limited": 1, "limits": {"seconds": 3.0, "megabytes": 100}}
+    monkeypatch.setattr(cache, "TokenStore", lambda folder, root: SimpleNamespace(manifest=kept))
+
+    def stands(seconds: float, megabytes: int) -> bool:
+        data = SimpleNamespace(seconds_per_file=seconds, megabytes_per_worker=megabytes)
+        return cache._standing(tmp_path, tmp_path, data) is not None  # type: ignore[arg-type]
+
+    asked = [(3.0, 100), (2.0, 90), (4.0, 100), (3.0, 200), (2.0, 200)]
+    assert [stands(*one) for one in asked] == [True, True, False, False, False]
+    kept["limited"] = 0
+    assert stands(9.0, 900)
 
 
-def test_a_refusing_disk_is_said_with_the_way_out(tmp_path: Path) -> None:
+def test_few_works_and_lonely_sides_are_ranked_and_a_set_without_validation_is_refused() -> None:
+    """Works, not pieces, are counted; by rank a tenth validates and a tenth tests, the last ones of the hash."""
+    lonely = [candidate(key) for key in keys("train", 45)]
+    verdicts, _ = assign(lonely, Ledger())
+    order = sorted(range(45), key=lambda n: position(lonely[n].key))
+    sides = [verdicts[n].side for n in order]
+    assert sides == ["train"] * 37 + ["valid"] * 4 + ["test"] * 4
+    names = [f"{n:064x}" for n in range(30)]
+    works = [candidate(name, group=name) for name in names]
+    works += [candidate(f"{name} again", f"{name[::-1]}", group=name) for name in names[1:20]]
+    verdicts, _ = assign(works, Ledger())
+    counts = Counter(verdict.side for verdict in verdicts[:30])
+    assert (counts["train"], counts["valid"], counts["test"]) == (24, 3, 3)
+    published = [candidate(key, split="train") for key in names[:5]] + [candidate(names[6], split="test")]
+    with pytest.raises(HubError, match="none of 6 pieces is for validation"):
+        assign(published, Ledger())
+    kept_back = [*published[:5], candidate(names[6], split="valid")]
+    assert [verdict.side for verdict in assign(kept_back, Ledger())[0]] == ["train"] * 5 + ["valid"]
+
+
+def test_what_was_left_out_binds_nobody_and_other_formats_are_no_ledgers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filler = [candidate(key) for side in ("train", "valid", "test") for key in keys(side, 42)]
+    left, near = candidate("left", "f" * 63 + "0", 40), candidate("near", "f" * 63 + "1", 40)
+    known = Ledger([Entry(left.key, "out", left.sketch, left.name)])
+    verdict = assign([*filler, near], known)[0][-1]
+    assert verdict == Verdict(by_hash(near.key), ())
+    other = assign([*filler, replace(left, key="f" * 63 + "2"), near], Ledger())[0][-2:]
+    assert {elder.similarity for verdict in other for elder in verdict.elders} == {0.312}  # 40 of 128
+    known.save(tmp_path / "l.npz")
+    monkeypatch.setattr(ledger, "FORMAT", 2)
+    with pytest.raises(HubError, match=r"cannot be read \(format 1\)"):
+        ledger.load(tmp_path / "l.npz")
+
+
+def test_vectors_of_controls_are_checked_piece_by_piece(tmp_path: Path) -> None:
+    control = SimpleNamespace(dim=2, of=None)
+    wanted = controls.Wanted("c", lambda: control, "k")  # type: ignore[arg-type, return-value]
+    info = SimpleNamespace(source="s", tokens=3)
+    part = controls._Part(tmp_path, wanted)
+    with pytest.raises(HubError, match="control c has 2 rows for s; expected 1 or 3"):
+        part.take(info, np.zeros((2, 2), dtype=np.float32))  # type: ignore[arg-type]
+    part.take(info, "no bar")  # type: ignore[arg-type]
+    with pytest.raises(HubError, match=r"model.controls: c is known of no piece; s: no bar"):
+        part.close()
+    for given, said in (
+        ([[1.0, np.nan]], "no finite number"),
+        ([1.0, 2.0, 3.0], r"shape \(3,\); expected \(2,\) or \(3, 2\)"),
+        (np.zeros((2, 2)), r"shape \(2, 2\)"),
+    ):
+        control.of = lambda piece, ids, tokenizer, given=given: given
+        with pytest.raises(ValueError, match=said):
+            controls._checked(control, None, [5, 6, 7], None)  # type: ignore[arg-type]
+
+
+def test_a_refusing_disk_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*x: .*, or set SWAPTUNES_CACHE"), storage(tmp_path):
         raise OSError(errno.ENOSPC, "full", "x")
+    monkeypatch.delenv("SWAPTUNES_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == Path.home() / ".cache" / "swaptunes", "a relative one does not count"
     with pytest.raises(FileNotFoundError), storage(tmp_path):
         raise FileNotFoundError(errno.ENOENT, "none", "x")
