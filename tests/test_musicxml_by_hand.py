@@ -582,6 +582,7 @@ def test_a_book_that_changes_is_read_anew_and_a_tune_knows_its_file(tmp_path: Pa
     path = tmp_path / "a.abc"
     path.write_bytes(b"%abc-2.1\r\nX:1\r\nT:One\r\nK:C\r\nC|{cd}\r\n")
     one = scores.read(path)
+    assert one.abc and one.remarks == ["left out 2 grace notes that lead to no note"]
     assert (
         one.source == str(path)
         and one.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
