@@ -91,10 +91,15 @@ def test_real_music_is_what_the_first_run_is_tested_on(
     runs = [folder_of(tmp_path / name, []) for name in ("first", "second")]
     for run in runs:
         (run / "hparams.yaml").touch()
-    opened: list[Path] = []
+    told: list[Any] = []
     store = SimpleNamespace(count=counts.get)
     supervisor = SimpleNamespace(store=store, load_data=lambda: None)
-    monkeypatch.setattr(opening, "opened", lambda folder, *_: opened.append(folder) or supervisor)
+
+    def opened(folder: Path, *_: Any) -> Any:
+        told.append(folder)
+        return supervisor
+
+    monkeypatch.setattr(opening, "opened", opened)
     asked: list[tuple[str, int]] = []
 
     def source(split: str, number: int) -> Any:
@@ -104,7 +109,7 @@ def test_real_music_is_what_the_first_run_is_tested_on(
     monkeypatch.setattr(report, "reader", lambda supervisor: source)
     subjects = [str(plain), *map(str, runs), "real"]
     found = firsts(verb._music("real", subjects, ListenHParams(pieces=8)))
-    assert opened == [runs[0]] and {one for one, _ in asked} == {split}
+    assert told == [runs[0]] and {one for one, _ in asked} == {split}
     assert sorted(found) == [50 + k for k in range(9) if k != 3] and found != sorted(found)
     assert len(verb._music("real", subjects, ListenHParams(pieces=2))) == 2
     with pytest.raises(HubError, match="real needs a run beside it"):
