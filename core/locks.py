@@ -12,15 +12,7 @@ from core.log import logger
 def taken(file: IO[Any]) -> bool:
     """Takes the lock of an open file until it is closed; False when another process has it."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file, wait=False)
     except (BlockingIOError, PermissionError):
         return False
     return True
@@ -33,17 +25,17 @@ def locked(path: Path, notice: str) -> Iterator[None]:
     with path.open("a+b") as file:
         if not taken(file):
             logger.info(notice)
-            _wait(file)
+            _lock(file, wait=True)
         yield  # closing the file lets the lock go
 
 
-def _wait(file: IO[Any]) -> None:
+def _lock(file: IO[Any], wait: bool) -> None:
     if os.name == "nt":
         import msvcrt
 
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+        file.seek(0)  # a lock of one byte, at the file's position
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

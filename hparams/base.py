@@ -259,6 +259,8 @@ class HParams:
     evaluate: EvaluateHParams = field(default_factory=EvaluateHParams)
     checkpoint: CheckpointHParams = field(default_factory=CheckpointHParams)
     generate: GenerateHParams = field(default_factory=GenerateHParams)
+    # Settings of the controls in model.controls, e.g. controls.label.column=genre.
+    controls: dict[str, Any] = field(default_factory=dict)
     # Settings of DeepSpeed, named as DeepSpeed names them; they win over what the hub fills in.
     deepspeed: dict[str, Any] = field(default_factory=dict)
 

@@ -1,9 +1,10 @@
-"""Settings that may be left to the data: `auto` until these have been looked at, then true or false.
+"""Settings that may be left to the data: `auto` until these have been looked at, then true or false; words of controls.
 
 A section that has such fields names them in a class attribute `follows`: field -> the attribute of a survey's row that
 says whether a piece has what the field would tell.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 AUTO = "auto"
@@ -21,3 +22,11 @@ def settle(section: Any, settled: Any) -> None:
     for key in left_open(section):
         if settled.name == section.name:
             setattr(section, key, getattr(settled, key))
+
+
+def settle_controls(hparams: Any, settled: Any) -> None:
+    """Gives the controls of a run what another run's are, where `hparams` itself says nothing."""
+    for name, known in settled.controls.items():
+        own = hparams.controls.get(name, {})
+        if name in hparams.model.controls and isinstance(own, Mapping):
+            hparams.controls[name] = {**known, **own}

@@ -176,6 +176,15 @@ def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> An
     return _object(OmegaConf.structured(section), tree, prefix)
 
 
+def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
+    """A copy of the dataclass `section` with the values of a nested mapping; HubError as `override` raises."""
+    if not isinstance(tree, Mapping):
+        own = ", ".join(f"{prefix}{field.name}" for field in fields(section) if field.name != "name")
+        raise HubError(f"{prefix.rstrip('.')} is {tree!r}; it has keys of its own: {own}")
+    _check_keys(section, tree, prefix)
+    return _object(OmegaConf.structured(section), tree, prefix)
+
+
 def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
     _refuse_references(tree, prefix)
     try:

@@ -10,12 +10,12 @@ BUILT_IN = (
         f"plugins.tokenizers.{name}"
         for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
     ),
-    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword")),
+    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword", "pertok")),
     *(
         f"plugins.datasets.midi_sets.{name}"
-        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham")
+        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham", "midicaps", "aria_midi")
     ),
-    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman")),
+    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman", "gigamidi")),
     "plugins.datasets.essen",
     *(
         f"plugins.datasets.{name}"
@@ -27,6 +27,6 @@ BUILT_IN = (
     ),
     *(f"plugins.metrics.{name}" for name in ("pitch_class_distance", "note_duration_distance", "harmonic_distance")),
     *(f"plugins.metrics.{name}" for name in ("overlap_area", "frechet", "roll_surprise")),
-    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram")),
+    *(f"plugins.controls.{name}" for name in ("density", "key", "density_seconds", "pitch_histogram", "label", "text")),
     "hparams.presets",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.errors import HubError, did_you_mean
 from hparams.base import HParams
-from hparams.following import settle
+from hparams.following import settle, settle_controls
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
 from supervisors.artefacts.shipped import PREFIX, shipped
@@ -75,6 +75,7 @@ def insist_same(old: HParams, new: HParams, folder: Path) -> None:
     What `new` leaves to the data is as it was found for the run.
     """
     settle(new.tokenizer, old.tokenizer)
+    settle_controls(new, old)
     differ = [key for key in changed(old, new) if not key.startswith(FREE)]
     if differ:
         raise HubError(

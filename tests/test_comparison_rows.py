@@ -72,3 +72,36 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         collect({"a": [Path(run), other]})
     with pytest.raises(HubError, match="not tested on the same pieces"):
         collect({"a": [Path(run), Path(_run(tmp_path, "mamba_remi", 2, np.full(8, 100.0)))]})
+
+
+def test_like_stands_with_like_and_tables_say_what_sets_them_apart(tmp_path: Path) -> None:
+    """Runs of one dataset and tokenizer by name: with other settings of either, or of another supervisor."""
+    one, two, three = (
+        Path(_run(tmp_path / str(n), "mamba_remi", n, np.full(9, 90.0 + n), *words))
+        for n, words in enumerate(((), ("tokenizer.num_tempos=6",), ("data.length=512",)))
+    )
+    two = changed(str(two), "model/config.json", tokenizer_fingerprint="of six").rename(tmp_path / "two")
+    first, second = collect({"a": [one], "b": [two], "c": [three]})
+    assert [entry.row.name for entry in first.entries] == ["a", "c"] and [e.row.name for e in second.entries] == ["b"]
+    assert first.apart == second.apart == ["tokenizer.num_tempos"]
+    assert (first.settings["tokenizer.num_tempos"], second.settings["tokenizer.num_tempos"]) == (
+        43,
+        6,
+    )
+    assert collect({"a": [one], "c": [three]})[0].apart == []
+
+
+def test_lines_of_another_split_and_the_seeds_own_data_are_told_apart(tmp_path: Path) -> None:
+    one, two = (Path(_run(tmp_path, "mamba_remi", seed, np.full(9, 100.0))) for seed in (3, 5))
+    more = changed(str(two), "model/config.json", data_fingerprint="another")
+    told = json.loads((more / "evaluation.json").read_text())
+    told["test"]["notes_told"] = 400
+    told["valid"] = {"pieces": 1, "baselines": {}}
+    for run in (one, more):
+        (run / "evaluation.json").write_text(json.dumps(told))
+        with (run / "evaluation/pieces.jsonl").open("a") as file:
+            file.write('{"split": "valid", "source": "v.mid", "index": 0, "nats": 1.0, "notes": 1}\n')
+    (group,) = collect({"a": [one, more]})
+    assert (group.pieces, group.notes, group.told) == (9, 450, 400)
+    assert group.entries[0].data == ["another", "one"] and group.entries[0].estimate.value == 2.0
+    assert (group.plain()["notes_told"], group.plain()["split"]) == (400, "test")

@@ -21,7 +21,7 @@ from plugins.backbones import mamba, transformer
 from plugins.manager import load_manager
 from supervisors.artefacts import foreign
 from supervisors.artefacts.artefact import read
-from supervisors.artefacts.foreign_configs import read_config
+from supervisors.artefacts.foreign_configs import is_foreign, read_config
 from supervisors.language_model import LanguageModelSupervisor
 
 VOCABULARY = 11
@@ -433,3 +433,125 @@ def test_heads_and_angles_fit_by_more_than_their_shapes(tmp_path: Path, music_fo
     run = supervisor(tmp_path / "new", music_folder, *sizes, "backbone.heads=2", "backbone.rope_base=1e4", start)
     with pytest.raises(HubError, match=r"give backbone.heads=4 backbone.rope_base=500.0 model.tie=false$"):
         run.build_model()
+
+
+# What config.json of each library holds, and what the hub makes of it, in the words of each one's documentation.
+BY_HAND: list[tuple[dict[str, Any], tuple[Any, ...], dict[str, Any], dict[str, int]]] = [
+    (
+        {"model_type": "mamba", "hidden_size": 40, "num_hidden_layers": 3, "vocab_size": 7},
+        ("mamba", 7, 7, True, "backbone.embeddings.weight"),
+        {"dim": 40, "layers": 3, "state": 16, "conv": 4, "expand": 2, "dt_rank": 3},  # 40 / 16, rounded up
+        {"dt_rank": 3},
+    ),
+    (
+        {"model_type": "mamba2", "hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 7, "expand": 4,
+         "num_heads": 12, "head_dim": 32, "n_groups": 3, "state_size": 5, "conv_kernel": 2, "tie_word_embeddings": True,
+         "time_step_limit": [0.0, {"__float__": "Infinity"}]},
+        ("mamba2", 7, 7, True, "backbone.embeddings.weight"),
+        {"dim": 96, "layers": 3, "state": 5, "head": 32, "groups": 3, "conv": 2, "expand": 4},
+        {"head": 24},
+    ),
+    (
+        {"model_type": "gpt2", "n_embd": 36, "n_layer": 3, "n_head": 6, "n_positions": 50, "vocab_size": 7,
+         "layer_norm_epsilon": 1e-3, "tie_word_embeddings": False},
+        ("gpt2", 7, 7, False, "transformer.wte.weight"),
+        {"dim": 36, "layers": 3, "heads": 6, "hidden": 144, "positions": 50, "norm_eps": 1e-3},
+        {"hidden": 144},
+    ),
+    (
+        {"model_type": "gpt2", "n_embd": 36, "n_inner": 50, "vocab_size": 7},
+        ("gpt2", 7, 7, True, "transformer.wte.weight"),
+        {"dim": 36, "layers": 12, "heads": 12, "hidden": 50, "positions": 1024, "norm_eps": 1e-5},
+        {"hidden": 144},
+    ),
+    (
+        {"model_type": "llama", "hidden_size": 100, "num_hidden_layers": 3, "num_attention_heads": 5, "vocab_size": 7,
+         "intermediate_size": 44, "rope_theta": 2500.0, "tie_word_embeddings": True},
+        ("llama", 7, 7, True, "model.embed_tokens.weight"),
+        {"dim": 100, "layers": 3, "heads": 5, "kv_heads": 5, "hidden": 44, "rope_base": 2500.0, "norm_eps": 1e-6},
+        {"kv_heads": 5, "hidden": 272},  # 800 / 3, up to a multiple of 16
+    ),
+    (
+        {"d_model": 40, "n_layer": 3, "vocab_size": 50277, "rms_norm": True, "tie_embeddings": False},
+        ("mamba_ssm", 50277, 50280, False, "backbone.embedding.weight"),
+        {"dim": 40, "layers": 3, "state": 16, "conv": 4, "expand": 2, "dt_rank": 3},
+        {"dt_rank": 3},
+    ),
+    (
+        {"d_model": 40, "n_layer": 3, "vocab_size": 33, "pad_vocab_size_multiple": 16, "fused_add_norm": True,
+         "ssm_cfg": {"layer": "Mamba1", "d_state": 5, "d_conv": 3, "expand": 1, "dt_rank": 9, "dt_min": 0.001}},
+        ("mamba_ssm", 33, 48, True, "backbone.embedding.weight"),
+        {"dim": 40, "layers": 3, "state": 5, "conv": 3, "expand": 1, "dt_rank": 9},
+        {"dt_rank": 3},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "facts", "settings", "automatic"), BY_HAND, ids=range(len(BY_HAND)))
+def test_configurations_by_hand(
+    config: dict[str, Any],
+    facts: tuple[Any, ...],
+    settings: dict[str, Any],
+    automatic: dict[str, int],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = read_config(tmp_path)
+    assert (found.model_type, found.vocab_size, found.rows, found.tie, found.embedding) == facts
+    assert (found.settings, found.automatic) == (settings, automatic)
+    assert is_foreign(tmp_path)
+
+
+def whole(kind: str) -> dict[str, Any]:
+    """A configuration of a kind with which all is well."""
+    return next(config for config, *_ in BY_HAND if config.get("model_type", "mamba_ssm") == kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "named"),
+    [
+        ("mamba", {"hidden_act": "gelu"}, "mamba has not: hidden_act=gelu (expected silu)"),
+        ("mamba", {"quantization_config": {"bits": 4}}, "quantization_config={'bits': 4} (expected None)"),
+        ("mamba", {"vocab_size": 0}, "vocab_size=0; expected a whole number from 1 on"),
+        ("mamba", {"time_step_rank": True}, "time_step_rank=True; expected a whole number"),
+        ("mamba2", {"rms_norm": False}, "rms_norm=False (expected True)"),
+        ("mamba2", {"use_conv_bias": False}, "use_conv_bias=False (expected True)"),
+        ("mamba2", {"layer_norm_epsilon": 1e-3}, "layer_norm_epsilon=0.001 (expected 1e-05)"),
+        ("mamba2", {"head_dim": 16}, "num_heads=12 (expected 24, expand * hidden_size over head_dim)"),
+        ("mamba2", {"time_step_limit": [0.0, 0.5]}, "time_step_limit=[0.0, 0.5] (expected none)"),
+        ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights=False (expected True)"),
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention=True (expected False)"),
+        ("gpt2", {"n_inner": 2.5}, "n_inner=2.5; expected a whole number"),
+        ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5 (expected 1.0)"),
+        ("llama", {"rope_scaling": {"type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor=0.5"),
+        ("llama", {"num_attention_heads": 3}, "hidden_size=100 (expected a multiple of num_attention_heads=3)"),
+        ("mamba_ssm", {"bidirectional": True}, "bidirectional=True (expected False)"),
+        ("mamba_ssm", {"ssm_cfg": {"conv_bias": False, "bias": True}}, "ssm_cfg.conv_bias=False (expected True), ssm"),
+    ],
+)  # fmt: skip
+def test_one_thing_that_the_hub_has_not_is_refused_alone(
+    kind: str, changes: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(whole(kind) | changes))
+    with pytest.raises(HubError) as error:
+        read_config(tmp_path)
+    assert named in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_spellings_that_say_the_same_are_taken(tmp_path: Path) -> None:
+    for kind, changes in (
+        ("mamba", {"hidden_act": "swish", "time_step_rank": "auto", "layer_norm_epsilon": 1e-5}),
+        ("mamba2", {"time_step_limit": [0.0, float("inf")]}),
+        ("gpt2", {"activation_function": "gelu_pytorch_tanh", "n_inner": None}),
+        ("llama", {"rope_parameters": {"rope_theta": 2500.0, "rope_type": "default"}, "rope_theta": None}),
+        ("llama", {"head_dim": 20, "num_key_value_heads": 5, "sliding_window": None}),
+        ("mamba_ssm", {"ssm_cfg": None, "attn_layer_idx": [], "d_intermediate": 0}),
+    ):  # fmt: skip
+        (tmp_path / "config.json").write_text(json.dumps(whole(kind)))
+        before = read_config(tmp_path)
+        (tmp_path / "config.json").write_text(json.dumps(whole(kind) | changes))
+        assert read_config(tmp_path) == before
+    for text in ('{"model_type": "x", "hparams": {}}', "[]", '{"format": 1}', "{"):
+        (tmp_path / "config.json").write_text(text)
+        assert not is_foreign(tmp_path)
+    assert not is_foreign(tmp_path / "nowhere")

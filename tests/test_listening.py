@@ -55,8 +55,13 @@ def test_everybody_hears_every_clip_and_systems_take_turns():
         assert sorted(order) == sorted(system_of)
         rounds = [order[i : i + 3] for i in range(0, 12, 3)]
         assert all({system_of[name] for name in one} == set(SYSTEMS) for one in rounds)
+        assert len({tuple(system_of[name] for name in one) for one in rounds}) > 1, "another row in each round"
         first[system_of[order[0]]] += 1
     assert set(first.values()) == {len(orders) // 3}
+    piece_of = {clip.name: clip.piece for clip in found}
+    assert len({tuple(piece_of[name] for name in order) for order in orders}) > len(orders) // 2
+    assert not {clip.name for clip in found} & {clip.name for clip in design.clips(SYSTEMS, 4, seed=2)}
+    assert design.ratings_orders(found, seed=2) != orders == design.ratings_orders(found, seed=1)
 
 
 def test_pairs_are_of_two_systems_and_change_sides():
@@ -65,6 +70,10 @@ def test_pairs_are_of_two_systems_and_change_sides():
     orders = design.pairs_orders(found, seed=1)
     sides = Counter(tuple(system_of[name] for name in pair) for order in orders for pair in order)
     assert all(a != b for a, b in sides) and len(set(sides.values())) == 1
+    for order in orders:
+        assert len(order) == 3 * 4 and set(Counter(name for pair in order for name in pair).values()) == {2}
+        assert set(Counter(tuple(system_of[name] for name in pair) for pair in order).values()) == {2}
+    assert design.pairs_orders(found, seed=2) != orders == design.pairs_orders(found, seed=1)
 
 
 def test_the_page_is_blind_and_its_clips_are_equally_loud(made):
@@ -80,6 +89,63 @@ def test_the_page_is_blind_and_its_clips_are_equally_loud(made):
     assert len(levels) == 6 and max(levels) / min(levels) < 1.1  # within a decibel, from velocities 30 to 110
     with pytest.raises(HubError, match="holds a listening test already"):
         site.write({"a": [tune(60, 60)] * 2}, ListenHParams(pieces=2), made)
+
+
+def test_a_clip_is_the_piece_that_the_key_says(tmp_path, monkeypatch):
+    """Pieces that are rendered as 110, 220, 330, 440 Hz: the tones of the files are counted."""
+    tones = {}
+
+    def render(score):
+        seconds = np.arange(3 * 8000) / 8000
+        return np.sin(2 * np.pi * tones[id(score)] * seconds).astype(np.float32)[:, None].repeat(2, 1) / 3
+
+    monkeypatch.setattr(site.sound, "render", render)
+    monkeypatch.setattr(site.sound, "RATE", 8000)
+    systems = {name: [tune(60 + i, 80) for i in range(3)] for name in ("a", "b")}  # one piece more than is asked for
+    tones |= {
+        id(score): 110 * (1 + 2 * k + i) for k, name in enumerate(systems) for i, score in enumerate(systems[name])
+    }
+    site.write(systems, ListenHParams(pieces=2, seconds=2, kind="pairs"), tmp_path)
+    key = json.loads((tmp_path / "key.json").read_text())
+    assert key["kind"] == "pairs" and sorted(clip["piece"] for clip in key["clips"].values()) == [0, 0, 1, 1]
+    for name, clip in key["clips"].items():
+        with wave.open(str(tmp_path / "site" / "audio" / f"{name}.wav")) as file:
+            assert (file.getnchannels(), file.getnframes()) == (1, 2 * file.getframerate())
+            wave_ = np.frombuffer(file.readframes(file.getframerate()), "<i2")
+        crossings = int((np.diff(np.signbit(wave_)) != 0).sum())
+        assert round(crossings / 2 / 110) == tones[id(systems[clip["system"]][clip["piece"]])] // 110
+    with pytest.raises(HubError, match=r"b has 1 pieces with notes; expected listen\.pieces, 2"):
+        site.write({"a": systems["a"], "b": systems["b"][:1]}, ListenHParams(pieces=2), tmp_path / "other")
+
+
+def test_a_clip_fades_where_it_is_cut_and_silence_makes_nothing_louder(monkeypatch):
+    rate = 800
+    monkeypatch.setattr(site.sound, "RATE", rate)
+    whole = np.full((3 * rate, 2), 0.5, dtype=np.float32)
+    cut = site.levelled(whole, 2.0)[:, 0]
+    assert len(cut) == 2 * rate and cut[-1] == 0 and (whole == 0.5).all()
+    assert cut[-rate // 4] == pytest.approx(cut[0] / 2, rel=1e-2)  # half way through half a second
+    assert (cut[: -rate // 2 - 1] == cut[0]).all() and cut[0] > 0.08
+    assert site.levelled(whole, 3.0) == pytest.approx(0.08)  # to its end, so without a fade
+    whole[rate:] = 0
+    assert site.levelled(whole, 3.0)[0, 0] == pytest.approx(0.08)
+    click = np.full((rate, 1), 0.002, dtype=np.float32)
+    click[0] = 1
+    assert np.abs(site.levelled(click, 1.0)).max() == 1.0
+    assert not site.levelled(np.zeros((rate, 2), dtype=np.float32), 1.0).any()
+
+
+@pytest.mark.parametrize(("kind", "check"), [("ratings", "2"), ("pairs", "no preference")])
+def test_the_page_asks_what_was_asked_for(kind, check):
+    found = design.clips(SYSTEMS, 2, seed=0)
+    asked = ListenHParams(pieces=2, kind=kind, scales=("mood",), seed=5)
+    test = site._test(found, asked)
+    orders = (design.pairs_orders if kind == "pairs" else design.ratings_orders)(found, 5)
+    assert (test["kind"], test["check"], test["scales"], test["orders"]) == (kind, check, ["mood"], orders)
+    assert test["training"] == orders[0][0]
+    assert (
+        len({site._test(found[:k], ListenHParams(kind=one))["id"] for k in (4, 6) for one in ("pairs", "ratings")}) == 4
+    )
 
 
 def answered(made, participant, value, count=6, check="2"):
@@ -119,6 +185,53 @@ def test_an_answer_that_was_changed_counts(made, tmp_path):
     assert {rating.value for rating in ratings.ratings_of(key, found, "overall")} == {2.0}
 
 
+def test_the_longest_of_a_participant_s_answers_counts_wherever_it_lies(made, tmp_path):
+    (tmp_path / "key.json").write_bytes((made / "key.json").read_bytes())
+    ratings.store(tmp_path, answered(made, "ann", lambda system: 4))
+    ratings.store(tmp_path, answered(made, "ben", lambda system: 4, count=2))
+    ratings.store(tmp_path, answered(made, "ann", lambda system: 2).replace(b'"test": "', b'"test": "x'))
+    (tmp_path / "ann.json").write_bytes(answered(made, "ann", lambda system: 1, count=2))
+    (tmp_path / "ben.json").write_bytes(answered(made, "ben", lambda system: 1, count=5))
+    key, found = ratings.collected(tmp_path)
+    assert [(tree["participant"], len(tree["answers"])) for tree in found] == [("ann", 6), ("ben", 5)]
+    assert [rating.value for rating in ratings.ratings_of(key, found, "overall")] == [4.0] * 6 + [1.0] * 5
+    found[0]["answers"][0]["values"]["overall"] = None  # nothing was said
+    told = ratings.ratings_of(key, found[:1], "overall")
+    assert [(one.rater, one.clip, one.system) for one in told] == [
+        ("ann", name, clip["system"]) for name, clip in list(key["clips"].items())[1:]
+    ]
+
+
+def paired(key, participant, preferences):
+    """Answers to pairs of the first clip of model_a and the first of model_b, and the other way round in turn."""
+    first, second = (next(n for n, clip in key["clips"].items() if clip["system"] == name) for name in SYSTEMS[:2])
+    answers = [
+        {"clips": [second, first] if turn % 2 else [first, second], "values": {"preference": said}}
+        for turn, said in enumerate(preferences)
+    ]
+    return {"format": 1, "test": key["test"], "participant": participant, "answers": answers, "checks": []}
+
+
+def test_preferences_are_those_of_the_clips_in_their_order_and_one_without_is_left_out(made, tmp_path, caplog):
+    key = json.loads((made / "key.json").read_text()) | {"kind": "pairs"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    trees = {"ann": paired(key, "ann", ["A", "A", "no preference", "B"]), "ben": paired(key, "ben", ["A", "A"])}
+    trees["ben"]["answers"][1]["values"] = {"overall": "3"}
+    trees["cat"] = paired(key, "cat", ["A"])
+    trees["cat"]["answers"][0]["clips"].pop()
+    trees["dan"] = paired(key, "dan", [["A"]])
+    for name, tree in trees.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(tree))
+    with caplog.at_level("WARNING", "swaptunes"):
+        _, found = ratings.collected(tmp_path)
+    told = [(one.rater, one.first, one.second, one.won) for one in ratings.preferences_of(key, found)]
+    a, b = SYSTEMS[:2]
+    assert told == [("ann", a, b, 1.0), ("ann", b, a, 1.0), ("ann", a, b, 0.5), ("ann", b, a, 0.0)]
+    assert "ben.json is left out: answer 2 has no preference" in caplog.text
+    assert "cat.json is left out: answer 1 names 1 clips" in caplog.text
+    assert 'dan.json is left out: answer 1 says ["A"] for preference' in caplog.text
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 1}', b"{" * 5000, b"x" * (ratings.MOST_BYTES + 1)])
 def test_what_is_no_answer_is_refused(text, tmp_path):
     with pytest.raises(ValueError):
@@ -135,7 +248,7 @@ def test_what_is_no_answer_is_refused(text, tmp_path):
         (lambda answer: answer.update(clips=[]), "names 0 clips"),
         (lambda answer: answer["values"].update(overall="6"), 'says "6" for overall'),
         (lambda answer: answer["values"].update(overall=[1]), "says [1] for overall"),
-        (lambda answer: answer.update(clips=answer["clips"] * 2, values={"preference": ["A"]}), "for preference"),
+        (lambda answer: answer.update(clips=answer["clips"] * 2), "names 2 clips, 0 of them not of this test"),
     ],
 )
 def test_what_no_page_can_have_sent_is_named_and_spoils_nobody_s_results(made, tmp_path, caplog, spoil, says):
@@ -166,6 +279,7 @@ def test_the_server_gives_the_page_takes_answers_and_nothing_else(made):
         assert [status(path) for path in ("/../key.json", "/%2e%2e/key.json", "/audio/", "/ratings.db")] == [404] * 4
         assert status("/ratings", answered(made, "zoe", lambda system: 5)) == 200
         assert status("/ratings", b"{}") == 400 and status("/elsewhere", b"{}") == 404
+        assert status("/ratings", b"x" * (ratings.MOST_BYTES + 1)) == 413
         (made / "ratings.db").rename(made / "kept")
         (made / "ratings.db").write_text("no database, though it bears the name of one " * 50)
         assert status("/ratings", answered(made, "yan", lambda system: 5)) == 507
@@ -187,3 +301,42 @@ def test_results_tell_what_the_raters_said(made, tmp_path):
     text = report(tmp_path)
     assert "6 participants" in text and "| real | 4.50 |" in text and "| model_a | 1.50 |" in text
     assert (tmp_path / "index.html").read_text().count("<table>") == 4
+
+
+def test_pairs_have_results_too(made, tmp_path):
+    pytest.importorskip("choix", reason="the extra listen is not installed")
+    from supervisors.listening.results import report
+
+    key = json.loads((made / "key.json").read_text()) | {"kind": "pairs"}
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    for name in ("ann", "ben"):  # three of four for model_a
+        (tmp_path / f"{name}.json").write_text(json.dumps(paired(key, name, ["A", "B", "A", "A"])))
+    text = report(tmp_path)
+    rows = [line for line in text.splitlines() if line.startswith("| model")]
+    half = np.log(6.5 / 2.5) / 2  # six of eight, and half a win both ways
+    assert rows == [f"| model_{name} | {v:.2f} | {v:.2f} to {v:.2f} |" for name, v in (("a", half), ("b", -half))]
+    assert json.loads((tmp_path / "results.json").read_text())["kind"] == "pairs"
+
+
+def test_the_page_of_a_scale_ranks_no_further_than_the_intervals():
+    from supervisors.listening.results import _scale
+    from supervisors.listening.statistics import Mean, Opinion, Spread
+
+    means = [Mean("a", 3.0, 2.5, 3.5), Mean("b", 4.25, 4.0, 4.5), Mean("c", 1.0, 0.5, 1.5)]
+    differences = [
+        ("a", "b", Mean("", -1.25, -2.0, -0.5)),
+        ("a", "c", Mean("", 2.0, -0.25, 4.0)),
+        ("b", "c", Mean("", 3.25, 0.25, 6.0)),
+    ]
+    opinion = Opinion(means, differences, 0.0123, {("a", "b"): 0.04}, 0.5, Spread(1, 0, 0.0, 0.36), raters=3, clips=8)
+    lines = _scale(opinion)
+    assert lines[2:5] == ["| b | 4.25 | 4.00 to 4.50 |", "| a | 3.00 | 2.50 to 3.50 |", "| c | 1.00 | 0.50 to 1.50 |"]
+    assert lines[6:12] == [
+        "- b is better than a.",
+        "- b is better than c.",
+        "- Not told apart: a and c.",
+        "- Friedman: p = 0.0123 that all systems are alike.",
+        "- Wilcoxon, a and b: p = 0.04 (Holm).",
+        "- Agreement of raters (Krippendorff's alpha): 0.50.",
+    ]
+    assert len(lines) == 14 and lines[12].startswith("- To tell 0.3 apart with a power of 80 %: ")

@@ -43,23 +43,27 @@ def test_alpha_is_krippendorff_s_own_example():
     assert listening.alpha(ratings) == pytest.approx(0.849, abs=5e-4)
 
 
-def test_the_intervals_are_those_of_the_analysis_of_variance_where_all_rate_all():
+@pytest.mark.parametrize(("seed", "raters", "clips", "systems"), [(3, 10, 6, 2), (8, 5, 9, 3)])
+def test_the_intervals_are_those_of_the_analysis_of_variance_where_all_rate_all(seed, raters, clips, systems):
     # Balanced data with every part above nought: REML is the analysis of variance (Searle, Casella & McCulloch 1992).
-    raters, clips = 10, 6
-    ratings = simulated(3, (3.0, 3.4), raters, clips)
-    y = np.array([rating.value for rating in ratings]).reshape(raters, 2, clips)
+    ratings = simulated(seed, (3.0, 3.4, 3.1)[:systems], raters, clips)
+    y = np.array([rating.value for rating in ratings]).reshape(raters, systems, clips)
     cell, person, piece = y.mean(2), y.mean((1, 2)), y.mean(0)
     system, whole = y.mean((0, 2)), y.mean()
     taste = cell - person[:, None] - system[None] + whole
-    mean_taste = clips * (taste**2).sum() / (raters - 1)
-    mean_clip = raters * ((piece - system[:, None]) ** 2).sum() / (2 * (clips - 1))
+    mean_taste = clips * (taste**2).sum() / ((raters - 1) * (systems - 1))
+    mean_clip = raters * ((piece - system[:, None]) ** 2).sum() / (systems * (clips - 1))
     rest = y - cell[:, :, None] - piece[None] + system[None, :, None]
-    mean_rest = (rest**2).sum() / (2 * (raters - 1) * (clips - 1))
+    mean_rest = (rest**2).sum() / (systems * (raters - 1) * (clips - 1))
     variance = 2 * (mean_taste + mean_clip - mean_rest) / (raters * clips)
     from scipy import stats
 
-    half = stats.t.ppf(0.975, clips - 1) * math.sqrt(variance)
+    # All pairs hold together; degrees of freedom are those of the rarer, raters or clips.
+    pairs = systems * (systems - 1) // 2
+    half = stats.t.ppf(1 - 0.025 / pairs, min(raters, clips) - 1) * math.sqrt(variance)
     found = listening.opinions(ratings)
+    assert (found.raters, found.clips, len(found.differences)) == (raters, clips, pairs)
+    assert [mean.value for mean in found.means] == pytest.approx(system.tolist())
     (first, second, difference) = found.differences[0]
     assert (first, second) == ("s0", "s1")
     assert difference.value == pytest.approx(system[0] - system[1])
@@ -82,9 +86,46 @@ def test_bradley_terry_of_two_is_the_log_odds_and_a_tie_is_half():
     assert first.low <= first.value <= first.high
 
 
+def test_intervals_of_strengths_are_over_raters():
+    def told(answers):
+        return [Preference(f"r{i}", "a", "b", won) for i, one in enumerate(answers) for won in one]
+
+    alike = listening.strengths(told([(1.0, 1.0, 0.0)] * 4), draws=40)
+    assert all(mean.low == pytest.approx(mean.value) == mean.high for mean in alike), "whoever is drawn, the same"
+    apart = listening.strengths(told([(1.0, 1.0, 1.0)] * 2 + [(0.0, 0.0, 0.0)] * 2), draws=400)
+    # Of four raters drawn again all are of one kind once in eight times: 12 of 12 wins, and half a win both ways.
+    assert (apart[0].low, apart[0].high) == pytest.approx((-math.log(25) / 2, math.log(25) / 2))
+    assert apart[0].value == pytest.approx(0)
+    with pytest.raises(HubError, match="comparisons by 1 people of 2 systems"):
+        listening.strengths(told([(1.0,)]))
+
+
+def test_tests_of_ranks_are_scipy_s_over_raters_means_of_those_who_rated_both():
+    from scipy import stats
+
+    draw = np.random.default_rng(2)
+    table = draw.integers(1, 6, (7, 3, 2)).astype(float)  # raters, systems, clips
+    ratings = [
+        Rating(f"r{r}", f"s{s}", f"s{s}c{c}", table[r, s, c]) for r in range(7) for s in range(3) for c in range(2)
+    ]
+    ratings = [one for one in ratings if (one.rater, one.system) != ("r6", "s2")]  # who has not heard one of them
+    found = listening.opinions(ratings)
+    means = table.mean(2)
+    assert found.friedman == pytest.approx(stats.friedmanchisquare(*means[:6].T).pvalue)
+    plain = {
+        pair: stats.wilcoxon(means[:rows, pair[0]] - means[:rows, pair[1]]).pvalue
+        for pair, rows in (((0, 1), 7), ((0, 2), 6), ((1, 2), 6))
+    }
+    ordered, largest = sorted(plain, key=plain.__getitem__), 0.0
+    for place, pair in enumerate(ordered):
+        largest = max(largest, min(1.0, (3 - place) * plain[pair]))
+        assert found.wilcoxon[f"s{pair[0]}", f"s{pair[1]}"] == pytest.approx(largest)
+
+
 def test_holm_by_hand():
     plain = {("a", "b"): 0.01, ("a", "c"): 0.04, ("b", "c"): 0.03}
     assert listening.holm(plain) == pytest.approx({("a", "b"): 0.03, ("b", "c"): 0.06, ("a", "c"): 0.06})
+    assert listening.holm({("a", "b"): 0.6, ("a", "c"): 0.9}) == {("a", "b"): 1.0, ("a", "c"): 1.0}
 
 
 def test_power_knows_what_raters_cannot_buy():

@@ -56,5 +56,5 @@ def test_windows_locks_the_first_byte(free: bool, tmp_path: Path, monkeypatch: p
         file.write(b"some text")
         assert taken(file) is free
         file.seek(4)
-        locks._wait(file)
+        locks._lock(file, wait=True)
     assert calls == [(0, "now", 1), (0, "wait", 1)]

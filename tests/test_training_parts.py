@@ -25,7 +25,7 @@ from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
 from supervisors.training.engine import build_engine
-from tests.long.test_storage import Loss, Toy, quick, toy
+from tests.toy import Loss, Toy, quick, toy
 
 __all__ = ["quick"]  # a fixture that holds for this module as well
 

@@ -21,6 +21,10 @@ class Control(Protocol):
     A model is trained on what `of` gives, each control left out at times, and then asked with what `parse` gives.
     Optional: `suits(tokenizer)` raises a ValueError that says why this tokenizer cannot carry the control; it is asked
     before anything is read, with a tokenizer that has learned nothing yet.
+
+    A control that looks at a column of `piece.labels` has hyper-parameters with a field `column` and a method
+    `learn(words)`: it is called before the control is built, with the column's words of all pieces of a dataset, fills
+    fields that are left empty (so that they stand in hparams.yaml), and raises a ValueError where it cannot.
     """
 
     dim: int

@@ -1,6 +1,6 @@
 """The contract of a dataset: which files, which works, which licence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -55,6 +55,10 @@ class FullDataset(Dataset, Protocol):
 
     def read(self, item: Item) -> Piece:
         """The piece, in place of the hub's readers of files; called in worker processes."""
+        ...
+
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """Column -> the words in it, of all pieces that have one: what `read` puts into `Piece.labels`."""
         ...
 
     def skipped(self) -> Iterable[tuple[str, str]]:

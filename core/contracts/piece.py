@@ -1,6 +1,6 @@
 """One work of music, whatever the file was that it came from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import symusic
@@ -12,6 +12,7 @@ class Piece:
     `source` names the file (and the tune in a book), `title` the work, `sha256` the bytes it was read from.
     `make_score` and `make_abc` do the conversion; either may raise a ValueError that names the piece.
     `remarks` are what the reader left out, mended or decided, a line each; those about the conversion come with it.
+    `labels` are what the dataset says of the piece besides its music, word by column (a caption, a genre).
     """
 
     def __init__(
@@ -22,11 +23,13 @@ class Piece:
         make_score: Callable[[], symusic.Score],
         make_abc: Callable[[], str],
         remarks: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
         self.title = title
         self.sha256 = sha256
         self.remarks = list(remarks)
+        self.labels = dict(labels or {})
         self._make_score = make_score
         self._make_abc = make_abc
 

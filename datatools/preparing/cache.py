@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -78,6 +78,15 @@ def surveyed(dataset: Dataset, data: DataHParams, progress: bool = True) -> list
             _machines(root) as machines,
         ):
             return survey.survey(dataset, _survey(home, fingerprint), data, fingerprint, progress, machines)
+
+
+def labels(dataset: Dataset) -> Mapping[str, Sequence[str]]:
+    """Column -> the words of a dataset's pieces in it; nothing where it has none. HubError when the disk refuses."""
+    home = cache_folder()
+    with storage(home):
+        _fetched(dataset, home)
+        tell: Callable[[], Mapping[str, Sequence[str]]] = getattr(dataset, "labels", dict)
+        return tell()
 
 
 def _fetched(dataset: Dataset, home: Path) -> tuple[str, str, str]:

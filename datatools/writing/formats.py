@@ -72,7 +72,7 @@ def save(piece: Any, path: Path, title: str = "") -> Path:
     with atomic(path) as temporary:
         own = _own_text(piece) if name == "abc" else None
         if own is not None:
-            temporary.write_text(own, encoding="utf-8")
+            temporary.write_text(_titled(own, title), encoding="utf-8")
             return path
         score = piece.score
         if name in NOTATION and not on_grid(score):
@@ -97,6 +97,14 @@ def _own_text(piece: Any) -> str | None:
     except ValueError:
         return None
     return text
+
+
+def _titled(text: str, title: str) -> str:
+    """ABC with a title, where it has none of its own."""
+    if not title or not text.startswith("X:") or "\nT:" in text:
+        return text
+    first, _, rest = text.partition("\n")
+    return f"{first}\nT:{' '.join(title.split())}\n{rest}"
 
 
 def on_grid(score: symusic.Score) -> bool:

@@ -132,19 +132,26 @@ class MidiLikeHParams(MidiTokHParams):
 
 
 @dataclass(kw_only=True)
-class StructuredHParams(MidiTokHParams):
-    """Structured (Hadjeres & Crestel, arXiv 2107.05944) of MidiTok: time shift, pitch and duration of each note."""
+class NotesOnlyHParams(MidiTokHParams):
+    """What those share that tell notes and nothing of tempo or meter."""
 
     follows: ClassVar[dict[str, str]] = {"use_programs": "programs", "use_velocities": "velocities"}
 
-    # Structured tells notes only.
+    # Notes only are told; bars are those of 4/4.
     use_time_signatures: bool = False
-    # Structured tells notes only.
+    # Notes only are told.
     use_tempos: Follows = False
-    name: Literal["structured"] = "structured"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         told = ("use_rests", "use_chords", "use_tempos", "use_time_signatures", "use_key_signatures")
+        kind = type(self).__name__.removesuffix("HParams")
         for key in told:
-            require(not getattr(self, key), f"tokenizer.{key}", True, "false: Structured tells notes and nothing else")
+            require(not getattr(self, key), f"tokenizer.{key}", True, f"false: {kind} tells notes and nothing else")
+
+
+@dataclass(kw_only=True)
+class StructuredHParams(NotesOnlyHParams):
+    """Structured (Hadjeres & Crestel, arXiv 2107.05944) of MidiTok: time shift, pitch and duration of each note."""
+
+    name: Literal["structured"] = "structured"

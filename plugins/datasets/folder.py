@@ -1,20 +1,26 @@
-"""A person's own folder of music, searched recursively for every format that the hub reads."""
+"""A person's own folder of music, searched recursively for every format that the hub reads.
+
+A file labels.csv in it says more of the files: a column `file`, their paths below the folder, and any others.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from core.contracts.dataset import Item
+from core.contracts.piece import Piece
 from core.errors import HubError
+from core.files import checksum
 from core.log import logger
 from datatools.fetching import search
 from hparams.datasets import FolderHParams
 from plugins import hookimpl
+from plugins.datasets import labels
 
 
 class Folder:
-    """A file is an item; a book of ABC has one for each tune."""
+    """A file is an item; a book of ABC has one for each tune, all with the labels of their file."""
 
     license = "unknown: the folder's own"
     url = ""
@@ -48,13 +54,14 @@ class Folder:
 
     def prepare(self, folder: Path) -> None:
         """Nothing is to be fetched; the folder is looked through, so that a wrong path is said at once."""
-        assert self.found.files
+        assert self.found.files and self.labels() is not None
 
     def fingerprint(self) -> str:
         from datatools.storage import cache_folder
 
         name = hashlib.sha256(str(self.root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
+        content = search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
+        return f"{content} {checksum(self.root / labels.NAME)}" if labels.table(self.root) else content
 
     def items(self) -> Iterable[Item]:
         from datatools.reading.scores import count
@@ -66,6 +73,19 @@ class Folder:
                 tunes = 1  # a worker reads it, fails alike and names it
             for index in range(max(1, tunes)):
                 yield Item(str(path), index)
+
+    @cached_property
+    def read(self) -> Callable[[Item], Piece]:
+        """The reader that workers are sent."""
+        return partial(labels.read, str(self.root))
+
+    @cached_property
+    def _labels(self) -> dict[str, list[str]]:
+        return labels.columns(labels.table(self.root), self.found)
+
+    def labels(self) -> dict[str, list[str]]:
+        """Column of labels.csv -> its words; HubError where that is no table."""
+        return self._labels
 
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of what bears an extension of music and is no file."""

@@ -6,7 +6,9 @@ Shapes: n tokens, c width of the control.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import cached_property, partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from plugins.laws.pieces import Specimen, specimens
 
 SEMITONES = (-2, 1, 5)
 NONSENSE = ("", "no such thing", "-1e9", "???")
+LABELS = ("quick", "slow", "slow", "quick")  # what a control that reads labels finds on the pieces, in turn
 ENOUGH = 2  # tokenizers
 ROUNDING = 1e-4  # of float32
 
@@ -29,7 +32,9 @@ class ControlSubject:
     """A control, tokenizers that suit it, and what it knows of each piece under each of them."""
 
     def __init__(self, build: Callable[[Any], Any], hparams: Any, tokenizers: Iterable[Callable[[], Any]]) -> None:
-        self.build, self.hparams, self._tokenizers = build, hparams, tokenizers
+        self.build, self.hparams, self._tokenizers = build, deepcopy(hparams), tokenizers
+        if hasattr(hparams, "learn"):
+            self.hparams.learn(LABELS)
 
     @cached_property
     def control(self) -> Any:
@@ -57,7 +62,10 @@ class ControlSubject:
     @cached_property
     def specimens(self) -> list[Specimen]:
         """The pieces, the smallest first."""
-        return specimens()
+        found = specimens()
+        for specimen, word in zip(found, cycle(LABELS), strict=False):
+            specimen.piece.labels = {getattr(self.hparams, "column", ""): word}
+        return found
 
     def known(self, control: Any, piece: Any, tokenizer: Any) -> tuple[Any, list[Any]] | None:
         """What `of` gives, and the ids; None where tokenizer or control knows nothing of the piece."""
@@ -169,7 +177,9 @@ def commutes(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
             if min(pitches) < 21 or max(pitches) > 108:
                 continue
             score = specimen.piece.score.shift_pitch(semitones)
-            moved = subject.known(subject.control, piece_from_score(score, source=specimen.piece.source), tokenizer)
+            piece = piece_from_score(score, source=specimen.piece.source)
+            piece.labels = specimen.piece.labels
+            moved = subject.known(subject.control, piece, tokenizer)
             if moved is not None and len(moved[1]) == len(ids):
                 expected = subject.control.transposed(values, semitones)
                 near = moved[0].shape == expected.shape and np.allclose(moved[0], expected, rtol=0, atol=ROUNDING)

@@ -193,7 +193,9 @@ def _llama(config: dict[str, Any], path: Path, faults: list[str]) -> ForeignConf
     faults += [f"rope scaling ({fault})" for fault in _unlike(rope, _ROPE)]
     faults += [f"rope scaling ({key}={rope[key]})" for key in sorted(rope.keys() - _ROPE.keys())]
     width = _whole(config, "head_dim", path, dim // heads)
-    if width * heads != dim:
+    if dim % heads:
+        faults.append(f"hidden_size={dim} (expected a multiple of num_attention_heads={heads})")
+    elif width * heads != dim:
         faults.append(f"head_dim={width} (expected {dim // heads}, hidden_size over num_attention_heads)")
     automatic = {"kv_heads": heads, "hidden": 16 * math.ceil(8 * dim / 3 / 16)}
     vocabulary, tie = _whole(config, "vocab_size", path), bool(config.get("tie_word_embeddings", False))

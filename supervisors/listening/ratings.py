@@ -61,11 +61,13 @@ def _fits(tree: dict[str, Any], key: dict[str, Any]) -> str:
     """Why answers of the right form are none to this test, or nothing."""
     if tree["test"] != key["test"]:
         return "it answers another test"
+    wanted = 2 if key["kind"] == "pairs" else 1
     for number, answer in enumerate(tree["answers"], 1):
         unknown = [clip for clip in answer["clips"] if not isinstance(clip, str) or clip not in key["clips"]]
-        wanted = 2 if "preference" in answer["values"] else 1
         if unknown or len(answer["clips"]) != wanted:
             return f"answer {number} names {len(answer['clips'])} clips, {len(unknown)} of them not of this test"
+        if wanted == 2 and "preference" not in answer["values"]:
+            return f"answer {number} has no preference"
         for scale, value in answer["values"].items():
             if not _possible(scale, value):
                 return f"answer {number} says {json.dumps(value)[:40]} for {scale}"

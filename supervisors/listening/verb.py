@@ -38,6 +38,12 @@ def listen(options: argparse.Namespace) -> int:
         raise HubError(
             "listen needs two systems at least: runs, folders of music, or real, e.g. listen runs/a runs/b real"
         )
+    names_of = [_name(subject) for subject in dict.fromkeys(subjects)]
+    twice = next((name for name in names_of if names_of.count(name) > 1), "")
+    if twice:
+        raise HubError(
+            f"two systems are called {twice}; give folders of unlike names, for the results tell them by these"
+        )
     asked: ListenHParams = section_of_words(ListenHParams(), own, "listen.")
     folder = runs_folder() / (names[-1] if names else "listen")
     page = folder / "site" / "index.html"

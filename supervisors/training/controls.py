@@ -3,6 +3,7 @@
 import functools
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,57 @@ from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError, did_you_mean
 from core.model.conditioning import Known
 from datatools.batching.controls import Beside
+from datatools.preparing import cache
 from datatools.preparing.controls import Wanted, prepare_controls
 from datatools.preparing.encoding import Build
 from datatools.preparing.store import TokenStore
 from hparams.base import GenerateHParams, HParams
+from hparams.following import settle_controls
+from hparams.loading import section_of_tree
 from plugins.manager import Manager
+from supervisors.artefacts import artefact
+from supervisors.artefacts.foreign_configs import is_foreign
 
 
 def controls_of(manager: Manager, hparams: HParams) -> list[Control]:
-    """The controls of `model.controls`, in their order; HubError for a name that there is not."""
-    return [manager.make("control", manager.section("control", name)) for name in hparams.model.controls]
+    """The controls of `model.controls`, in their order; HubError for a name that there is not, and wrong settings."""
+    names = hparams.model.controls
+    for name in hparams.controls:
+        if name not in names:
+            raise HubError(f"controls.{name}: model.controls is [{', '.join(names)}]; add it there, or leave it out")
+    try:
+        return [manager.make("control", _section(manager, hparams, name)) for name in names]
+    except ValueError as error:
+        raise HubError(str(error)) from error
+
+
+def _section(manager: Manager, hparams: HParams, name: str) -> Any:
+    return section_of_tree(manager.section("control", name), hparams.controls.get(name, {}), f"controls.{name}.")
+
+
+def learn(manager: Manager, hparams: HParams, dataset: Dataset) -> None:
+    """Fills the settings of controls that are left to the labels of the data; hparams.yaml then says them.
+
+    A run that starts from a model takes the model's. HubError where the data has no such labels.
+    """
+    start = Path(hparams.model.start)
+    if hparams.model.start and start.is_dir() and not is_foreign(start):
+        settle_controls(hparams, artefact.settings(start, manager))
+    for name in hparams.model.controls:
+        if not hasattr(manager.section("control", name), "learn"):
+            continue
+        section = _section(manager, hparams, name)
+        found = cache.labels(dataset)
+        words, what = found.get(section.column), f"controls.{name}.column is {section.column!r}"
+        if not found:
+            raise HubError(f"{what}, and {cache.identity(dataset)} has no labels, such as a labels.csv of a folder has")
+        if not words:
+            raise HubError(f"{what}, and no piece has it.{did_you_mean(section.column, found)}")
+        try:
+            section.learn(words)
+        except ValueError as error:
+            raise HubError(f"{what}: {error}") from error
+        hparams.controls[name] = {key: value for key, value in asdict(section).items() if key != "name"}
 
 
 def insist_suits(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> None:
@@ -51,7 +93,7 @@ def stored(
         return None
     wanted = []
     for name in names:
-        entry, section = manager.controls[name], manager.section("control", name)
+        entry, section = manager.controls[name], _section(manager, hparams, name)
         assert entry.build is not None
         key = json.dumps([name, entry.distribution, entry.version, asdict(section)], sort_keys=True)
         wanted.append(Wanted(name, functools.partial(entry.build, section), key))

@@ -84,12 +84,16 @@ class TokenSupervisor(Supervisor):
 
     def load_data(self) -> None:
         hparams = self.hparams
+        dataset = self.manager.make("dataset", hparams.dataset)
+        for turn in (True, False):  # the first process makes what the others find
+            if self.ranks.first is turn:
+                controls.learn(self.manager, hparams, dataset)
+            self.ranks.barrier()
         self.insist_fits()
         entry = self.manager.tokenizers[hparams.tokenizer.name]
         assert entry.build is not None
-        dataset = self.manager.make("dataset", hparams.dataset)
         build = functools.partial(entry.build, hparams.tokenizer)
-        for turn in (True, False):  # the first process makes what the others find
+        for turn in (True, False):
             if self.ranks.first is turn:
                 follow(hparams, dataset, self.manager, progress=turn)
                 key = json.dumps([entry.distribution, entry.version, plain(hparams)["tokenizer"]], sort_keys=True)

@@ -28,6 +28,7 @@ KINDS = (
     "NoteOff",
     "DrumOn",
     "DrumOff",
+    "MicroTiming",
 )
 OTHER = len(KINDS)
 
@@ -35,12 +36,15 @@ OTHER = len(KINDS)
 class Decoder(ABC):
     """Reads base ids of one vocabulary; subclasses say how time is told."""
 
+    behind = 1  # places from a pitch to what is told of it
+
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.grid = vocabulary.grid
         self.velocities = vocabulary.velocities
         names = [name.partition("_") for name in vocabulary.names]
         self.kinds = np.array([KINDS.index(kind) if kind in KINDS else OTHER for kind, _, _ in names], np.int8)  # v
-        plain = ("Pitch", "PitchDrum", "Velocity", "Program", "Position", "NoteOn", "NoteOff", "DrumOn", "DrumOff")
+        plain = {"Pitch", "PitchDrum", "Velocity", "Program", "Position", "MicroTiming"}
+        plain |= {"NoteOn", "NoteOff", "DrumOn", "DrumOff"}
         self.values = np.array([int(value) if kind in plain else 0 for kind, _, value in names])  # v
         self.values[(self.kinds == KINDS.index("Program")) & (self.values == -1)] = DRUMS
         self.units = sorted(vocabulary.ticks)
@@ -73,7 +77,7 @@ class Decoder(ABC):
         pitch = self.values[ids[notes]]
         inside = (pitch >= self.grid.pitches[0]) & (pitch <= self.grid.pitches[1])
         notes, duration, pitch = notes[inside], duration[inside], pitch[inside]
-        velocity = self.values[ids[notes + 1]] if self.velocities else np.full(len(pitch), self.grid.velocity)
+        velocity = self.values[ids[notes + self.behind]] if self.velocities else np.full(len(pitch), self.grid.velocity)
         return Raw(
             self.grid.ticks,
             self._ranks(ids, kinds)[notes],
@@ -89,8 +93,8 @@ class Decoder(ABC):
     def notes(self, ids: Array, kinds: Array, meter: Array, ticks: Array) -> tuple[Array, Array]:
         """Places (n,) of the pitches of whole notes, and their durations (n,) in ticks."""
         pitched = np.flatnonzero(kinds <= KINDS.index("PitchDrum"))
-        pitched = self._loud(pitched, kinds, 1)
-        ends = pitched + 1 + self.velocities
+        pitched = self._loud(pitched, kinds, self.behind)
+        ends = pitched + self.behind + self.velocities
         whole = kinds[ends] == KINDS.index("Duration")
         pitched, ends = pitched[whole], ends[whole]
         return pitched, self.lengths[self.unit[meter[pitched]], ids[ends]]
@@ -98,7 +102,7 @@ class Decoder(ABC):
     def _loud(self, pitched: Array, kinds: Array, behind: int) -> Array:
         """Those places of pitches that have their velocity, if those are told, and `behind` tokens more."""
         pitched = pitched[pitched < len(kinds) - behind - self.velocities]
-        return pitched[kinds[pitched + 1] == KINDS.index("Velocity")] if self.velocities else pitched
+        return pitched[kinds[pitched + self.behind] == KINDS.index("Velocity")] if self.velocities else pitched
 
     def _held(self, ids: Array, kinds: Array) -> Array:
         """(l,): the number of the meter that holds at each id, its own if it tells one."""

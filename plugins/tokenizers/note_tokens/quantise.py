@@ -330,6 +330,10 @@ def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
         velocity = np.maximum.reduceat(velocity, first)
         stay = np.append(first[1:], len(time)) - 1
         time, duration, key = time[stay], duration[stay], key[stay]
+    shortest = 0 if grid.free else min(int(bins[0]) for bins in grid.durations.values())
+    if shortest > min(grid.step(meter[1]) for meter in sections.meters):
+        apart = _apart(key, time, shortest)
+        time, duration, velocity, key = time[apart], duration[apart], velocity[apart], key[apart]
     units = sections.units(time)
     gap = np.full(len(time), np.iinfo(np.int64).max)
     gap[:-1] = np.where(np.diff(key) == 0, np.diff(time), gap[:-1])
@@ -345,6 +349,17 @@ def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
     order = np.argsort((rank << 48) + (time << 7) + pitch)
     columns = (rank, time, duration, pitch, velocity)
     return {name: column[order] for name, column in zip(COLUMNS, columns, strict=True)}
+
+
+def _apart(key: Array, time: Array, shortest: int) -> Array:
+    """(n,): which notes begin no sooner behind the last one of their key that stays than a note lasts at least."""
+    apart = np.ones(len(time), dtype=bool)
+    before = 0
+    for index in range(1, len(time)):
+        apart[index] = key[index] != key[before] or time[index] - time[before] >= shortest
+        if apart[index]:
+            before = index
+    return apart
 
 
 def _stepped(time: Array, shifts: Array, source: str) -> Array:

@@ -1,0 +1,70 @@
+"""labels.csv: what a person says of the files in a folder, a row a file, in a column `file` and any others."""
+
+import csv
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from core.contracts.dataset import Item
+from core.contracts.piece import Piece
+from core.errors import HubError
+from core.log import logger
+from datatools.fetching.search import Found
+from datatools.preparing.survey import read_item, short
+
+NAME, FILE = "labels.csv", "file"
+Table = dict[str, dict[str, str]]  # path below the folder, with slashes -> column -> word
+
+
+def table(root: Path) -> Table:
+    """The rows of a folder's labels.csv, empty cells left out; nothing without one. HubError where it is no table."""
+    path = root / NAME
+    return _table(str(path), path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+def columns(labelled: Table, found: Found) -> dict[str, list[str]]:
+    """Column -> its words, over the files found; files without a row, and rows without a file, are told."""
+    names = [path.relative_to(found.root).as_posix() for path in found.files]
+    bare, strange = [name for name in names if name not in labelled], sorted(set(labelled).difference(names))
+    if labelled and bare:
+        logger.warning("%d of %d files have no row in %s, first %s", len(bare), len(names), NAME, bare[0])
+    if strange:
+        told = "%s names files that are not in %s, first %s (%d in all)"
+        logger.warning(told, NAME, found.root, strange[0], len(strange))
+    words: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for column, word in labelled.get(name, {}).items():
+            words[column].append(word)
+    return dict(words)
+
+
+def read(root: str, item: Item) -> Piece:
+    """The piece of an item below the folder `root`, with its labels; called in worker processes."""
+    piece = read_item(item)
+    piece.labels = table(Path(root)).get(short(item.path, root), {})
+    return piece
+
+
+@lru_cache(maxsize=4)
+def _table(path: str, modified: int) -> Table:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            head = [cell.strip() for cell in next(rows, [])]
+            if FILE not in head or len(set(head)) != len(head):
+                raise HubError(f"{path} has columns {', '.join(head)}; expected different ones, one of them {FILE}")
+            place = head.index(FILE)
+            found: Table = {}
+            for row in rows:
+                if not row:
+                    continue
+                if len(row) != len(head):
+                    raise HubError(f"{path} has {len(row)} cells in line {rows.line_num}; expected {len(head)}")
+                name = PurePosixPath(row[place].strip()).as_posix()
+                if name in found:
+                    raise HubError(f"{path} names {name} again in line {rows.line_num}; expected a row for each file")
+                cells = zip(head, row, strict=True)
+                found[name] = {column: cell.strip() for column, cell in cells if column != FILE and cell.strip()}
+            return found
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise HubError(f"{path} cannot be read as a table ({error}); expected UTF-8 with commas") from error
