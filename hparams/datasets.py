@@ -126,3 +126,30 @@ class EssenHParams:
     """The Essen folk song collection in the corpus of the package music21, from ABC."""
 
     name: Literal["essen"] = "essen"
+
+
+@dataclass(kw_only=True)
+class MidiCapsHParams:
+    """MidiCaps, files of Lakh MIDI with captions and features that controls can ask for."""
+
+    name: Literal["midicaps"] = "midicaps"
+    # The folder that holds train.json, and midicaps.tar.gz or lmd_full; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class AriaMidiHParams:
+    """Aria-MIDI, transcribed piano recordings with composers and genres; not for commercial use."""
+
+    name: Literal["aria_midi"] = "aria_midi"
+    # The folder or an archive of it; required.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
+class GigaMidiHParams:
+    """GigaMIDI, MIDI files in tables of Parquet, with the published split; not for commercial use."""
+
+    name: Literal["gigamidi"] = "gigamidi"
+    # A file .parquet, or a folder of such files; required.
+    path: str = ""

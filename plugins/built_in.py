@@ -13,9 +13,9 @@ BUILT_IN = (
     *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword", "pertok", "mmm")),
     *(
         f"plugins.datasets.midi_sets.{name}"
-        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham")
+        for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham", "midicaps", "aria_midi")
     ),
-    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman")),
+    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman", "gigamidi")),
     "plugins.datasets.essen",
     *(
         f"plugins.datasets.{name}"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import HubError
+from datatools.batching.augment import Augmentation
 from datatools.batching.batches import Batches, whole
 from datatools.batching.packing import best_fit, cuts
 from hparams.base import AugmentHParams
@@ -399,3 +400,33 @@ def test_a_limit_takes_a_fixed_subset_spread_over_the_split() -> None:
     assert subset(400) == subset(400) and len(subset(400)) == 20 == len(set(subset(400)))
     assert subset(400)[0] < 20 and subset(400)[-1] >= 80
     assert subset(2000) == list(range(100)) and len(subset(1)) == 1
+
+
+def test_the_other_splits_have_subsets_of_their_own() -> None:
+    def subset(split: Any) -> list[int]:
+        return sorted(k for batch in whole(music(*[19] * 100), split, BOS, EOS, PAD, 400) for k in batch["pieces"])
+
+    assert subset("valid") != subset("test")
+
+
+def test_semitones_are_those_of_the_transposition_and_half_in_vain_is_too_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Both(Musical):
+        def velocity_table(self, steps: int) -> list[int]:
+            return [id + steps if id == 5 else id for id in range(VOCAB)]
+
+    change = Augmentation(AugmentHParams(transpose=4, velocity=3), Both(), 0)  # type: ignore[arg-type]
+    moved = set()
+    for epoch in range(40):
+        ids, semitones = change.apply(np.array([5, 50]), epoch, 0)
+        assert ids[1] - 50 == semitones
+        moved.add((semitones, int(ids[0] - 5)))
+    assert any(by and not semitones for semitones, by in moved) and any(a and b and a != b for a, b in moved)
+    # Of -5 ... 5 three lead below 10 and four above 89: seven draws of ten, and then five, are in vain.
+    tight = Augmentation(AugmentHParams(transpose=5), Both(), 0)  # type: ignore[arg-type]
+    tight.warn([np.array([12, 88])])
+    assert "data.augment.transpose changes little: 70 % of its draws" in caplog.text
+    caplog.clear()
+    tight.warn([np.array([10, 50])])
+    assert not caplog.records

@@ -24,7 +24,7 @@ from hparams.base import AugmentHParams, DataHParams
 from hparams.controls import DensityHParams, DensitySecondsHParams, KeyHParams, PitchHistogramHParams
 from hparams.loading import dump, from_tree, override, plain
 from plugins.checks import control_checks, control_laws
-from plugins.controls import density, key
+from plugins.controls import density, key, windows
 from plugins.datasets.folder import Folder
 from plugins.laws.pieces import specimens
 from plugins.manager import load_manager
@@ -163,6 +163,42 @@ def test_two_seconds_by_hand() -> None:
         assert int(dense[at].argmax()) == max(0, (len(inside) - 1) // 3)
     control = load_manager().make("control", DensitySecondsHParams())
     assert [int(control.parse(text).argmax()) for text in ("0", "0.5", "2", "17", "50")] == [0, 0, 1, 11, 11]
+
+
+class Timeless:
+    """Decodes to a score that it is given, and does not know when its tokens stand."""
+
+    def __init__(self, *notes: tuple[int, int], drums: int = 0) -> None:
+        self.score = symusic.Score(480)
+        for number, rows in enumerate((notes, [(0, 36)] * drums)):
+            self.score.tracks.append(symusic.Track("", 0, bool(number)))
+            for start, pitch in rows:
+                self.score.tracks[number].notes.append(symusic.Note(start, 480, pitch, 80))
+
+    def decode(self, ids: object) -> "Timeless":
+        return self
+
+
+def test_a_whole_piece_is_brought_to_two_seconds() -> None:
+    """At 120 a minute: 16 notes in 8 seconds are 4 in 2; three in one second stay three; drums are no pitches."""
+    histogram = load_manager().make("control", PitchHistogramHParams())
+    dense = load_manager().make("control", DensitySecondsHParams())
+    long = Timeless(*((480 * n, 60 + 7 * (n % 4 == 3)) for n in range(16)), drums=5)
+    assert windows.counts([], long).sum() == pytest.approx(4)
+    assert histogram.of(None, [1, 2], long)[[0, 7]] == pytest.approx([0.75, 0.25])
+    assert int(dense.of(None, [1, 2], long).argmax()) == 1  # 4 to 6 notes
+    assert windows.counts([], Timeless((0, 60), (480, 62), (480, 64))).sum() == 3
+    with pytest.raises(ValueError, match="no notes with a pitch"):
+        windows.counts([], Timeless(drums=3))
+
+
+def test_weights_of_pitches_are_shares() -> None:
+    histogram = load_manager().make("control", PitchHistogramHParams())
+    assert histogram.parse("2,0,0,0,0,0,0,6,0,0,0,0")[[0, 7]] == pytest.approx([0.25, 0.75])
+    for wrong in ("1,2", "-1,2,0,0,0,0,0,0,0,0,0,0", "0,0,0,0,0,0,0,0,0,0,0,0", "x"):
+        with pytest.raises(ValueError, match="twelve weights of 0 or more"):
+            histogram.parse(wrong)
+    assert histogram.transposed(np.eye(12)[11], 2).argmax() == 1
 
 
 def test_key_by_hand() -> None:

@@ -65,13 +65,15 @@ def test_folder_finds_music_once_and_in_order(music: Path) -> None:
     ]
 
 
-def test_folder_names_what_is_no_file(music: Path) -> None:
+def test_folder_names_what_is_no_file(music: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "swaptunes")
     dataset = built(music)
     assert dataset.skipped() == [
         ("dangling.mid", "a link to nothing"),
         ("folder.mid", "a folder; what is in it is read"),
     ]
     assert dataset.found.hidden == 2
+    assert f"2 hidden files of music in {music} are not read" in caplog.text
 
 
 def test_folder_names_links_to_themselves_and_devices(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from core.contracts.dataset import Dataset
 from core.errors import HubError
+from datatools.fetching import sources
+from datatools.fetching.download import Remote
 from datatools.preparing import cache
 from datatools.reading.four_voices import score_of, steps_of
 from datatools.reading.scores import read
@@ -229,3 +231,20 @@ def test_a_wrong_path_says_what_should_be_there(dataset: Any, expected: str, tmp
 def test_pop909_asks_for_its_path(tmp_path: Path) -> None:
     with pytest.raises(HubError, match=r"dataset\.path is empty; expected the folder POP909.*dataset\.path=PATH"):
         pop909.build(Pop909HParams()).prepare(tmp_path)
+
+
+def test_archives_beside_folders_are_left_as_they_are_and_the_highest_file_is_taken(tmp_path: Path) -> None:
+    """A folder that holds folders, hidden ones aside, is the set itself; of equal names the one nearest to the top."""
+    (tmp_path / "set" / "deep").mkdir(parents=True)
+    (tmp_path / "set" / "deep" / "a.json").write_text("deep")
+    packed(tmp_path / "set" / "deep")
+    remote = Remote("http://nowhere", "a.json", 3, "0" * 64)
+    assert sources.root(str(tmp_path / "set"), "x", None, tmp_path / "f") == tmp_path / "set"
+    (tmp_path / "set" / "z").mkdir()
+    (tmp_path / "set" / "a.json").write_text("top")
+    assert sources.file(str(tmp_path / "set"), remote, tmp_path / "f").read_text() == "top"
+    (tmp_path / "only").mkdir()
+    shutil.copy(tmp_path / "set" / "deep.tar.gz", tmp_path / "only" / "b.tar.gz")
+    (tmp_path / "only" / ".git").mkdir()
+    found = sources.root(str(tmp_path / "only"), "x", None, tmp_path / "f")
+    assert found.parent == tmp_path / "f" and [path.read_text() for path in found.rglob("a.json")] == ["deep"]

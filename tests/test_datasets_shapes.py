@@ -11,7 +11,7 @@ from core.errors import HubError
 from hparams import datasets as hparams
 from plugins.datasets import essen
 from plugins.datasets.midi_sets import asap, lakh, los_angeles_midi, nottingham, piano_midi
-from plugins.datasets.records import folk_rnn, irishman
+from plugins.datasets.records import folk_rnn, irishman, lines
 
 HASHES = {side: f"{letter}{'0' * 31}" for side, letter in (("valid", "e"), ("test", "f"), ("train", "a"))}
 TUNE = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n"
@@ -83,6 +83,34 @@ def test_folk_rnn_lines(tmp_path: Path) -> None:
     assert [note.pitch for note in dataset.read(found[1]).score.tracks[0].notes][:3] == [64, 69, 71]
     with pytest.raises(ValueError, match='begins with "not a"; expected a meter and a mode'):
         dataset.read(found[2])
+
+
+def test_a_line_may_stand_between_marks_and_a_name_may_tell_nothing(tmp_path: Path) -> None:
+    assert folk_rnn.abc_of("<s> M:4/4 K:maj =C </s>") == "X:1\nM:4/4\nL:1/8\nK:Cmaj\n=C\n"
+    names = ("a/train.txt", "valid.txt", "my-validation_2.txt", "test/x.txt", "train_and_test.txt", "trained.txt")
+    assert [lines.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
+    (tmp_path / "a.txt").write_text("M:4/4 K:maj =C\n")
+    dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path)))
+    dataset.prepare(tmp_path / "cache")
+    (item,) = dataset.items()
+    piece = dataset.read(item)
+    assert piece.source == f"{tmp_path / 'a.txt'}#0" == piece.title and item.split is None
+    for name in irishman.KEYS:
+        assert irishman.tunes_of(json.dumps([{"x": 1, name: TUNE}])) == [TUNE]
+    assert irishman.KEYS == ("abc notation", "abc_notation", "abc")
+
+
+def test_sets_of_files_know_their_content_and_capital_names(tmp_path: Path) -> None:
+    name = "E" + "0" * 31
+    midi(tmp_path / "l" / f"{name}.mid", tmp_path / "l" / f"{HASHES['train']}.mid")
+    dataset = los_angeles_midi.build(hparams.LosAngelesMidiHParams(path=str(tmp_path / "l")))
+    assert items(dataset, tmp_path / "cache")[f"{name}.mid"] == ("", "valid")
+    before = dataset.fingerprint()
+    score = symusic.Score(tmp_path / "l" / f"{name}.mid")
+    score.tracks[0].notes[0].pitch = 61
+    score.dump_midi(tmp_path / "l" / f"{name}.mid")
+    dataset.prepare(tmp_path / "cache")
+    assert dataset.fingerprint() != before
 
 
 def test_irishmans_json(tmp_path: Path) -> None:

@@ -200,3 +200,10 @@ def test_without_a_network_one_line_says_what_to_do(tmp_path: Path, monkeypatch:
     remote = Remote("http://127.0.0.1:9/set.bin", "set.bin", 1, "0" * 64)  # the port of discard, where nobody listens
     with pytest.raises(HubError, match=rf"refused.*put it at {tmp_path}/set\.bin, or give dataset\.path=PATH"):
         download.download(remote, tmp_path)
+
+
+def test_what_is_whole_already_is_asked_of_nobody(tmp_path: Path) -> None:
+    """A transfer that was killed between its last byte and its new name."""
+    remote = Remote("http://127.0.0.1:1/a.bin", "a.bin", len(DATA), hashlib.sha256(DATA).hexdigest())
+    (tmp_path / "a.bin.part").write_bytes(DATA)
+    assert download.download(remote, tmp_path).read_bytes() == DATA and not (tmp_path / "a.bin.part").exists()

@@ -104,7 +104,7 @@ def test_no_folder_is_too_full_to_look_at():
 # What may name plugins: what stands beside other libraries, in speed or in weights, says which of ours they are like.
 NAMING = ("plugins/built_in.py", "hparams/", "supervisors/bench/", "supervisors/artefacts/")
 # Names that are words of their own as well: endings of files, terms of music, kinds of place, a section of a page.
-WORDS = {"abc", "density", "folder", "grid", "key", "originality"}
+WORDS = {"abc", "density", "folder", "grid", "key", "label", "originality", "text"}
 
 
 def names_in(text, names):

@@ -87,3 +87,12 @@ def test_what_is_left_out_is_said() -> None:
     _, remarks = ours(file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
     assert remarks == "its format is 2: its 2 tracks are sequences of their own, and are played together"
     assert ours(BAND) == (by_mido(BAND), "")
+
+
+def test_frames_of_film_are_ticks_and_loud_values_are_127() -> None:
+    """29 stands for 30 frames in 1.001 seconds (the standard's drop frame); 40 ticks each are 1,200 a second."""
+    for frames, ticks in ((24, 960), (25, 1000), (29, 1200), (30, 1200)):
+        score, _ = reader.score(file(track(NOTE, OFF), division=(256 - frames) << 8 | 40))
+        assert score.ticks_per_quarter == ticks and [round(tempo.qpm, 3) for tempo in score.tempos] == [60]
+    score, _ = reader.score(ODD["loud"][0])
+    assert [note.velocity for note in score.tracks[0].notes] == [127]

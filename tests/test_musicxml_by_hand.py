@@ -1,15 +1,19 @@
 """Small MusicXML and kern, written here, against what the formats' standards say sounds; and the canonical form."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import symusic
 
-from datatools.reading import four_voices, kept, libraries, scores
+from datatools.reading import four_voices, kept, libraries, performing, scores
 from datatools.reading.canonical import canonical
+from datatools.reading.kern.instruments import PROGRAMS
+from datatools.reading.musicxml import reader
 from datatools.reading.musicxml.reader import read as written_of
 from datatools.reading.repeats import MOST_PLAYED, Refused, Signs, order
+from datatools.writing.instruments import NAMES as INSTRUMENTS
 
 Notes = list[list[tuple[float, int, float]]]
 
@@ -147,6 +151,22 @@ def test_tempos_meters_and_keys_where_they_hold(tmp_path: Path) -> None:
     assert [(k.time / 480, k.key, k.tonality) for k in score.key_signatures] == [(0, -3, 1), (5, 1, 0)]
 
 
+def test_of_parts_that_differ_the_first_one_s_marks_hold(tmp_path: Path) -> None:
+    parts = [(attributes(key(n) + meter(f"{n}/4")) + f"<sound tempo='{60 * n}'/>" + note("C", 2),) for n in (2, 3)]
+    score = read(document(*parts), tmp_path).score
+    assert ([k.key for k in score.key_signatures], [round(t.qpm) for t in score.tempos]) == ([2], [120])
+    assert [(m.numerator, m.denominator) for m in score.time_signatures] == [(2, 4)]
+    mixed = read(document((attributes(meter("3/8", "2/4")) + note("C"),)), tmp_path).score
+    assert [(m.numerator, m.denominator) for m in mixed.time_signatures] == [(7, 8)]
+
+
+def test_limits_are_those_that_the_messages_tell() -> None:
+    assert (performing.MOST_NOTES, MOST_PLAYED, reader.MOST_BARS) == (1_000_000, 20_000, 20_000)
+    measures = "<measure/>" * (reader.MOST_BARS + 1)
+    with pytest.raises(ValueError, match="it has 20001 measures; expected at most 20000"):
+        written_of(f"<score-partwise><part>{measures}</part></score-partwise>")
+
+
 def test_a_transposing_part_has_sounding_pitches_and_key(tmp_path: Path) -> None:
     """What a clarinet in A plays in C major sounds in A major; in E flat, F major sounds in A flat."""
     moves = "<transpose><diatonic>{}</diatonic><chromatic>{}</chromatic></transpose>"
@@ -194,6 +214,12 @@ def test_ties_and_chords(tmp_path: Path) -> None:
     piece = read(document((shown,)), tmp_path)
     assert sounding(piece) == [[(0, 60, 2), (2, 60, 1)]]
     assert piece.remarks == ["1 notes are struck that ties should reach: nothing leads to them"]
+    goes_on = [note("C", after=tied.format(kind)) for kind in ("start", "continue", "stop")]
+    assert sounding(read(document(("".join(goes_on),)), tmp_path)) == [[(0, 60, 3)]]
+    # 480 divisions: rounded triplets leave a gap of one, which the tie bridges
+    gap = "<forward><duration>1</duration></forward>"
+    begin = attributes("<divisions>480</divisions>") + note("C", 159, after=TIE.format("start")) + gap
+    assert sounding(read(document((begin + note("C", 160, after=TIE.format("stop")),)), tmp_path)) == [[(0, 60, 2 / 3)]]
     # `<tie>` is what sounds: where it stands, `<tied>` does not count.
     both = note("C", after=TIE.format("start")) + note("C", after=TIE.format("stop") + tied.format("start")) + note("C")
     assert sounding(read(document((both,)), tmp_path)) == [[(0, 60, 2), (2, 60, 1)]]
@@ -278,7 +304,11 @@ def test_repeats_jumps_and_endings_as_files_write_them(tmp_path: Path) -> None:
         played("C", "D" + WORDS.format("To Coda"), "E" + WORDS.format("da capo al coda"), "F^" + WORDS.format("CODA"))
         == "CDECDF"
     )
-    assert played("C", "D" + WORDS.format("To Coda 1"), "E" + WORDS.format("D.C."), "F") == "CDECDEF"
+    coda = "^" + WORDS.format("coda")
+    assert played("C", "D" + WORDS.format("To Coda 1"), "E" + WORDS.format("D.C."), "F", "G" + coda) == "CDECDEFG"
+    assert played("C", "D" + WORDS.format("To Coda"), "E" + WORDS.format("D.C."), "F", "G" + coda) == "CDECDG"
+    unclosed = "^" + barline("left", ENDING.format("1", "start"))
+    assert played("C", "D" + barline("right", REPEAT.format("")) + unclosed, "E", "F") == "CDCEF"
     beside = WORDS.format("D.C.").replace("</direction>", '<sound fine="yes"/></direction>')
     assert played("C" + beside, "D", "E") == "CDE"
     # the coda that is meant lies behind
@@ -347,6 +377,37 @@ def test_grace_notes_share_the_time_before_their_voice_s_note(tmp_path: Path) ->
             (6, 65, 2),
         ]
     ]
+
+
+def test_grace_notes_at_the_very_beginning_and_beside_another_voice(tmp_path: Path) -> None:
+    """There is no time before the beginning; a note of voice 2 does not end the waiting of voice 1."""
+    begins = GRACE.format("A", 1) + note("C", 2, after="<voice>1</voice>")
+    found = sounding(read(document((begins,)), tmp_path))[0]
+    assert sorted(found) == [(0, 60, 2), (0, 69, pytest.approx(1 / 12))]
+    back = "<backup><duration>2</duration></backup>"
+    first, last = (note("C", 2, after="<voice>1</voice>"), note("D", 2, after="<voice>1</voice>"))
+    between = GRACE.format("A", 1) + note("E", 2, after="<voice>2</voice>") + back + GRACE.format("B", 1)
+    found = sounding(read(document((first + between + last,)), tmp_path))[0]
+    assert [(round(12 * at), pitch) for at, pitch, _ in found] == [(0, 60), (22, 69), (23, 71), (24, 62), (24, 64)]
+
+
+def test_instruments_of_kern_are_those_of_general_midi(tmp_path: Path) -> None:
+    names = {code: INSTRUMENTS[program] for code, program in PROGRAMS.items()}
+    told = ("violn", "viola", "cello", "cbass", "harp", "tuba", "oboe", "picco", "celest")
+    assert [names[code] for code in told] == [
+        *("violin", "viola", "cello", "contrabass", "orchestral harp", "tuba", "oboe", "piccolo", "celesta")
+    ]
+    more = {"flt": "flute", "recor": "recorder", "fagot": "bassoon", "clars": "clarinet", "cor": "french horn"}
+    more |= {
+        "tromp": "trumpet",
+        "tromb": "trombone",
+        "corin": "english horn",
+        "cemba": "harpsichord",
+        "timpa": "timpani",
+    }
+    assert more.items() <= names.items()
+    piece = read('**kern\n*I"Fiddle\n*Iviolnx\n*Iviolx\n*Iviola\n4c\n*-\n', tmp_path, "a.krn")
+    assert (piece.score.tracks[0].name, piece.score.tracks[0].program) == ("Fiddle", 41)
 
 
 KERN = """!!!OTL: A  song
@@ -481,6 +542,12 @@ def test_a_reading_that_is_kept_is_the_reading(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "shut").write_text("a file where a folder should be")
     assert pitches(kept.read(str(path), 0, tmp_path / "shut")) == [60]
     assert {".xml", ".mxl", ".krn"} < kept.SLOW and ".mid" not in kept.SLOW and {"reading", "abc"} == {*kept.READERS}
+    monkeypatch.undo()
+    now = kept.version()
+    kept.version.cache_clear()
+    monkeypatch.setattr(kept.metadata, "version", lambda name: "99")
+    assert kept.version() != now, "another library may read otherwise"
+    kept.version.cache_clear()
     assert {"miditok", "symusic", "music21", "tokenizers"} == {*libraries.LIBRARIES} > set() and libraries.versions()
 
 
@@ -495,6 +562,15 @@ def test_files_of_scores_are_told_by_their_bytes_and_their_endings(tmp_path: Pat
         scores.read(tmp_path / "bom.xml", 1)
     with (tmp_path / "huge.mid").open("wb") as file:
         file.truncate(scores.MOST_BYTES + 2**20)
+    with zipfile.ZipFile(tmp_path / "packed.xml", "w") as archive:
+        archive.writestr("__MACOSX/._score.xml", "rubbish")
+        archive.writestr("score.xml", text)
+    assert scores.read(tmp_path / "packed.xml").title == "Café", "known by its bytes; what Macs add is no score"
+    (tmp_path / "bom.krn").write_bytes(b"\xef\xbb\xbf**kern\n4c\n*-\n")
+    assert pitches(scores.read(tmp_path / "bom.krn")) == [60]
+    (tmp_path / "odd.xml").write_bytes(document((attributes(meter("3\x9b/4")) + note("C"),)).encode())
+    with pytest.raises(ValueError, match=r'^its <beats> is "3\\x9b"'):
+        scores.read(tmp_path / "odd.xml")
     with pytest.raises(ValueError, match="it has 65 MB; expected at most 64"):
         scores.read(tmp_path / "huge.mid")
 
@@ -504,8 +580,9 @@ def test_a_book_that_changes_is_read_anew_and_a_tune_knows_its_file(tmp_path: Pa
     import os
 
     path = tmp_path / "a.abc"
-    path.write_text("X:1\nT:One\nK:C\nC|\n")
+    path.write_bytes(b"%abc-2.1\r\nX:1\r\nT:One\r\nK:C\r\nC|{cd}\r\n")
     one = scores.read(path)
+    assert one.abc and one.remarks == ["left out 2 grace notes that lead to no note"]
     assert (
         one.source == str(path)
         and one.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
-from datatools.ngram import Ngram, baselines
+from datatools.ngram import Ngram, baselines, fit
 from tests.test_batches import BOS, EOS, PAD, Memory, Plain
 
 Gram = tuple[int, ...]
@@ -200,3 +200,17 @@ def test_large_texts_take_seconds() -> None:
     model = Ngram(pieces, vocab_size=203, bos_id=BOS, eos_id=EOS, pad_id=PAD)
     model.nats(pieces[:30])
     assert time.perf_counter() - begun < 6, "20 seconds for two million tokens, with room for a busy machine"
+
+
+def test_a_context_holds_a_whole_token_of_several_streams() -> None:
+    """Six symbols for one stream, nine for four: the token before and the others of this one."""
+
+    class Wide(Named):
+        def __init__(self, streams: int) -> None:
+            self.streams, self.vocab_sizes = streams, (14,) * streams
+
+    for streams, order in ((1, 6), (2, 6), (4, 9)):
+        pieces = np.full((5, streams) if streams > 1 else 5, 4)
+        store = Splits(train=[pieces])  # type: ignore[list-item]
+        assert fit(store, Wide(streams)).max_order == order  # type: ignore[arg-type]
+    assert fit(store, Wide(4), 3).max_order == 3  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import symusic
 
 from core.errors import HubError
 from core.log import warn_once
+from datatools.bar_lines import bar_lines
 from datatools.reading import scores
 from datatools.writing import engraving, formats, instruments, mirex, musicxml, sound
 from tests.test_writing import made, sounding
@@ -100,27 +101,25 @@ def test_every_element_of_a_score_is_as_the_standard_has_it():
 
 
 def test_voices_have_their_own_ties_and_bars_may_be_of_any_length():
-    score = made((0, 120, 60), (24, 24, 72), (48, 72, 76), meter=(4, 4))
+    score = made((0, 120, 60), (24, 24, 72), (48, 72, 76), (120, 24, 60), meter=(4, 4))
     score.time_signatures.append(symusic.TimeSignature(72, 2, 4))
-    first, second, *_ = measures = ElementTree.fromstring(musicxml.text(score)).find("part")
+    first, second, third = measures = ElementTree.fromstring(musicxml.text(score)).find("part")
     assert [m.get("implicit") for m in measures][:2] == ["yes", None], "a meter that changes early cuts a bar"
     voices = [n.findtext("voice") for n in first.findall("note")]
     assert voices == ["1"] + ["2"] * (len(voices) - 1) and [b.findtext("duration") for b in first.iter("backup")] == [
         "72"
     ]
-    ties = {
-        (m.get("number"), n.findtext("pitch/step") + n.findtext("pitch/octave")): [t.get("type") for t in n.iter("tie")]
-        for m in (first, second)
+    ties = [
+        (n.findtext("pitch/step") + n.findtext("pitch/octave"), [t.get("type") for t in n.iter("tie")])
+        for m in (first, second, third)
         for n in m.findall("note")
         if n.find("pitch") is not None
-    }
-    assert ties == {
-        ("1", "C4"): ["start"],
-        ("1", "C5"): [],
-        ("1", "E5"): ["start"],
-        ("2", "C4"): ["stop"],
-        ("2", "E5"): ["stop"],
-    }
+    ]
+    assert ties == [
+        *(("C4", ["start"]), ("C5", []), ("E5", ["start"])),
+        *(("C4", ["stop"]), ("E5", ["stop"])),
+        ("C4", []),
+    ]
 
 
 def test_thirty_tracks_have_channels_that_are_no_drums():
@@ -148,6 +147,16 @@ def test_an_engraving_bears_its_title(tmp_path):
     path = formats.save(piece, tmp_path / "page.SVG", "Wanderlied")
     text = path.read_text(encoding="utf-8")
     assert text.startswith("<svg") and "Wanderlied" in "".join(ElementTree.fromstring(text).itertext())
+    off = scores.piece_from_score(made((1, 23, 60), tpq=50), source="made")
+    assert formats.save(off, tmp_path / "off.svg").stat().st_size > 1000, "notation is written on the grid"
+
+
+def test_all_pages_of_an_engraving_are_taken(monkeypatch):
+    pages = [f'<svg viewBox="0 0 10 {height}"/>' for height in (20, 30, 40)]
+    toolkit = SimpleNamespace(setOptions=dict, loadData=str, getPageCount=lambda: 3, renderToSVG=lambda n: pages[n - 1])
+    monkeypatch.setattr(engraving, "_toolkit", lambda: toolkit)
+    root = ElementTree.fromstring(engraving.svg(made((0, 24, 60))))
+    assert [page.get("y") for page in root] == ["0", "20", "50"] and root.get("viewBox") == "0 0 10 90"
 
 
 def test_the_ending_says_the_format_and_a_title_is_kept(tmp_path):
@@ -173,7 +182,11 @@ def test_the_ending_says_the_format_and_a_title_is_kept(tmp_path):
     assert formats.save(own, tmp_path / "own.abc", "a\nb").read_text() == "X:1\nT:a b\nK:C\n%%own\nC|\n"
     own.abc = "X:1\nT:mine\nK:C\nC|\n"
     assert formats.save(own, tmp_path / "own.abc", "a").read_text() == own.abc
-    assert formats.save(SimpleNamespace(score=piece.score), tmp_path / "none.abc").read_text().startswith("X:1\nM:4/4")
+    assert (
+        formats.save(SimpleNamespace(score=piece.score), tmp_path / "none.abc", "a b")
+        .read_text()
+        .startswith("X:1\nT:a b\nM:4")
+    )
 
     class Broken:
         score = piece.score
@@ -217,10 +230,15 @@ def test_music_off_the_grid_moves_whole_and_says_so(caplog, tmp_path):
 
 
 def test_mirex_takes_pitches_in_order_of_time_from_80_up_to_272():
-    score = made((478, 2, 70), (477, 20, 60), (1629, 6, 50), (1631, 30, 51), (480, 1, 40), drums=((600, 6, 36),))
+    score = made(
+        (478, 2, 70), (477, 20, 60), (1629, 6, 50), (1631, 30, 51), (480, 1, 40), (900, 6, 30), drums=((600, 6, 36),)
+    )
     found = json.loads(mirex.text(score))["generation"]
     # sixteenths are 6 ticks: 79.67, 79.5 (80, the even one), 271.5 (272: too late), 271.8, and 80 again
-    assert [(n["start"], n["pitch"], n["duration"]) for n in found] == [(80, 40, 1), (80, 60, 3), (80, 70, 1)]
+    assert [(n["start"], n["pitch"], n["duration"]) for n in found] == [
+        *((80, 40, 1), (80, 60, 3), (80, 70, 1)),
+        (150, 30, 1),
+    ]
     assert json.loads(mirex.text(score, "prompt")) == {"prompt": []}
     tree = {
         "prompt": [{"start": 0, "pitch": 60, "duration": 2}],
@@ -238,6 +256,15 @@ def test_instruments_are_those_of_general_midi():
     assert [name.lower() for name in instruments.NAMES] == [one["name"].lower() for one in MIDI_INSTRUMENTS]
     assert instruments.label(track(name="VIOLA", program=41)) == "viola"
     assert instruments.label(track(name=" a \n b " + "c" * 60, program=40)) == "a b " + "c" * 36 + " (violin)"
+
+    class Unreadable:
+        is_drum, program = False, 40
+
+        @property
+        def name(self):
+            return b"\xff".decode()
+
+    assert instruments.label(Unreadable()) == "violin"
     assert instruments.label(track(name="kit", program=5, drums=True)) == "kit (drums)"
 
 
@@ -305,6 +332,19 @@ def test_what_cannot_be_rendered_is_said(plain, caplog, tmp_path):
         sound.write(symusic.Score(24), tmp_path / "nothing.wav")
     assert "plain synthesizer (no soundfont here)" in caplog.text
     assert (tmp_path / "nothing.wav").stat().st_size == 44 + 4 * round(sound.TAIL * sound.RATE)
+
+
+def test_the_loudest_sample_is_nine_tenths_of_the_full_scale(plain, tmp_path):
+    sound.write(made((0, 24, 69)), tmp_path / "a.wav")
+    samples = np.frombuffer((tmp_path / "a.wav").read_bytes()[44:], "<i2").astype(int)
+    assert abs(samples).max() == int(0.9 * 32767) == 29490
+
+
+def test_only_the_pedal_s_controller_holds_notes():
+    score = made((0, 24, 60))
+    score.tracks[0].controls.extend([symusic.ControlChange(12, 7, 127), symusic.ControlChange(90, 7, 0)])
+    (note,) = sound._notes(score.to("second").tracks[0])
+    assert note.end == pytest.approx(0.5)
 
 
 def test_a_soundfont_that_is_no_file_is_named():
@@ -404,6 +444,35 @@ def test_a_long_roll_is_wrapped_with_its_bars_pitches_and_notes_in_place():
     ]
     assert [[(p.get_x(), p.get_width()) for p in found] for found in shaded] == [[(0, 48)], [(48, 2)], []]
     assert all(a[1] == b[0] for a, b in pairwise(axes.get_xlim() for axes in rows))
+
+
+def test_a_prompt_that_ends_where_a_line_does_is_marked_once():
+    from datatools.writing import pianoroll
+
+    pytest.importorskip("matplotlib")
+    figure = pianoroll._figure(made((0, 24 * 100, 60)), "", given=48.0)
+    marks = [[line for line in axes.lines if line.get_color() == "#B00020"] for axes in figure.axes]
+    assert [len(found) for found in marks] == [1, 0, 0]
+
+
+def test_bars_begin_where_the_meters_put_them():
+    score = made((0, 24, 60), meter=(6, 8))
+    score.time_signatures.append(symusic.TimeSignature(24 * 4, 2, 2))
+    assert bar_lines(score, 8.0) == [0, 3, 4, 8]
+    late = symusic.Score(24)
+    late.time_signatures.append(symusic.TimeSignature(24 * 5, 3, 4))
+    assert bar_lines(late, 9.0) == [0, 4, 5, 8] and bar_lines(symusic.Score(24), 4.0) == [0, 4]
+
+
+def test_a_page_shows_the_score_of_a_piece_that_is_short_enough(monkeypatch):
+    from datatools.writing.page import roll
+
+    monkeypatch.setattr(roll.engraving, "svg", lambda score, title: f"<?xml?><svg>{title}</svg>")
+    monkeypatch.setattr(roll, "MOST_ENGRAVED", 2)
+    short, long = made((0, 24, 60), (24, 24, 62)), made((0, 24, 60), (24, 24, 62), (48, 24, 64))
+    shown = '<details><summary>Score</summary><div class="score"><svg>t</svg></div></details>'
+    assert shown in roll.section(short, "p", "t") and "<details>" not in roll.section(long, "p", "t")
+    assert "<details>" not in roll.section(short, "p", "t", engraved=False)
 
 
 def test_a_page_cuts_what_is_too_long_and_says_so(monkeypatch):

@@ -18,6 +18,7 @@ from core.seeds import derive, generator
 HASHES = 128
 BANDS = 64  # of 2 hashes each: a pair of similarity s is a candidate with 1 - (1 - s^2)^64, 0.984 at s = 0.25
 SHINGLE = 4  # steps (interval, ratio of inter-onset times) in a row
+CHUNK = 128  # hashes that are mixed at once, so that they stay in the processor's cache
 WAITING = 512  # sketches that a search looks through one by one
 NEAR = 0.25  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.04
 Sketch = NDArray[np.uint32]
@@ -38,8 +39,15 @@ def exact_key(score: symusic.Score) -> str:
     drums[:, 2] += 1000  # never the pitch of another instrument
     notes = np.concatenate([pitched, drums])
     notes[:, 0] -= notes[:, 0].min(initial=np.iinfo(np.int64).max)
-    notes = notes[np.lexsort(notes.T[::-1])]
-    return hashlib.sha256(np.ascontiguousarray(notes, dtype="<i8").tobytes()).hexdigest()
+    return hashlib.sha256(_in_order(notes).astype("<i8", copy=False).tobytes()).hexdigest()
+
+
+def _in_order(notes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows by onset, duration and pitch: (n 3). Sorting one number a row takes a third of the time of three."""
+    if not len(notes) or notes.min() < 0 or (notes.max(axis=0) >> np.array([26, 26, 11])).any():
+        return np.ascontiguousarray(notes[np.lexsort(notes.T[::-1])])
+    packed = np.sort(notes[:, 0] << 37 | notes[:, 1] << 11 | notes[:, 2])
+    return np.stack([packed >> 37, packed >> 11 & (1 << 26) - 1, packed & (1 << 11) - 1], axis=1)
 
 
 def sketch(score: symusic.Score) -> Sketch:
@@ -58,9 +66,14 @@ def shingles(score: symusic.Score) -> NDArray[np.uint64]:
 
 def _steps(notes: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Hashes of SHINGLE steps in a row, a step being (interval, log-ratio of inter-onset times): (n 3) -> (m,)."""
-    order = np.lexsort((-notes[:, 2], notes[:, 0]))
-    onset, first = np.unique(notes[order, 0], return_index=True)
-    pitch = notes[order, 2][first]
+    onset, pitch = notes[:, 0], notes[:, 2]
+    if (onset[1:] < onset[:-1]).any():
+        order = np.argsort(onset, kind="stable")
+        onset, pitch = onset[order], pitch[order]
+    begins = np.ones(len(onset), dtype=bool)
+    begins[1:] = onset[1:] != onset[:-1]
+    first = np.flatnonzero(begins)
+    onset, pitch = onset[first], np.maximum.reduceat(pitch, first) if len(first) else pitch
     gap = np.diff(onset).astype(np.float64)
     # In half octaves of time: a doubled or performed tempo leaves the ratios as they are, or nearly.
     ratio = np.rint(2 * np.log2(gap[1:] / gap[:-1])).astype(np.int64)
@@ -76,11 +89,12 @@ def _steps(notes: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def minhash(hashes: NDArray[np.uint64]) -> Sketch:
     """The least value of each of h hash functions over a set of 64-bit hashes: (n,) -> (h,)."""
-    result = np.full(HASHES, np.iinfo(np.uint32).max, dtype=np.uint32)
-    for start in range(0, len(hashes), 4096):
-        values = _mix(hashes[start : start + 4096, None] * _MULTIPLIERS + _OFFSETS) >> np.uint64(32)  # (n h)
-        result = np.minimum(result, values.min(axis=0).astype(np.uint32))
-    return result
+    result = np.full(HASHES, np.iinfo(np.uint64).max, dtype=np.uint64)
+    for start in range(0, len(hashes), CHUNK):
+        values = hashes[start : start + CHUNK, None] * _MULTIPLIERS  # (n h)
+        values += _OFFSETS
+        np.minimum(result, _mix(values).min(axis=0), out=result)
+    return (result >> np.uint64(32)).astype(np.uint32)
 
 
 def similarity(one: Sketch, other: Sketch) -> float:
@@ -91,9 +105,13 @@ def similarity(one: Sketch, other: Sketch) -> float:
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of splitmix64 (Steele et al. 2014), which spreads every bit over all."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    shifted = values >> np.uint64(30)
+    values ^= shifted
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)
+    return values
 
 
 def _columns(tracks: Iterable[Any], score: symusic.Score) -> NDArray[np.int64]:

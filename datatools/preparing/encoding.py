@@ -143,7 +143,7 @@ def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
             raise ValueError(
                 f"the tokenizer gives ids {column.min()} to {column.max()}{where}; expected 0 to {size - 1}"
             )
-    if np.isin(streams[:, 0], (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)).any():
+    if any((streams[:, 0] == own).any() for own in (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id)):
         raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
 
 
@@ -163,14 +163,16 @@ def _listening() -> Iterator[list[str]]:
     heard: list[str] = []
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    level = logger.level
+    level, heard_already = logger.level, logger.isEnabledFor(logging.INFO)
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    if not heard_already:  # a change of level empties the caches of all loggers
+        logger.setLevel(logging.INFO)
     try:
         yield heard
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        if not heard_already:
+            logger.setLevel(level)
 
 
 def _resume(folder: Path, token_bytes: int, sources: Sequence[str]) -> list[Encoded]:

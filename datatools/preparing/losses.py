@@ -29,10 +29,10 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     """Notes (for tempos: marks) that are lost, by cause; a cause that costs nothing is left out."""
     drums = _notes(read, True)["pitch"].size - _notes(told, True)["pitch"].size
     before, after = _notes(read, False), _notes(told, False)
-    pitches = int(np.isin(before["pitch"], after["pitch"], invert=True).sum())
+    pitches = _lacking(before["pitch"], after["pitch"])
     found = {
         "drums": max(0, drums),
-        "programs": int(np.isin(before["program"], after["program"], invert=True).sum()),
+        "programs": _lacking(before["program"], after["program"]),
         "velocities": before["pitch"].size if _several(before) and not _several(after) else 0,
         "pitches": pitches,
         "unisons": max(0, before["pitch"].size - after["pitch"].size - pitches),
@@ -61,8 +61,15 @@ def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
     return result
 
 
+def _lacking(before: NDArray[Any], after: NDArray[Any]) -> int:
+    """How many values of 0 to 127 before are none of those after."""
+    there = np.zeros(128, dtype=bool)
+    there[after.astype(np.intp)] = True
+    return int(np.count_nonzero(~there[before.astype(np.intp)]))
+
+
 def _several(notes: Mapping[str, NDArray[Any]]) -> bool:
-    return np.unique(notes["velocity"]).size > 1
+    return bool((notes["velocity"][1:] != notes["velocity"][:1]).any())
 
 
 def _tempos(score: symusic.Score) -> int:

@@ -17,11 +17,11 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
 from plugins import hookimpl
-from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import norm_then_gate
 from plugins.backbones.parts.recurrences import gated_delta_rule
 from plugins.backbones.parts.residual import step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
+from plugins.backbones.parts.short_conv import short_conv
 from plugins.backbones.parts.swiglu import FeedForward
 from plugins.backbones.stack import Pieces, Stack
 
@@ -55,7 +55,8 @@ class Mixer(nn.Module):
         wide = torch.promote_types(x.dtype, torch.float32)
         one = state is not None and pieces.starts is None and x.shape[1] == 1
         joined = torch.cat([self.q_proj(x), self.k_proj(x), self.v_proj(x)], -1)
-        joined, conv = self._convolve(joined, state, pieces, one)
+        taps = torch.cat([conv.weight[:, 0] for conv in (self.q_conv1d, self.k_conv1d, self.v_conv1d)])
+        joined, conv = short_conv(joined, taps, taps.new_zeros(len(taps)), state, pieces)
         q, k, v = (each.unflatten(-1, (self.heads, -1)) for each in joined.split(self.widths, -1))  # (b l h ...)
         q, k = (each * torch.rsqrt(each.square().sum(-1, keepdim=True) + 1e-6) for each in (q, k))
         q = q * self.head**-0.5
@@ -71,19 +72,9 @@ class Mixer(nn.Module):
         gate = self.g_proj(x).unflatten(-1, (self.heads, self.value))
         y = norm_then_gate(y, gate, self.o_norm.weight, self.o_norm.eps).flatten(2)
         out = self.o_proj(y.to(self.o_proj.weight.dtype))
-        if state is None:
+        if state is None or conv is None:
             return out, None
         return out, {"conv": conv.to(state["conv"].dtype), "memory": memory.to(state["memory"].dtype)}
-
-    def _convolve(self, x: Tensor, state: State | None, pieces: Pieces, one: bool) -> tuple[Tensor, Tensor]:
-        taps = torch.cat([conv.weight[:, 0] for conv in (self.q_conv1d, self.k_conv1d, self.v_conv1d)])
-        none = taps.new_zeros(len(taps))
-        if state is not None and one:
-            y, conv = causal_conv_step(x[:, 0], taps, none, state["conv"])
-            return y[:, None].to(torch.promote_types(x.dtype, torch.float32)), conv
-        marks = None if pieces.starts is None else pieces.starts.t()
-        y, conv = causal_conv(x.transpose(0, 1), taps, none, None if state is None else state["conv"], marks)
-        return y.transpose(0, 1), conv
 
     def init_state(self, batch: int, max_length: int) -> State:
         """An empty state: convolution inputs in the weights' precision, the memory in float32 at least."""

@@ -18,11 +18,11 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mamba2 import Mamba2HParams
 from plugins import hookimpl
-from plugins.backbones.parts.causal_conv import causal_conv, causal_conv_step
 from plugins.backbones.parts.gated_norm import gate_then_norm
 from plugins.backbones.parts.recurrences import state_space_duality
 from plugins.backbones.parts.residual import Residual, step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
+from plugins.backbones.parts.short_conv import short_conv
 from plugins.backbones.stack import Pieces, Stack
 
 
@@ -54,7 +54,8 @@ class Mixer(nn.Module):
         steps = F.softplus(dt.to(wide) + self.dt_bias.to(wide))  # (b l h)
         logs = -steps * self.A_log.to(wide).exp()
         one = state is not None and pieces.starts is None and x.shape[1] == 1
-        u, conv = self._convolve(u, state, pieces, one)
+        assert self.conv1d.bias is not None
+        u, conv = short_conv(u, self.conv1d.weight[:, 0], self.conv1d.bias, state, pieces)
         u, B, C = u.split([self.inner, self.groups * self.states, self.groups * self.states], -1)
         u = u.unflatten(-1, (self.heads, self.head))  # (b l h p)
         B, C = (each.unflatten(-1, (self.groups, self.states)) for each in (B, C))  # (b l g s)
@@ -65,22 +66,12 @@ class Mixer(nn.Module):
         else:
             before = None if state is None else state["ssm"]
             y, ssm = state_space_duality.scan(driven, logs, B, C, before, pieces.starts)
-        y = y + u * self.D.to(wide)[:, None]
+        y = torch.addcmul(y, u, self.D.to(wide)[:, None])
         y = gate_then_norm(y.flatten(2), z, self.norm.weight, self.inner // self.groups, self.norm.eps)
         out = self.out_proj(y.to(self.out_proj.weight.dtype))
-        if state is None:
+        if state is None or conv is None:
             return out, None
         return out, {"conv": conv.to(state["conv"].dtype), "ssm": ssm.to(state["ssm"].dtype)}
-
-    def _convolve(self, u: Tensor, state: State | None, pieces: Pieces, one: bool) -> tuple[Tensor, Tensor]:
-        taps, bias = self.conv1d.weight[:, 0], self.conv1d.bias
-        assert bias is not None
-        if state is not None and one:
-            y, conv = causal_conv_step(u[:, 0], taps, bias, state["conv"])
-            return y[:, None].to(torch.promote_types(u.dtype, torch.float32)), conv
-        marks = None if pieces.starts is None else pieces.starts.t()
-        y, conv = causal_conv(u.transpose(0, 1), taps, bias, None if state is None else state["conv"], marks)
-        return y.transpose(0, 1), conv
 
     def init_state(self, batch: int, max_length: int) -> State:
         """An empty state: convolution inputs in the weights' precision, the recurrent state in float32 at least."""

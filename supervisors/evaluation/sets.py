@@ -87,7 +87,8 @@ def training_of(real: Real, beats: float) -> list[Score]:
 def unprompted(real: Real, maker: Maker, asked: EvaluateHParams, length: int) -> Setting:
     """Pieces made from nothing, of at most `length` tokens, against the tested pieces."""
     store, tested, tokenizer, source = real.store, real.tested, real.tokenizer, real.source
-    numbers = drawn(store.count(tested), LARGEST, tested)
+    read = {k: source(tested, k) for k in drawn(store.count(tested), LARGEST, tested)}
+    numbers = [k for k, score in read.items() if score is not None]  # the row `tokenizer` is of these, one by one
     human: list[tuple[Split, int]] = []
     told: list[str] = []
     others: tuple[Split, ...] = ("valid", "train")

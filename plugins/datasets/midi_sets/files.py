@@ -61,7 +61,15 @@ class Files:
             except (ValueError, OSError):
                 tunes = 1  # a worker reads it, fails alike and names it
             for index in range(max(1, tunes)):
-                yield Item(str(path), index, self.facts.group(name), self.facts.side(name))
+                yield Item(str(path), index, self.group(name), self.side(name))
+
+    def group(self, name: str) -> str:
+        """The work that a file below the root belongs to; empty: one of its own."""
+        return self.facts.group(name)
+
+    def side(self, name: str) -> Split | None:
+        """The published side of a file below the root."""
+        return self.facts.side(name)
 
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of what bears an extension of the set and is no file."""

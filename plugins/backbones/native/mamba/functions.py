@@ -19,7 +19,7 @@ def _ops() -> Any:
     return torch.ops.swaptunes_native
 
 
-def _dense(grad: Tensor, like: Tensor) -> Tensor:
+def dense(grad: Tensor, like: Tensor) -> Tensor:
     """A gradient as the operators read it: in the type of `like`, its last dimension dense."""
     grad = grad.to(like.dtype)
     return grad if grad.stride(-1) == 1 else grad.contiguous()
@@ -61,7 +61,7 @@ class _Inner(torch.autograd.Function):
         saved = ctx.saved_tensors
         xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, starts, u, xd, borders = saved
         with torch.autocast("cpu", enabled=False):
-            grad_y = torch.zeros_like(u) if grad_y is None else _dense(grad_y, u)
+            grad_y = torch.zeros_like(u) if grad_y is None else dense(grad_y, u)
             grad_xz, r = torch.empty_like(xz), len(dt_weight)
             grad_u, grad_delta, grad_xd, grad_A, grad_D, grad_bias, grad_ssm = _ops().scan_backward(
                 grad_y, grad_last, u, xz, xd, dt_weight, A, D, dt_bias, starts, borders, grad_xz
@@ -118,10 +118,10 @@ def inner(
     ssm = None if ssm is None else ssm.to(wide)
     xz = xz if xz.stride(-1) == 1 else xz.contiguous()
     y, last = _Inner.apply(xz, taps, bias, x_weight, dt_weight, dt_bias, A, D, before, ssm, starts)  # type: ignore[no-untyped-call]
-    return y, last, None if before is None else _window(xz[..., : len(A)], before, starts)
+    return y, last, None if before is None else window(xz[..., : len(A)], before, starts)
 
 
-def _window(x: Tensor, before: Tensor, starts: Tensor | None) -> Tensor:
+def window(x: Tensor, before: Tensor, starts: Tensor | None) -> Tensor:
     """The last k-1 inputs of before (b k-1 e) and x (b l e), zero where they belong to an ended piece, as (b e k-1)."""
     past, length = before.shape[1], x.shape[1]
     after = torch.cat([before, x[:, max(0, length - past) :]], 1)

@@ -3,10 +3,11 @@
 Shapes: b batch, l length, n chunks, q steps of a chunk, h heads.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -61,12 +62,30 @@ class Chunks:
         """From the logarithm of each step's decay (b l h)."""
         # Summed in double precision: a difference of sums of hundreds would lose what a step near 0 adds.
         total = self.split(logs.double()).cumsum(2).movedim(3, 2)  # (b n h q)
-        sees = self.sees().to(total.device)
-        gap = (total[..., :, None] - total[..., None, :]).masked_fill(~sees, -torch.inf)
+        within: Tensor = _Within.apply(total, self.sees().to(total.device), logs.dtype)  # type: ignore[no-untyped-call]
         into, out, across = total, total[..., -1:] - total, total[..., -1]
         opened, closing = self.opened(), self.closing()
         if opened is not None and closing is not None:
             into = into.masked_fill(~opened, -torch.inf)
             out = out.masked_fill(~closing, -torch.inf)
             across = across.masked_fill(~opened[..., -1], -torch.inf)
-        return Decays(*(each.to(logs.dtype).exp() for each in (gap, into, out, across)))
+        return Decays(within, *(each.to(logs.dtype).exp() for each in (into, out, across)))
+
+
+class _Within(torch.autograd.Function):
+    """exp(total_i - total_j) where `sees`, else 0, and its gradient; the largest tensors, so touched seldom."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, sees: Tensor, dtype: torch.dtype) -> Tensor:  # type: ignore[override]
+        gap = total[..., :, None] - total[..., None, :]
+        within = gap.masked_fill_(~sees, -torch.inf).to(dtype).exp_()
+        ctx.save_for_backward(within)
+        ctx.wide = total.dtype
+        return within
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (within,) = ctx.saved_tensors
+        grad = grad * within
+        return (grad.sum(-1) - grad.sum(-2)).to(ctx.wide), None, None

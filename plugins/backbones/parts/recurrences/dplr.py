@@ -52,18 +52,20 @@ def scan(
         a, r = a * opened[..., None], r * opened[..., None]
         k, b = k * closing[..., None], b * closing[..., None]
         across = across * opened[..., -1:, None]
-    given = torch.cat([a, put], -1).to(system.dtype)
-    solved = torch.linalg.solve_triangular(system, given, upper=False, unitriangular=True)
-    of_state, own = solved.split([width, width], -1)
-    y = of_k @ v
+    one = torch.eye(chunks.size, dtype=system.dtype, device=system.device)
+    solved = torch.linalg.solve_triangular(system, one.expand_as(system), upper=False, unitriangular=True)
+    of_state, own = solved @ a, solved @ put
     added = v.transpose(-1, -2) @ k  # (b n h c c)
     state = v.new_zeros(batch, heads, width, width) if before is None else before.to(v.dtype)
-    outputs = []
-    for i in range(chunks.count):
-        taken = own[:, i] + of_state[:, i] @ state.transpose(-1, -2)  # S_(t-1) a_t of each step, (b h q c)
-        outputs.append(y[:, i] + of_b[:, i] @ taken + r[:, i] @ state.transpose(-1, -2))
-        state = state * across[:, i] + added[:, i] + taken.transpose(-1, -2) @ b[:, i]
-    return chunks.join(torch.stack(outputs, 1).transpose(2, 3)), state
+    states, takes = [], []
+    # Unbound, as the gradient of an indexed chunk is a whole row of zeros with one chunk in it.
+    for parts in zip(*(each.unbind(1) for each in (of_state, own, across, added, b)), strict=True):
+        reads, at_once, decay, local, key = parts
+        states.append(state)
+        takes.append(at_once + reads @ state.transpose(-1, -2))  # S_(t-1) a_t of each step, (b h q c)
+        state = torch.addcmul(local, state, decay) + takes[-1].transpose(-1, -2) @ key
+    y = of_k @ v + of_b @ torch.stack(takes, 1) + r @ torch.stack(states, 1).transpose(-1, -2)
+    return chunks.join(y.transpose(2, 3)), state
 
 
 def step(r: Tensor, logs: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

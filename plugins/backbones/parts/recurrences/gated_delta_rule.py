@@ -23,25 +23,29 @@ def scan(
     batch, length, heads, width = k.shape
     chunks = Chunks(length, _CHUNK, starts)
     decays = chunks.decays(logs)
-    q, k, v, beta = (chunks.split(each).transpose(2, 3) for each in (q, k, v, beta[..., None]))  # (b n h q ...)
+    q, k, v, beta = (
+        chunks.split(each).transpose(2, 3).contiguous() for each in (q, k, v, beta[..., None])
+    )  # (b n h q ...)
     turned = k.transpose(-1, -2)
     written = k * beta
-    # What a step writes hangs on what the steps before it wrote: a unit lower triangular system.
-    system = ((written @ turned) * decays.within).tril(-1)
+    # What a step writes hangs on what the steps before it wrote: a unit lower triangular system, whose solver reads
+    # neither the diagonal nor what is above it.
+    system = (written @ turned) * decays.within
     into = decays.into[..., None]
-    given = torch.cat([v * beta, written * into], -1)
-    solved = torch.linalg.solve_triangular(system, given.to(system.dtype), upper=False, unitriangular=True)
-    values, reads = solved.split([v.shape[-1], width], -1)
+    one = torch.eye(chunks.size, dtype=system.dtype, device=system.device)
+    solved = torch.linalg.solve_triangular(system, one.expand_as(system), upper=False, unitriangular=True)
+    values, reads = solved @ (v * beta), solved @ (written * into)
     scores = (q @ turned) * decays.within
     q, k = q * into, (k * decays.out[..., None]).transpose(-1, -2)
-    across = decays.across[..., None, None]
     state = v.new_zeros(batch, heads, width, v.shape[-1]) if before is None else before.to(v.dtype)
-    outputs = []
-    for i in range(chunks.count):
-        new = values[:, i] - reads[:, i] @ state  # (b h q v)
-        outputs.append(q[:, i] @ state + scores[:, i] @ new)
-        state = across[:, i] * state + k[:, i] @ new
-    return chunks.join(torch.stack(outputs, 1).transpose(2, 3)), state
+    states, news = [], []
+    # Unbound, as the gradient of an indexed chunk is a whole row of zeros with one chunk in it.
+    for value, read, key, across in zip(*(each.unbind(1) for each in (values, reads, k, decays.across)), strict=True):
+        states.append(state)
+        news.append(value - read @ state)  # (b h q v)
+        state = torch.addcmul(key @ news[-1], across[..., None, None], state)
+    y = q @ torch.stack(states, 1) + scores @ torch.stack(news, 1)
+    return chunks.join(y.transpose(2, 3)), state
 
 
 def step(q: Tensor, k: Tensor, v: Tensor, logs: Tensor, beta: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

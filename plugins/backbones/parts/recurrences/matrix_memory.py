@@ -46,8 +46,9 @@ def scan(
     m = gates.new_zeros(batch, heads) if before is None else before[1].double()
     reach = torch.ones_like(total, dtype=torch.bool) if opened is None else opened.expand_as(total)
     ms, peaks = [], []
-    for n in range(chunks.count):
-        peak = torch.maximum(since[:, n] + m[..., None] * reach[:, n], highest[:, n])  # (b h q)
+    # Unbound, as the gradient of an indexed chunk is a whole row of zeros with one chunk in it.
+    for fallen, reached, own in zip(*(each.unbind(1) for each in (since, reach, highest)), strict=True):
+        peak = torch.maximum(fallen + m[..., None] * reached, own)  # (b h q)
         ms.append(m)
         m = peak[..., -1].to(v.dtype).double()
         peaks.append(torch.cat([peak[..., :-1], m[..., None]], -1))
@@ -57,9 +58,9 @@ def scan(
     y = ((q @ k.transpose(-1, -2)) * weights) @ v  # (b n h q v+1)
     added = (k * weights[..., -1, :, None]).transpose(-1, -2) @ v  # (b n h c v+1)
     found = []
-    for n in range(chunks.count):
+    for kept, local in zip(carried[..., -1, None, None].unbind(1), added.unbind(1), strict=True):
         found.append(c)
-        c = carried[:, n, :, -1, None, None] * c + added[:, n]
+        c = kept * c + local
     y = y + (q @ torch.stack(found, 1)) * carried[..., None]
     y = _normalized(y, peak.to(v.dtype))
     return chunks.join(y.transpose(2, 3)), (c, m.to(v.dtype))
