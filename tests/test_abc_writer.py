@@ -139,6 +139,8 @@ def test_the_text_of_small_scores_by_hand() -> None:
     two.time_signatures.append(symusic.TimeSignature(1920, 3, 4))
     bars = ("C8 |\nM:3/4\nC6 |\n", "M:4/4\nK:Cmaj\nC,8 |\nM:3/4\nC,6 |\n")
     assert abc_writer.write(two).endswith(f"K:Cmaj\nV:1\n{bars[0]}V:2\n{bars[1]}"), "names that tell nothing apart"
+    two.tracks[0].name = two.tracks[1].name = "alike"
+    assert "alike" not in abc_writer.write(two)
     two.tracks[0].name, two.tracks[1].name = 'a "b" 50%', "low"
     assert abc_writer.write(two).endswith(f'V:1 name="a \'b\' 50"\n{bars[0]}V:2 name="low"\n{bars[1]}')
     words = abc_text.words(abc_writer.tune_of(two))
@@ -147,6 +149,8 @@ def test_the_text_of_small_scores_by_hand() -> None:
     assert tied.partition("K:Cmaj\n")[2] == "[C-E]4 | C4 | E4- | [EC]4 |\n", "what is held comes first"
     apart = abc_writer.write(score_of([(0, 60, 96), (0, 64, 48)]))
     assert apart.endswith("V:1\nE4 z4 |\nV:2\nC8 |\n"), "the highest is the first voice"
+    uneven = score_of([(0, 60, 4), (4, 62, 4), (8, 64, 8), (16, 65, 8), (24, 67, 72)])
+    assert "\n(3:2:4C/2D/2EF G" in abc_writer.write(uneven), "four notes may share a quarter"
     many = score_of([(0, 40 + n, 24 + n) for n in range(33)])
     with pytest.raises(ValueError, match="it needs 33 voices; ABC is written with at most 32"):
         abc_writer.write(many)

@@ -156,6 +156,11 @@ def test_outputs_that_are_no_music_are_told_apart() -> None:
     assert (found["value"], found["n"], found["failures"]) == (pytest.approx(1 / 3), 3, 1)
 
 
+def test_a_piece_of_drums_alone_is_not_empty() -> None:
+    beats = score(line([36] * 4), drums=(0,))
+    assert empty_share([beats, score()], [])["value"] == 0.5 and decodability([beats], [])["value"] == 1.0
+
+
 def test_the_embedding_knows_neither_key_nor_tempo() -> None:
     melody = tune(1)
     up = [(onset, duration, pitch + 3) for onset, duration, pitch in melody]
