@@ -69,6 +69,7 @@ def test_polyphony_counts_pitches_not_notes() -> None:
     piece = notes(triad, [(3.0, 1.0, 60)], [(0.0, 1.0, 60)])  # the doubled C is one pitch
     assert polyphony(piece) == pytest.approx((2 * 3 + 1) / 3)
     assert polyphony_rate(piece) == pytest.approx(2 / 4)
+    assert polyphony_rate(notes([(0, 1, 60), (0, 1, 64), (1, 1, 60)])) == 0.0, "two at once are not more than two"
 
 
 def test_groove_counts_a_trailing_measure() -> None:

@@ -110,12 +110,14 @@ def test_a_run_that_goes_on_drops_what_was_written_after(tmp_path: Path, caplog:
 class Sized:
     """Hyper-parameters of a backbone of layers * dim^2 numbers."""
 
-    def __init__(self, dim: int = 64, layers: int = 4, dropout: float = 0.1) -> None:
+    def __init__(self, dim: int = 32, layers: int = 2, dropout: float = 0.1) -> None:
         self.dim, self.layers, self.dropout = dim, layers, dropout
 
 
 def test_a_shape_of_a_size_keeps_the_backbone_s_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "replace", lambda section, **given: Sized(**{**vars(section), **given}))
+
+    monkeypatch.setattr(sizes, "_WIDEST", 64)
 
     def build(section: Sized) -> nn.Module:
         if section.dim % 16:
@@ -126,9 +128,9 @@ def test_a_shape_of_a_size_keeps_the_backbone_s_proportions(monkeypatch: pytest.
         return made
 
     entry = Entry("sized", "backbone", "p", "d", "1", "f", 1, hparams=Sized, build=build)
-    target = 9 * 144**2 + 24 * 144  # nine blocks of 144, 16 a block as 64 to 4, and a vocabulary of 24
+    target = 6 * 96**2 + 24 * 96  # six blocks of 96, 16 a block as 32 to 2, and a vocabulary of 24
     found = sizes.fit(entry, target, 24, 999)
-    assert (found.hparams.layers, found.hparams.dim, found.parameters) == (9, 144, target)
+    assert (found.hparams.layers, found.hparams.dim, found.parameters) == (6, 96, target)
     assert found.hparams.dropout == 0.0
     assert sizes.parameters(entry, Sized(32, 2), 13) == 2 * 32**2 + 16 * 32  # rows in eights, the head tied
     with pytest.raises(HubError, match=r'no shape of backbone "sized" has 10 parameters within 2%'):
