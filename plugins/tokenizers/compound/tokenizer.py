@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -30,20 +30,29 @@ class CompoundTokenizer(ABC):
     """A tokenizer of MidiTok whose tokens have an id in each of several streams; `folder` holds what `save` wrote.
 
     `order` names what the streams tell, the first of them beside pad, bos and eos; those that the hyper-parameters do
-    not ask for are left out.
+    not ask for are left out. `opened` are those that MidiTok leaves open in some tokens and has no word for.
     """
 
     pad_id, bos_id, eos_id = range(len(SPECIALS))
 
-    def __init__(self, kind: str, order: Sequence[str], hparams: MidiTokHParams, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        order: Sequence[str],
+        hparams: MidiTokHParams,
+        folder: Path | None = None,
+        opened: Sequence[str] = (),
+    ) -> None:
         self.kind, self.hparams = kind, hparams
         tok = getattr(library(), kind)(config(hparams, kind))
         self.options: Any = tok.config
         self.grid: Grid = grid_of(tok)
         self.kinds = tuple(name for name in order if name in tok.vocab_types_idx)
-        found = [tok.vocab[tok.vocab_types_idx[name]] for name in self.kinds]
+        # By what they hold: MidiTok's own number of MuMIDI's tempos is another's where velocities are not told.
+        found = [next(ids for ids in tok.vocab if _tells(ids, name)) for name in self.kinds]
         special = {f"{name}_None": None for name in SPECIALS}
         music = [[name for name in sorted(ids, key=ids.__getitem__) if name not in special] for ids in found]
+        music = [["Ignore_None"] * (name in opened) + names for name, names in zip(self.kinds, music, strict=True)]
         self.names: list[list[str]] = [[*special, *music[0]], *music[1:]]
         self.streams = len(self.names)
         self.vocab_sizes = tuple(map(len, self.names))
@@ -196,6 +205,10 @@ class CompoundTokenizer(ABC):
             moved(names) if told == kind else list(range(len(names)))
             for told, names in zip(self.kinds, self.names, strict=True)
         ]
+
+
+def _tells(ids: Iterable[str], kind: str) -> bool:
+    return any(name.startswith(f"{kind}_") for name in ids)
 
 
 def _abc(score: symusic.Score) -> str:
