@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test test-long test-browser lint types clean
+.PHONY: run models test test-long test-browser lint types clean
 
 run: $(READY)
 	$(BIN)/python -m supervisors.run --hparams mamba_remi
@@ -18,6 +18,12 @@ test: $(READY)
 
 test-long: $(READY)
 	$(PYTEST) tests/long
+
+# The models of chorales and folk tunes as a wheel in dist/, trained unless their runs stand.
+models: $(READY)
+	$(BIN)/python -m supervisors.run train mamba_remi
+	$(BIN)/python -m supervisors.run train mamba_abc dataset=folk_tunes name=folk_tunes
+	$(BIN)/python -m supervisors.artefacts.shipping dist chorales=runs/mamba_remi folk_tunes=runs/folk_tunes
 
 # Clicks through the pages in Chromium (on Debian: apt install chromium); pictures go to build/screenshots.
 test-browser: $(READY)

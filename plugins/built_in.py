@@ -10,7 +10,7 @@ BUILT_IN = (
         f"plugins.tokenizers.{name}"
         for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")
     ),
-    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword", "pertok")),
+    *(f"plugins.tokenizers.{name}" for name in ("melody", "trio", "octuple", "cpword", "pertok", "mmm")),
     *(
         f"plugins.datasets.midi_sets.{name}"
         for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham", "midicaps", "aria_midi")

@@ -9,6 +9,7 @@ import pytest
 import symusic
 
 from datatools.abc import book as abc_book
+from datatools.abc import lexer
 from datatools.abc import reader as abc_reader
 from datatools.abc import repeats as abc_repeats
 
@@ -224,3 +225,37 @@ def test_a_book_is_taken_apart_in_one_go(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(abc_book, "MOST_TUNES", 2)
     with pytest.raises(ValueError, match="it holds 20000 tunes; expected at most 2"):
         abc_book.tunes(text)
+
+
+def test_fields_of_a_header_and_a_body() -> None:
+    """The first T: is the title, wherever it stands before K:; without L: a meter below 3/4 counts sixteenths (3.1.7);
+    a Q: in the body holds from there on, the old form counting unit lengths (3.1.8)."""
+    text = "X:1\nQ:1/4=100\nT:First\nT:Second\nM:2/4\nK:G\nF4|\nQ:60\nF4|[Q:1/4=90]F4|\n"
+    score = abc_reader.score(text)
+    assert notes(score) == [[(0, 66, 480), (480, 66, 480), (960, 66, 480)]] and score.tracks[0].name == "First"
+    assert [(t.time, round(t.qpm, 2)) for t in score.tempos] == [(0, 100), (480, 15), (960, 90)]
+    voices = abc_reader.score("X:1\nT:Air\nL:1/4\nK:C\nV:1\nF|\nV:2\n[K:D]F|\nV:1\nF|\n")
+    assert notes(voices) == [[(0, 65, 480), (480, 65, 480)], [(0, 66, 480)]], "a key in one voice is that voice's"
+    assert [track.name for track in voices.tracks] == ["Air", ""]
+    assert voices.tracks[0].notes[0].velocity == 80
+    many = "X:1\nK:C\n" + "".join(f"V:{number}\nC|\n" for number in range(65))
+    assert len(abc_reader.score(many.partition("V:64")[0]).tracks) == 64
+    with pytest.raises(ValueError, match="more than 64 voices"):
+        abc_reader.score(many)
+    assert lexer.LONGEST_SOURCE == 250_000 == abc_repeats.LONGEST_TUNE
+
+
+def test_tuplets_take_the_time_that_the_standard_gives_them() -> None:
+    """4.13: 2 in the time of 3, 3 of 2, 4 of 3, 6 of 2, 8 of 3; 5, 7 and 9 of 3 in compound meters, else of 2."""
+    for meter, others in (("4/4", 2), ("6/8", 3), ("9/8", 3), ("3/4", 2)):
+        times = {2: 3, 3: 2, 4: 3, 5: others, 6: 2, 7: others, 8: 3, 9: others}
+        for p, q in times.items():
+            found = line(f"({p}{'C' * p}D|", HEAD.replace("4/4", meter))
+            assert found[-1][0] == pytest.approx(q), (meter, p)
+
+
+def test_a_book_is_decoded_and_its_head_holds_for_all() -> None:
+    assert abc_book.decode_bytes(b"T:It\x92s\r\nK:C\r") == "T:It\u2019s\nK:C\n"
+    assert abc_book.decode_bytes(b"\xef\xbb\xbfX:1") == "X:1"
+    assert abc_book.holds_tunes("% a\n K:C\nC|") and abc_book.holds_tunes("X:1") and not abc_book.holds_tunes("T:K: X:")
+    assert abc_book.tunes("K:G\nQ:1/4=60\nT:The book\nX:1\nF|\n") == ["X:1\nK:G\nQ:1/4=60\nF|\n"]

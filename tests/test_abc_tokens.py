@@ -12,6 +12,7 @@ from core.seeds import generator
 from datatools.abc import book as abc_book
 from datatools.reading.scores import piece_from_abc
 from hparams.tokenizers.abc import AbcHParams
+from plugins.tokenizers import abc
 from plugins.tokenizers.abc import build
 from plugins.tokenizers.abc_tokens.vocabulary import parse_length, parse_pitch, parse_tuplet
 from tests.test_abc_reader import oracle
@@ -148,3 +149,19 @@ def test_saved_and_built_again(tmp_path) -> None:
     (tmp_path / "abc.json").write_text('{"format": 0, "words": []}')
     with pytest.raises(ValueError, match="format 0 with 0 words"):
         build(AbcHParams(), tmp_path)
+
+
+def test_what_each_word_tells() -> None:
+    said = "M:3/4 L:1/8 K:Dmaj V:1 z 2 [ ^F A ] /2 - { c } (3 |"
+    told = ["other"] * 4 + ["onset", "duration", "onset", "pitch", "pitch", "onset", "duration", "duration"]
+    told += ["other", "pitch", "other", "duration", "onset"]
+    assert [TOKENIZER.kind_of(id) for id in ids(said)] == told
+    assert TOKENIZER.kind_of(TOKENIZER.eos_id) == "other"
+
+
+def test_a_piece_of_too_many_words_is_refused_before_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(abc, "MOST_WORDS", 8)
+    text = "X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n"  # three of the header, four notes, a bar line
+    assert len(TOKENIZER.encode(piece_from_abc(text, source="here.abc"))) == 8
+    with pytest.raises(ValueError, match=r"here\.abc: it has 9 abc tokens; expected at most 8"):
+        TOKENIZER.encode(piece_from_abc(text.replace("F|", "F2|").replace("M:4/4", "M:5/4"), source="here.abc"))

@@ -8,6 +8,7 @@ import symusic
 from core.seeds import generator
 from datatools.abc import reader as abc_reader
 from datatools.abc import repeats as abc_repeats
+from datatools.abc import text as abc_text
 from datatools.abc import writer as abc_writer
 from tests.test_abc_reader import oracle
 
@@ -117,3 +118,39 @@ def test_bars_without_end_are_refused() -> None:
 )
 def test_ticks_on_the_grid_of_24_a_quarter(tick: int, per_quarter: int, step: int | None) -> None:
     assert abc_writer._step(tick, per_quarter) == step
+
+
+def test_the_text_of_small_scores_by_hand() -> None:
+    """Four bars a line, blanks between beats, one dash for a whole chord, a rest to the end of the last bar."""
+    jig = score_of([(12 * n, 72 + n % 2, 12) for n in range(36)], meter=(6, 8))
+    jig.key_signatures.append(symusic.KeySignature(0, -3, 1))
+    for time, tempo in ((0, 3), (0, 60), (0, 90.5), (480, 120)):  # the last that holds from the beginning and is one
+        jig.tempos.append(symusic.Tempo(time, tempo))
+    four = "c_dc dcd | c_dc dcd | c_dc dcd | c_dc dcd |\nc_dc dcd | c_dc dcd |\n"
+    assert abc_writer.write(jig) == f"X:1\nM:6/8\nL:1/8\nQ:1/4=90.5\nK:Cmin\n{four}"
+    chord = score_of([(48, 60, 96), (48, 64, 96), (144, 67, 24)])
+    assert abc_writer.write(chord) == "X:1\nM:4/4\nL:1/4\nK:Cmaj\nz2 [CE]2- | [CE]2 G z |\n"
+    late = score_of([(0, 66, 24), (24, 61, 24)])
+    late.key_signatures.append(symusic.KeySignature(960, 2, 0))
+    assert abc_writer.write(late) == "X:1\nM:4/4\nL:1/4\nK:Dmaj\nF C z2 |\n"
+    # F sharp and G flat need as many signs, C and G major none for these: the key with the fewest is told.
+    assert abc_writer.write(score_of([(0, 60, 48), (48, 67, 48)])) == "X:1\nM:4/4\nL:1/8\nK:Cmaj\nC4 G4 |\n"
+    two = score_of([(0, 60, 96), (0, 48, 96), (96, 60, 72), (96, 48, 72)], tracks=2)
+    two.time_signatures.append(symusic.TimeSignature(1920, 3, 4))
+    bars = ("C8 |\nM:3/4\nC6 |\n", "M:4/4\nK:Cmaj\nC,8 |\nM:3/4\nC,6 |\n")
+    assert abc_writer.write(two).endswith(f"K:Cmaj\nV:1\n{bars[0]}V:2\n{bars[1]}"), "names that tell nothing apart"
+    two.tracks[0].name = two.tracks[1].name = "alike"
+    assert "alike" not in abc_writer.write(two)
+    two.tracks[0].name, two.tracks[1].name = 'a "b" 50%', "low"
+    assert abc_writer.write(two).endswith(f'V:1 name="a \'b\' 50"\n{bars[0]}V:2 name="low"\n{bars[1]}')
+    words = abc_text.words(abc_writer.tune_of(two))
+    assert " ".join(words) == "M:4/4 L:1/8 K:Cmaj V:1 C 8 | V:2 C, 8 | V:1 M:3/4 C 6 | V:2 M:3/4 C, 6 |"
+    tied = abc_repeats.unrolled("X:1\nM:4/4\nL:1/4\nK:C\n[C-E]4|C4|E4-|[CE]4|\n")
+    assert tied.partition("K:Cmaj\n")[2] == "[C-E]4 | C4 | E4- | [EC]4 |\n", "what is held comes first"
+    apart = abc_writer.write(score_of([(0, 60, 96), (0, 64, 48)]))
+    assert apart.endswith("V:1\nE4 z4 |\nV:2\nC8 |\n"), "the highest is the first voice"
+    uneven = score_of([(0, 60, 4), (4, 62, 4), (8, 64, 8), (16, 65, 8), (24, 67, 72)])
+    assert "\n(3:2:4C/2D/2EF G" in abc_writer.write(uneven), "four notes may share a quarter"
+    many = score_of([(0, 40 + n, 24 + n) for n in range(33)])
+    with pytest.raises(ValueError, match="it needs 33 voices; ABC is written with at most 32"):
+        abc_writer.write(many)

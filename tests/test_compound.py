@@ -9,6 +9,7 @@ import symusic
 import torch
 
 from core.contracts.tokenizer import token_names
+from core.errors import HubError
 from datatools.reading.scores import piece_from_score, read
 from hparams.tokenizers.compound import CpWordHParams, OctupleHParams
 from plugins.checks import tokenizer_checks, tokenizer_laws
@@ -185,6 +186,74 @@ class Shifted(octuple.OctupleTokenizer):
 def test_a_tokenizer_that_delays_is_caught() -> None:
     laws = {law.name: law for law in tokenizer_laws(Shifted, OctupleHParams())}
     assert not laws["a plain melody comes through"].judge().passed
+
+
+def test_maps_move_one_stream_and_leave_the_others() -> None:
+    tokenizer = cpword.build(CpWordHParams(**ALL))
+    names, kinds = tokenizer.names, tokenizer.kinds
+    assert kinds == ("Family", "Position", "Tempo", "Program", "Pitch", "Velocity", "Duration")
+    for table, moved, image in (
+        (tokenizer.transpose_table(2), "Pitch_60", "Pitch_62"),
+        (tokenizer.velocity_table(1), "Velocity_63", "Velocity_67"),
+        (tokenizer.tempo_table(0.5), "Tempo_120.0", "Tempo_60.0"),
+    ):
+        stream = kinds.index(moved.partition("_")[0])
+        assert names[stream][table[stream][names[stream].index(moved)]] == image
+        others = [at for at in range(len(kinds)) if at != stream]
+        assert all(table[at] == list(range(len(names[at]))) for at in others), moved
+    drum = names[4].index("PitchDrum_36")
+    assert tokenizer.transpose_table(2)[4][drum] == drum
+    plain = octuple.build(OctupleHParams())
+    with pytest.raises(ValueError, match="no velocities; set "):
+        plain.velocity_table(1)
+    with pytest.raises(ValueError, match="no tempos; set "):
+        plain.tempo_table(1.1)
+    with pytest.raises(ValueError, match="factor is -1"):
+        tokenizer.tempo_table(-1)
+
+
+def test_what_each_id_of_a_word_tells() -> None:
+    tokenizer = cpword.build(CpWordHParams(**ALL))
+    told = {"Bar_None": "onset", "Position_3": "onset", "Tempo_120.0": "other", "Program_0": "other"}
+    told |= {"Pitch_60": "pitch", "PitchDrum_36": "pitch", "Velocity_63": "other", "Duration_1.0.12": "duration"}
+    told |= {"Family_Note": "onset", "Family_Metric": "onset", "EOS_None": "other", "Ignore_None": "other"}
+    for name, kind in told.items():
+        stream = next(at for at, known in enumerate(tokenizer.names) if name in known)
+        assert tokenizer.kind_of(tokenizer.names[stream].index(name), stream) == kind, name
+
+
+@pytest.mark.parametrize(("module", "hparams"), [(octuple, OctupleHParams), (cpword, CpWordHParams)])
+def test_a_saved_one_is_known_again_and_another_refused(module: Any, hparams: Any, tmp_path: Path) -> None:
+    tokenizer = module.build(hparams(**ALL))
+    tokenizer.save(tmp_path)
+    assert module.build(hparams(**ALL), tmp_path).fingerprint() == tokenizer.fingerprint()
+    assert module.build(hparams()).fingerprint() != tokenizer.fingerprint()
+    with pytest.raises(HubError, match="holds other vocabularies than miditok"):
+        module.build(hparams(), tmp_path)
+    with pytest.raises(HubError, match="does not exist"):
+        module.build(hparams(), tmp_path / "none")
+    other = cpword.build if module is octuple else octuple.build
+    with pytest.raises(HubError, match="holds no saved"):
+        other((CpWordHParams if module is octuple else OctupleHParams)(**ALL), tmp_path)
+    next(tmp_path.iterdir()).write_text("{")
+    with pytest.raises(HubError, match="cannot be read as a saved tokenizer"):
+        module.build(hparams(**ALL), tmp_path)
+
+
+@pytest.mark.parametrize(("module", "hparams"), [(octuple, OctupleHParams), (cpword, CpWordHParams)])
+def test_tempos_hold_from_where_they_are_told(module: Any, hparams: Any) -> None:
+    tokenizer = module.build(hparams(use_tempos=True))
+    score = line(2, 5, 6).score
+    for tick, tempo in ((0, 100.0), (18, 80.0), (24, 60.0)):  # four ticks a quarter
+        score.tempos.append(symusic.Tempo(tick, tempo))
+    found = tokenizer.decode(tokenizer.encode(piece_from_score(score, source="slower"))).score
+    quarter = found.ticks_per_quarter
+    # octuple tells a tempo with a note: 80 is told by the note at 5, 60 by that at 6; words tell it where it changes
+    late = 5.0 if module is octuple else 4.5
+    assert [(mark.time / quarter, round(mark.qpm)) for mark in found.tempos] == [(0, 100), (late, 80), (6, 60)]
+    assert [note.time / quarter for note in found.tracks[0].notes] == [2, 5, 6]
+    specials = [[id] * tokenizer.streams for id in range(3)]
+    assert not tokenizer.decode([*specials, [3] * (tokenizer.streams - 1)]).score.tracks
 
 
 @pytest.mark.parametrize(

@@ -361,3 +361,24 @@ def test_a_row_is_judged_by_how_often_people_are_flagged(monkeypatch: pytest.Mon
     assert "99% of human excerpts" in figures["rule"]
     figures["human"]["flagged"] |= {"count": 2, "n": 5}
     assert copying.in_short(figures) == "too few pieces to tell (3 of 4 pieces flagged, of held-out human ones 2 of 5)"
+
+
+def test_melodies_are_read_again_from_a_file_of_another_form(tmp_path: Path) -> None:
+    store: Any = Held(train=[3, 2], valid=[1], test=[2])
+    store.folder = tmp_path
+    expected = {split: [[BASES[split] + k] * n for k, n in enumerate(store.lengths[split])] for split in BASES}
+
+    def pitches() -> dict[str, list[list[int]]]:
+        found = melodies.lines(store, ToyTokenizer())  # type: ignore[arg-type]
+        assert all((onsets == 12 * np.arange(len(onsets))).all() for held in found.values() for onsets, _ in held)
+        return {split: [told.tolist() for _, told in held] for split, held in found.items()}
+
+    assert pitches() == expected == pitches()
+    path = tmp_path / "melodies.npz"
+    with np.load(path) as held:
+        whole = {**held}
+    for changed in ({"format": np.array(melodies.FORMAT + 1)}, {"offsets": whole["offsets"][:-1]}, {}):
+        np.savez(path, **{**whole, "table": whole["table"][:, ::-1] if changed else whole["table"], **changed})
+        assert pitches() == expected
+    begun = melodies.beginning((np.array([0, 12, 24, 47, 48, 60]), np.array([60, 62, 64, 65, 67, 69])), 4.0)
+    assert begun.onsets.tolist() == [0, 12, 24, 47], "what begins before the fifth quarter"

@@ -9,8 +9,9 @@ import symusic
 
 from core.errors import HubError
 from datatools.preparing.losses import contents
+from hparams.following import left_open, settle
 from hparams.loading import from_file, load
-from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams
+from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams, TsdHParams
 from plugins.manager import load_manager
 from supervisors.asking import asked
 from supervisors.training.following import follow
@@ -120,3 +121,11 @@ def test_another_value_is_one_line() -> None:
         hparams_of("tokenizer.use_programs=maybe")
     assert hparams_of("tokenizer.use_programs=auto").tokenizer == RemiHParams()
     assert StructuredHParams().use_tempos is False
+
+
+def test_what_is_left_open_is_taken_from_a_run_of_the_same_tokenizer_alone() -> None:
+    found = RemiHParams(use_programs=True)
+    settle(found, TsdHParams(use_velocities=True, use_programs=False, use_tempos=True))
+    assert set(left_open(found)) == {"use_velocities", "use_tempos"}, "another tokenizer says nothing of this one"
+    settle(found, RemiHParams(use_velocities=False, use_programs=False, use_tempos=True))
+    assert (found.use_velocities, found.use_programs, found.use_tempos) == (False, True, True) and not left_open(found)

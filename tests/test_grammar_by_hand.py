@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from hparams.tokenizers.note_tokens import MidiLikeHParams
+from plugins.tokenizers import midilike
 from plugins.tokenizers.note_tokens.effects import NEVER, Phase, Vocabulary, effect
 from tests.test_abc_tokens import TOKENIZER, ids, words
 
@@ -113,3 +115,59 @@ def test_a_row_does_not_hang_on_the_others(said: str) -> None:
         alone, both = grammar.advance(alone, torch.tensor([id])), grammar.advance(both, torch.tensor([id, other]))
         assert all(torch.equal(alone[key][0], both[key][0]) for key in alone)
         assert torch.equal(grammar.allowed(alone)[0], grammar.allowed(both)[0])
+
+
+def test_keys_are_pressed_released_and_a_piece_of_two_bars_ends_in_the_second() -> None:
+    tokenizer = midilike.build(MidiLikeHParams(use_tempos=True))
+    known = {name: id for id, name in enumerate(tokenizer.base_tokens)}
+    grammar = tokenizer.grammar(bars=2)
+    state = grammar.begin(1)
+
+    def say(*names: str) -> dict[str, set[str]]:
+        """What may come next, by kind."""
+        nonlocal state
+        for name in names:
+            assert grammar.allowed(state)[0, known[name]], name
+            state = grammar.advance(state, torch.tensor([known[name]]))
+        found: dict[str, set[str]] = {}
+        for id in grammar.allowed(state)[0].nonzero()[:, 0].tolist():
+            kind, _, value = tokenizer.base_tokens[id].partition("_")
+            found.setdefault(kind, set()).add(value)
+        return found
+
+    pitches = {str(pitch) for pitch in range(21, 110)}
+    assert say().keys() == {"TimeSig"}
+    then = say("TimeSig_4/4")
+    assert then.keys() == {"Tempo", "TimeShift", "NoteOn"} and then["NoteOn"] == pitches
+    assert "8.0.4" in then["TimeShift"] and "8.1.4" not in then["TimeShift"]  # no farther than the second bar's end
+    then = say("NoteOn_60")
+    assert then.keys() == {"TimeShift", "NoteOn"} and then["NoteOn"] == pitches - {"60"}
+    then = say("TimeShift_4.0.4")  # where the second bar would begin: it has not
+    assert then.keys() == {"TimeSig", "Tempo", "TimeShift", "NoteOn", "NoteOff"}
+    assert then["NoteOff"] == {"60"} and "4/4" not in then["TimeSig"]
+    assert "EOS" not in say("NoteOff_60")
+    then = say("NoteOn_62", "TimeShift_0.1.12")
+    assert then["EOS"] == {"None"} and "TimeSig" not in then
+    assert "EOS" not in say("NoteOn_64") | say("NoteOff_62")  # what is pressed must last, whatever is released
+    then = say("TimeShift_3.11.12")  # the end of the second bar
+    assert then.keys() == {"NoteOff", "EOS"} and then["NoteOff"] == {"64"}
+    assert say("NoteOff_64").keys() == {"EOS"}
+
+
+def test_of_releases_too_a_length_leaves_time_to_end() -> None:
+    """A note takes three tokens with its meter: pressed, time; in four a second one may come, but never a fifth."""
+    tokenizer = midilike.build(MidiLikeHParams())
+    known = {name: id for id, name in enumerate(tokenizer.base_tokens)}
+    with pytest.raises(ValueError, match="a length from 3 on"):
+        tokenizer.grammar(length=2)
+    grammar = tokenizer.grammar(length=4)
+    state = grammar.begin(1)
+    for name, may, must_not in (
+        ("TimeSig_4/4", ("NoteOn_60", "TimeShift_1.0.12"), ()),
+        ("NoteOn_60", ("NoteOn_61", "TimeShift_1.0.12"), ("EOS_None",)),
+        ("NoteOn_61", ("TimeShift_1.0.12",), ("NoteOn_62", "EOS_None")),
+        ("TimeShift_1.0.12", ("EOS_None",), ("NoteOff_60", "TimeShift_1.0.12")),
+    ):
+        state = grammar.advance(state, torch.tensor([known[name]]))
+        allowed = grammar.allowed(state)[0]
+        assert all(allowed[known[each]] for each in may) and not any(allowed[known[each]] for each in must_not), name

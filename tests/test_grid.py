@@ -127,6 +127,19 @@ def test_a_saved_grid_is_recognized(tmp_path: Path) -> None:
         grid.build(GridHParams(), tmp_path / "nothing")
 
 
+def test_ids_by_hand() -> None:
+    tokenizer = grid.build(GridHParams())
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id) == (50, 47, 48, 49)
+    assert [tokenizer.token(id) for id in (0, 1, 46, 47, 49)] == ["silence", "pitch_36", "pitch_81", "pad", "eos"]
+    up, down = tokenizer.transpose_table(5), tokenizer.transpose_table(-5)
+    assert [up[id] for id in (0, 1, 41, 42, 46, 47)] == [0, 6, 46, -1, -1, 47]
+    assert [down[id] for id in (0, 6, 5, 1, 46, 49)] == [0, 1, -1, -1, 41, 49]
+    assert tokenizer.bar_starts([0] * 129) == [0, 64, 128] and tokenizer.bar_starts([0] * 128) == [0, 64]
+    # what is no symbol is left out; a step cut short is filled with silence
+    steps = steps_of(tokenizer.decode([-1, 25, 47, 20, 13, 999, 8, 25]).score)
+    assert steps.tolist() == [[60, 55, 48, 43], [60, SILENCE, SILENCE, SILENCE]]
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[NDArray[np.int64]]]:
     """The ids (s 4) of each chorale of each split."""

@@ -116,6 +116,9 @@ def test_small_frechet_distances() -> None:
     assert found["value"] == pytest.approx(16 + (math.sqrt(8) - math.sqrt(2)) ** 2)
     assert (found["n"], found["n_reference"], found["failures"]) == (2, 2, 2)
     assert metric(mine[:1], theirs)["n"] == metric(mine, theirs[:1])["n"] == 0
+    assert found["individual"] == ((2 - 7) ** 2 + (4 - 7) ** 2) / 2
+    more = metric([*mine, score(line([36]), drums=(0,))], [*theirs, theirs[0], theirs[1]])
+    assert (more["n"], more["n_reference"], more["failures"]) == (3, 4, 0), "drums are notes, and these are no failures"
 
 
 def test_features_of_the_overlap() -> None:

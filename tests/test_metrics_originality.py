@@ -81,7 +81,9 @@ def test_copies_are_flagged_and_new_music_is_not() -> None:
 def test_one_known_song_is_recognised_without_any_baseline() -> None:
     song = tune(3, 120)
     memorised = [score(song[start : start + 50]) for start in (0, 30, 60)]
-    flagged = originality(memorised, [], training=[score(song)])["flagged"]
+    found = originality(memorised, [], training=[score(song)])
+    assert (found["percentile"]["n"], found["percentile"]["failures"]) == (0, 3), "among nobody there is no place"
+    flagged = found["flagged"]
     assert (flagged["value"], flagged["n"]) == (1.0, 3)
     assert originality(tunes(20, 50), [], training=[score(song)])["flagged"]["value"] == 0.0
 

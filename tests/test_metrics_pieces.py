@@ -69,6 +69,7 @@ def test_polyphony_counts_pitches_not_notes() -> None:
     piece = notes(triad, [(3.0, 1.0, 60)], [(0.0, 1.0, 60)])  # the doubled C is one pitch
     assert polyphony(piece) == pytest.approx((2 * 3 + 1) / 3)
     assert polyphony_rate(piece) == pytest.approx(2 / 4)
+    assert polyphony_rate(notes([(0, 1, 60), (0, 1, 64), (1, 1, 60)])) == 0.0, "two at once are not more than two"
 
 
 def test_groove_counts_a_trailing_measure() -> None:
@@ -154,6 +155,11 @@ def test_outputs_that_are_no_music_are_told_apart() -> None:
     assert decodability(outputs, [])["value"] == 0.5
     found = empty_share(outputs, [])
     assert (found["value"], found["n"], found["failures"]) == (pytest.approx(1 / 3), 3, 1)
+
+
+def test_a_piece_of_drums_alone_is_not_empty() -> None:
+    beats = score(line([36] * 4), drums=(0,))
+    assert empty_share([beats, score()], [])["value"] == 0.5 and decodability([beats], [])["value"] == 1.0
 
 
 def test_the_embedding_knows_neither_key_nor_tempo() -> None:

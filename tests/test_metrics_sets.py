@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import HubError
+from plugins.metrics import overlap_area as overlap_area_module
 from plugins.metrics.frechet import distance, frechet, frechet_metric, individual
 from plugins.metrics.harmonic_distance import harmonic_distance, one_minus_cosine
 from plugins.metrics.note_duration_distance import durations, note_duration_distance
@@ -196,6 +197,29 @@ def test_words_with_like_neighbors_get_like_vectors() -> None:
     again = word_vectors.learn(sequences[::-1])
     assert np.array_equal(again.vectors, vectors.vectors) and again.digest == vectors.digest
     assert word_vectors.learn([["once"]]).words == {}
+
+
+def test_the_ceiling_has_as_many_pieces_as_the_comparison_and_sets_are_cut_at_500() -> None:
+    assert overlap_area(tunes(6, 50), tunes(20))["ceiling"]["n"] == 6
+    assert overlap_area_module.LARGEST == 500
+
+
+def test_harmonic_distance_counts_words_of_generated_pieces_by_their_own_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twelve quarters are four words in 3/4 and three in 4/4, in training as in what is scored."""
+    learned: list[list[int]] = []
+    real = word_vectors.learn
+
+    def learn(sequences: list[list[str]]) -> word_vectors.WordVectors:
+        learned.append([len(words) for words in sequences])
+        return real(sequences)
+
+    monkeypatch.setattr(word_vectors, "learn", learn)
+    rows = line([60, 64, 67] * 4)
+    waltz, march = score(rows, meter="3/4"), score(rows, meter="4/4")
+    found = harmonic_distance([waltz, march, march], [march], training=[waltz, march])
+    assert sorted(learned[0]) == [3, 4] and found["words"] == 10
 
 
 def test_harmonic_distance_says_what_its_vectors_were_learned_from() -> None:

@@ -1,11 +1,13 @@
 """Performance events against hand-worked sequences, and what a pedal, a fast repetition and odd ids come to."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import symusic
 
+from core.errors import HubError
 from datatools.reading.scores import piece_from_score
 from plugins.tokenizers import performance_240, performance_388
 
@@ -81,3 +83,70 @@ def test_whatever_is_decoded_settles(module: Any) -> None:
         tokenizer.encode(piece_from_score(drums, source="drums"))
     with pytest.raises(ValueError, match="performances have none"):
         tokenizer.grammar(bars=4)
+
+
+def test_seconds_are_counted_through_every_tempo() -> None:
+    """A quarter at 120, then two at 60: half a second and two; a tempo that is told at 0 holds from there."""
+    score = symusic.Score(500)
+    score.tempos.append(symusic.Tempo(500, 60.0))
+    score.tempos.append(symusic.Tempo(1500, 240.0))
+    score.tracks.append(symusic.Track())
+    for start, length in ((0, 500), (500, 1000), (1500, 500)):
+        score.tracks[0].notes.append(symusic.Note(start, length, 60, 80))
+    drums = symusic.Track(is_drum=True)
+    drums.notes.append(symusic.Note(0, 500, 60, 80))
+    score.tracks.append(drums)
+    tokenizer = built(performance_388)
+    ids = tokenizer.encode(piece_from_score(score, source="slower"))
+    found = tokenizer.decode(ids).score.tracks
+    assert len(found) == 1  # no drums
+    assert [(note.time / 100, note.duration / 100) for note in found[0].notes] == [(0, 0.5), (0.5, 2.0), (2.5, 0.25)]
+    # velocity, on, 50; off, on, 100, 100; off, on, 25, off: the time before each is told
+    expected = [0, 0, 0, 0.5, 0.5, 0.5, 1.5, 2.5, 2.5, 2.5, 2.75]
+    assert tokenizer.times(ids) == pytest.approx(expected) and tokenizer.times([]) == []
+    told = ["other", "pitch", "onset", "duration", "pitch", "onset", "onset", "duration", "pitch", "onset", "duration"]
+    assert [tokenizer.kind_of(id) for id in ids] == told
+    assert tokenizer.kind_of(tokenizer.eos_id) == "other"
+
+
+def test_what_is_struck_again_at_once_is_one_note_as_long_and_loud_as_either() -> None:
+    tokenizer = built(performance_240)  # the least shift is 15 ms
+    piece = played((0, 300, 60, 90), (10, 100, 60, 40), (200, 5, 64, 80))
+    notes = tokenizer.decode(tokenizer.encode(piece)).score.tracks[0].notes
+    near = [(round(note.time, -1), round(note.duration, -1), note.pitch) for note in notes]
+    assert near == [(0, 300, 60), (200, 20, 64)]  # of 1 ms; no note is shorter than a shift
+    assert abs(notes[0].velocity - 90) <= 2
+
+
+def test_maps_reach_to_the_ends_of_the_keyboard_and_of_loudness() -> None:
+    tokenizer = built(performance_240)  # on 0 to 87 of pitches 21 to 108, off from 88, velocities from 176, shifts 208
+    up = tokenizer.transpose_table(3)
+    assert [up[0], up[84], up[85], up[88], up[88 + 84], up[88 + 85], up[176], up[208]] == [
+        *(3, 87, -1, 91, 88 + 87, -1, 176, 208),
+    ]
+    down = tokenizer.transpose_table(-3)
+    assert [down[3], down[2], down[91], down[90]] == [0, -1, 88, -1]
+    louder = tokenizer.velocity_table(2)
+    assert [louder[176], louder[205], louder[206], louder[0], louder[208]] == [178, 207, -1, 0, 208]
+    assert tokenizer.velocity_table(-1)[176] == -1
+    specials = [tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id]
+    assert specials == [240, 241, 242] and [up[id] for id in specials] == specials == [louder[id] for id in specials]
+    assert tokenizer.events.velocities[:3] == (21, 24, 27) and tokenizer.events.velocities[-1] == 109
+    assert [tokenizer.token(id) for id in (0, 88, 207, 239, 240)] == [
+        *("note_on_21", "note_off_21", "velocity_109", "time_shift_1171", "pad"),
+    ]
+
+
+def test_releases_come_before_what_begins_and_a_saved_one_is_known_again(tmp_path: Path) -> None:
+    tokenizer = built(performance_388)
+    assert names(tokenizer, played((0, 500, 72, 80), (500, 500, 60, 80))) == [
+        *("velocity_81", "note_on_72", "time_shift_50", "note_off_72", "note_on_60", "time_shift_50", "note_off_60"),
+    ]
+    tokenizer.save(tmp_path)
+    assert performance_388.build(performance_388.Performance388HParams(), tmp_path).fingerprint() == (
+        tokenizer.fingerprint()
+    )
+    with pytest.raises(HubError, match="other events than performance_240's"):
+        performance_240.build(performance_240.Performance240HParams(), tmp_path)
+    with pytest.raises(HubError, match="cannot be read"):
+        performance_388.build(performance_388.Performance388HParams(), tmp_path / "none")

@@ -211,6 +211,14 @@ def test_sides_by_hand() -> None:
     assert verdicts[len(filler)].elders == (Elder("published", "test", 0.5), Elder("a near one", "test", 0.5))
 
 
+def test_a_work_s_first_piece_is_its_elder_and_comes_before_what_is_near() -> None:
+    one, two = (candidate(f"{n} w", f"{n}", group="w", split=side) for n, side in (("1", "train"), ("2", "test")))
+    near = candidate("near", "3", 64, split="train")
+    late = candidate("late", "4", 64, group="w")
+    verdict = assign([one, two, near, candidate("v", "5", split="valid"), late], Ledger())[0][-1]
+    assert verdict == Verdict("train", (Elder("1 w", "train", 1.0), Elder("near", "train", 0.5)))
+
+
 def test_a_store_says_of_itself_what_it_is(tmp_path: Path) -> None:
     tokenizer = ToyTokenizer()
     (tmp_path / "tokenizer").mkdir()

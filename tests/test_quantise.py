@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+import symusic
 
 from core.log import logger
 from plugins.tokenizers.note_tokens.quantise import Sections, _stepped, quantise
@@ -51,3 +52,50 @@ def test_a_meter_that_the_vocabulary_has_not_is_said(
     assert caplog.messages == [f"{name}: the vocabulary has no meter 11/16; the bars before go on"]
     assert found.meters == [(3, 4), (4, 4), (3, 4)]  # six eighths are three quarters
     assert [start / grid.ticks for start in found.starts] == [0, 6, 10]
+
+
+def test_a_score_on_the_grid_number_by_number() -> None:
+    """96 ticks a quarter and 12 places: 8 ticks a place, of which 4 are half of one."""
+    made = symusic.Score(96)
+    made.time_signatures.append(symusic.TimeSignature(0, 4, 4))
+    rows = [
+        (3, 12, 40, 80),  # begins before half a place: at 0; lasts one place and a half: the shorter one
+        (4, 13, 41, 80),  # half a place: at the next; more than one and a half: two
+        (8, 48, 50, 90),  # two notes of one pitch and onset: the longer one, as loud as the louder
+        (8, 96, 50, 40),
+        (0, 384, 60, 70),  # the next note of its pitch begins a quarter later
+        (96, 96, 60, 71),
+        (192, 96, 20, 80),  # below the lowest pitch
+    ]
+    track = symusic.Track()
+    for row in rows:
+        track.notes.append(symusic.Note(*row))
+    made.tracks.append(track)
+    for tick, tempo in ((48, 100.0), (48, 61.0), (96, 133.0), (192, 134.0), (9999, 60.0)):
+        made.tempos.append(symusic.Tempo(tick, tempo))
+    for tick, fifths, mode in ((0, -3, 1), (48, 2, 0), (96, 2, 0)):
+        made.key_signatures.append(symusic.KeySignature(tick, fifths, mode))
+    grid = built("remi", use_velocities=True, num_velocities=127, use_tempos=True, use_key_signatures=True).grid
+    found = quantise(made, grid)
+    assert found.ticks_per_quarter == 24
+    assert [(n.time, n.duration, n.pitch, n.velocity) for n in found.tracks[0].notes] == [
+        (0, 2, 40, 80),
+        (0, 24, 60, 70),
+        (2, 4, 41, 80),
+        (2, 24, 50, 90),
+        (24, 24, 60, 71),
+    ]
+    # 120 until the first is told; of two at one tick the later one; steps of 5; 134 is where nothing sounds any more
+    assert [(mark.time, round(mark.qpm)) for mark in found.tempos] == [(0, 120), (12, 60), (24, 135)]
+    assert [(mark.time, mark.key, mark.tonality) for mark in found.key_signatures] == [(0, -3, 1), (12, 2, 0)]
+
+
+def test_notes_longer_than_any_duration_are_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    made = score([(0.0, 12.0, 60), (12.0, 12.5, 62), (30.0, 99.0, 64)])
+    with caplog.at_level(logging.INFO):
+        found = quantise(made, built("tsd").grid, "long.mid")
+    assert caplog.messages == ["long.mid: 2 notes are longer than any duration of the vocabulary"]
+    assert [note.duration / found.ticks_per_quarter for note in found.tracks[0].notes] == [12, 12, 12]

@@ -1,6 +1,7 @@
 """Parts of training by themselves: when a run is over, which engine trains, what is left where writing fails."""
 
 import errno
+import hashlib
 import importlib.util
 import json
 import logging
@@ -20,10 +21,12 @@ from core.model.optim import parameter_groups
 from datatools import ngram
 from hparams.base import HParams
 from supervisors import language_model
+from supervisors.artefacts import artefact
 from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
+from supervisors.training import precision, token_supervisor
 from supervisors.training.engine import build_engine
 from tests.toy import Loss, Toy, quick, toy
 
@@ -279,3 +282,80 @@ def test_an_evaluation_scores_each_split_beside_its_baselines(first: bool, monke
     assert told[:2] == ["best", (store, "a tokenizer", first)]
     assert told[2:] == ([("a folder", whole, [("v", *both["v"]), ("t", *both["t"])])] if first else [])
     assert found == ({"written": True} if first else whole)
+
+
+@pytest.mark.parametrize(
+    ("per_epoch", "steps", "why"),
+    [
+        (1.0, 200, "the fewest that a run takes by itself; 20 epochs of 1.0 steps would be less"),
+        (50.26, 1005, "20 epochs of 50.3 steps"),
+        (500.0, 2000, "the most that a run takes by itself; 20 epochs of 500.0 steps would be more"),
+    ],
+)
+def test_a_run_that_leaves_its_steps_to_the_data_takes_twenty_epochs(per_epoch: float, steps: int, why: str) -> None:
+    batches: Any = SimpleNamespace(steps_per_epoch=per_epoch)
+    assert (token_supervisor.default_steps(batches), token_supervisor.why_steps(batches)) == (steps, why)
+
+
+def test_intervals_of_a_run(tmp_path: Path) -> None:
+    run = toy(tmp_path)
+    for steps, every, interval in ((5, 0, 5), (100, 0, 10), (1000, 0, 50), (1000, 7, 7)):
+        run.steps, run.hparams.evaluate.every = steps, every
+        assert run.validation_interval() == interval
+    run.steps = 10
+    due = [step for step in range(1, 11) if not setattr(run, "step", step) and run.due(4)]  # type: ignore[func-returns-value]
+    assert due == [4, 8, 10]
+    run.best, run.stale, run.hparams.train.patience = {}, 0, 2
+    saved: list[int] = []
+    run.save_model = lambda: saved.append(run.step)  # type: ignore[method-assign]
+    for step, loss in enumerate((3.0, 2.0, 2.0, 1.5, 1.6, 1.5), 1):  # as good is not better
+        run.step = step
+        run.take({"valid_loss": loss})
+        assert run.stopped_early() is (step == 6)
+    assert saved == [1, 2, 4] and run.best == {"valid_loss": 1.5, "step": 4} and run.stale == 2
+
+
+def test_the_facts_of_training_are_those_of_its_steps(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    run: Any = SimpleNamespace(
+        known=None, best={"step": 4}, parameters=9, step=3, seconds=150.0, dtype=torch.bfloat16,
+        batches=SimpleNamespace(counted=lambda step: 10 + step), folder=SimpleNamespace(model=tmp_path),
+    )  # fmt: skip
+    assert token_supervisor.TokenSupervisor.facts(run) == {
+        "best": {"step": 4}, "parameters": 9, "tokens_seen": 33, "steps": 3, "minutes": 2.5, "precision": "bfloat16",
+        "weights": hashlib.sha256(b"weights").hexdigest(),
+    }  # fmt: skip
+    run.known = {"best": {"step": 7}}
+    assert token_supervisor.TokenSupervisor.facts(run) == {"best": {"step": 7}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "dtype", "reason"),
+    [
+        ("fp32", True, torch.float32, "asked for"),
+        ("bf16", True, torch.bfloat16, "asked for"),
+        ("bf16", False, torch.bfloat16, "asked for, though this CPU only emulates it"),
+        ("auto", True, torch.bfloat16, "this CPU multiplies it natively"),
+        ("auto", False, torch.float32, "this CPU has no native bf16"),
+    ],
+)
+def test_the_number_format_is_what_the_machine_multiplies(
+    asked: str, native: bool, dtype: torch.dtype, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert precision.choose(asked, torch.device("cpu")) == (dtype, reason)
+    with precision.autocast(torch.device("cpu"), dtype):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+    with pytest.raises(HubError, match="is not a training precision"):
+        precision.autocast(torch.device("cpu"), torch.float16)
+
+
+def test_the_card_of_a_model_says_what_it_is_made_of() -> None:
+    plugin = {"name": "lstm", "distribution": "theirs", "version": "2.1"}
+    text = artefact._card(
+        {"hparams": {"name": "x"}, "plugins": {"backbone": plugin}, "swaptunes": "0.1", "parameters": 1234567,
+         "best": {"valid_loss": 1.23456789, "step": 40}, "data_license": "CC0", "data_url": "https://d"}
+    )  # fmt: skip
+    assert "# x\n" in text and "with 1,234,567 parameters: backbone lstm (theirs 2.1)." in text
+    assert "Trained on: CC0 https://d" in text and "- step: 40\n- valid_loss: 1.23457" in text

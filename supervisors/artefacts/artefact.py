@@ -58,10 +58,11 @@ def write(
             "hparams": plain(hparams),
         }
         write_json(temporary / "config.json", config)
-        write_text(temporary / "README.md", _card(config))
+        write_text(temporary / "README.md", card(config))
 
 
-def _card(config: dict[str, Any]) -> str:
+def card(config: dict[str, Any]) -> str:
+    """README.md of the folder whose config.json this is."""
     hparams, plugins = config["hparams"], config["plugins"]
     parts = ", ".join(
         f"{slot} {plugin['name']} ({plugin['distribution']} {plugin['version']})" for slot, plugin in plugins.items()

@@ -128,7 +128,7 @@ class OnOffGrammar:
             self._in_time(result, self.length - 1 - tokens, pressed, sounds)
         lasted = ((after == After.RELEASED) & ((ended == 1) | sounds)) | ((after == After.TIME) & sounds)
         if self.bars:
-            lasted &= bars + (now - anchor) // bar >= self.bars - 1
+            lasted &= bars + (now - anchor - 1) // bar >= self.bars - 1  # at its line the last bar has not begun
         result[:, self.eos_id] = (lasted & ~pressed) | ~result.any(1)
         return result
 
