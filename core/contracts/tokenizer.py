@@ -67,6 +67,8 @@ class FullTokenizer(Tokenizer, Protocol):
     vocab_sizes: Sequence[int]  # of each stream, where there are several
     bar_tokens: int  # tokens of a bar, where every one has as many
 
+    learns: bool  # whether `train` has something to learn; without this it has, where it is there
+
     def train(self, pieces: Iterable[Piece]) -> None:
         """Learns a vocabulary from training pieces; does nothing where the hyper-parameters ask for none."""
         ...

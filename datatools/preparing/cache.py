@@ -11,9 +11,10 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.contracts.dataset import SPLITS, Dataset, Item, Split
 from core.contracts.piece import Piece
@@ -22,6 +23,7 @@ from core.errors import HubError
 from core.locks import locked
 from core.log import logger
 from datatools.preparing import ledger, splits, survey
+from datatools.preparing.early import Early
 from datatools.preparing.encoding import Build, encode_all
 from datatools.preparing.intact import Damaged
 from datatools.preparing.manifest import Outcome, Prepared, failure_list, write
@@ -148,6 +150,11 @@ class TrainingPieces:
         return map(self._read, self._items)
 
 
+def _learns(tokenizer: Any) -> bool:
+    """Whether its vocabulary hangs on the training pieces."""
+    return bool(getattr(tokenizer, "learns", hasattr(tokenizer, "train")))
+
+
 @dataclass(frozen=True)
 class _Job:
     """One preparation, under the dataset's lock."""
@@ -164,8 +171,15 @@ class _Job:
 
     def run(self, folder: Path, tokenizer_key: str) -> None:
         """Makes the store beside `folder` and renames it when it is whole."""
+        part = folder.with_name(f"{folder.name}.part")
+        with self._early(part) as early:
+            self._make(folder, part, tokenizer_key, early)
+        os.replace(part, folder)
+
+    def _make(self, folder: Path, part: Path, tokenizer_key: str, early: Early | None) -> None:
+        """All of the store in `part`, in whose place `folder` will be."""
         path = _survey(self.home, self.fingerprint)
-        rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress, self.machines)
+        rows = survey.survey(self.dataset, path, self.data, self.fingerprint, self.progress, self.machines, early)
         failures = [(row.source, row.failure) for row in rows if row.failure] + survey.skipped(self.dataset)
         good = [row for row in rows if not row.failure]
         if not good:
@@ -177,12 +191,11 @@ class _Job:
             for row, verdict in zip(good, verdicts, strict=True)
             if verdict.side == split
         ]
-        part = folder.with_name(f"{folder.name}.part")
         tokenizer = self._tokenizer(part, [row.item for row, split in chosen if split == "train"])
         reader = survey.reader(self.dataset)
         told = [row for row, _ in chosen]
         encoded = encode_all(
-            part, self.build, vocab_sizes(tokenizer), reader, told, self.data, self.progress, self.machines
+            part, self.build, vocab_sizes(tokenizer), reader, told, self.data, self.progress, self.machines, early
         )
         refused = [(piece.source, piece.failure) for piece in encoded if piece.failure]
         for wanted in ("train", "valid"):
@@ -209,7 +222,13 @@ class _Job:
         limited = sum(row.limited for row in rows) + sum(piece.limited for piece in encoded)
         write(part, described, outcomes, pairs, failures, refused, limited)
         shutil.rmtree(folder, ignore_errors=True)  # one that larger limits replace
-        os.replace(part, folder)
+
+    def _early(self, part: Path) -> AbstractContextManager[Early | None]:
+        """What tokenizes pieces as they are read; None where a vocabulary is learned from the training pieces first."""
+        if _learns(self.build(None)):
+            return nullcontext()
+        tokenizer = self._tokenizer(part, [])
+        return Early(self.build, part / "tokenizer", vocab_sizes(tokenizer), survey.reader(self.dataset))
 
     def _nothing(self, what: str, failures: list[tuple[str, str]]) -> HubError:
         path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
@@ -235,10 +254,9 @@ class _Job:
             shutil.rmtree(part, ignore_errors=True)
             draft = part / "tokenizer.part"
             draft.mkdir(parents=True)
-            tokenizer = self.build(None)
-            train = getattr(tokenizer, "train", None)
-            if train is not None:
-                train(TrainingPieces(survey.reader(self.dataset), training))
+            tokenizer: Any = self.build(None)
+            if _learns(tokenizer):
+                tokenizer.train(TrainingPieces(survey.reader(self.dataset), training))
             tokenizer.save(draft)
             os.replace(draft, folder)
         return self.build(folder)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import symusic
@@ -24,6 +24,9 @@ from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from datatools.workers.worker import reason
 from hparams.base import DataHParams
+
+if TYPE_CHECKING:
+    from datatools.preparing.early import Early
 
 MOST_REMARKS = 1000  # characters about one piece
 Build = Callable[[Path | None], Tokenizer]
@@ -61,25 +64,29 @@ def encode_all(
     data: DataHParams,
     progress: bool,
     machines: Machines | None = None,
+    early: "Early | None" = None,
 ) -> list[Encoded]:
     """Appends the tokens of all rows to tokens.bin in `folder`, whose tokenizer/ workers build from.
 
-    progress.jsonl says what is in tokens.bin already.
+    progress.jsonl says what is in tokens.bin already; `early` holds what was made beforehand.
     """
     dtype = token_type(sizes)
     done = _resume(folder, dtype.itemsize * len(sizes), [row.source for row in rows])
     names = {row.item: row.source for row in rows[len(done) :]}
     with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
-        for item, result in spread(
+        ready: Early | dict[Item, Told | Failure] = {} if early is None else early
+        spreading = spread(
             partial(encode, build, folder / "tokenizer", read),
-            list(names),
+            [item for item in names if item not in ready],
             machines=machines and machines.seeing(folder / "tokenizer"),
             workers=data.workers,
             seconds=data.seconds_per_file,
             megabytes=data.megabytes_per_worker,
             progress="tokenizing" if progress else "",
             warm=partial(tokenizer_of, build, folder / "tokenizer"),
-        ):
+        )
+        for item in names:
+            result = ready[item] if item in ready else next(spreading)[1]
             if isinstance(result, Failure):
                 why = result.reason.removeprefix(f"{item.path}#{item.index}: ").removeprefix(f"{item.path}: ")
                 done.append(Encoded(names[item], 0, failure=why, limited=result.limited))
@@ -116,12 +123,15 @@ def tokenizer_of(build: Build, folder: Path) -> Tokenizer:
 
 def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
     """One item as ids; ValueError when the tokenizer cannot tell it, tells what it must not, or cannot decode it."""
-    tokenizer = tokenizer_of(build, folder)
-    piece = read(item)
-    with _listening() as remarks:
+    return encode_piece(tokenizer_of(build, folder), read(item))
+
+
+def encode_piece(tokenizer: Tokenizer, piece: Piece, before: Sequence[str] = ()) -> Told:
+    """A piece as ids, ValueError as `encode`; `before` are remarks that were heard already."""
+    with listening() as remarks:
         ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
     _check(tokenizer, ids)
-    heard = [*getattr(piece, "remarks", ()), *remarks]
+    heard = [*getattr(piece, "remarks", ()), *before, *remarks]
     said = "; ".join(dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in heard))[:MOST_REMARKS]
     told = _told(tokenizer, ids.tolist())
     notes = sum(len(track.notes) for track in told.tracks)
@@ -158,7 +168,7 @@ def _told(tokenizer: Tokenizer, ids: Ids) -> symusic.Score:
 
 
 @contextmanager
-def _listening() -> Iterator[list[str]]:
+def listening() -> Iterator[list[str]]:
     """Collects what is logged for people to know; a worker has nobody else who listens."""
     heard: list[str] = []
     handler = logging.Handler(logging.INFO)

@@ -6,11 +6,11 @@ one goes on where it stopped.
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from datatools.storage import cache_folder
 from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from hparams.base import DataHParams
+
+if TYPE_CHECKING:
+    from datatools.preparing.early import Early
 
 FORMAT = 2
 
@@ -83,7 +86,11 @@ def read_item(item: Item) -> Piece:
 
 def measure(read: Callable[[Item], Piece], item: Item) -> Measured:
     """Reads one item and measures it; ValueError when it holds no usable music."""
-    piece = read(item)
+    return measure_piece(read(item))
+
+
+def measure_piece(piece: Piece) -> Measured:
+    """What the survey wants to know of a piece; ValueError when it holds no usable music."""
     score = piece.score
     notes = score.note_num()
     if not notes:
@@ -104,8 +111,12 @@ def survey(
     fingerprint: str,
     progress: bool,
     machines: Machines | None = None,
+    early: "Early | None" = None,
 ) -> list[Row]:
-    """A row for each item, in the order of the items; kept in `path` as JSON lines, where a later line holds."""
+    """A row for each item, in the order of the items; kept in `path` as JSON lines, where a later line holds.
+
+    `early` takes the tokens of what is read.
+    """
     items = list(dataset.items())
     names = names_of(dataset, items)
     done = _load(path, fingerprint)
@@ -121,19 +132,42 @@ def survey(
         with path.open("w" if fresh else "a", encoding="utf-8") as file:
             if fresh:
                 file.write(json.dumps({"format": FORMAT, "fingerprint": fingerprint}) + "\n")
-            for item, result in spread(
-                partial(measure, reader(dataset)),
-                missing,
-                machines=machines,
-                workers=data.workers,
-                seconds=data.seconds_per_file,
-                megabytes=data.megabytes_per_worker,
-                progress="reading" if progress else "",
-                warm=warm,
-            ):
+            for item, result in _measured(dataset, missing, data, progress, machines, early):
                 rows[item] = _row(item, names[item], result)
                 file.write(_line(rows[item]) + "\n")
     return [rows[item] for item in items]
+
+
+def _measured(
+    dataset: Dataset,
+    items: Sequence[Item],
+    data: DataHParams,
+    progress: bool,
+    machines: Machines | None,
+    early: "Early | None",
+) -> Iterator[tuple[Item, Measured | Failure]]:
+    """Each item with what was measured, or why nothing can be; with `early`, what fails is tried by itself again."""
+    alone: list[Item] = []
+    function: Callable[[Item], Any] = partial(measure, reader(dataset)) if early is None else early.function
+    pairs = spread(
+        function,
+        items,
+        machines=machines.seeing(early.home) if machines is not None and early is not None else machines,
+        workers=data.workers,
+        seconds=data.seconds_per_file,
+        megabytes=data.megabytes_per_worker,
+        progress="reading" if progress else "",
+        warm=early.warm if early is not None else warm,
+    )
+    for item, result in pairs:
+        if early is None:
+            yield item, result
+        elif isinstance(result, Failure):  # in reading or in tokenizing, which is not the survey's business
+            alone.append(item)
+        else:
+            yield item, early.keep(item, result)
+    if alone:
+        yield from _measured(dataset, alone, data, False, machines, None)
 
 
 def skipped(dataset: Dataset) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from datatools.batching.controls import Beside
 from datatools.preparing import cache
 from datatools.preparing.losses import advice
 from datatools.preparing.store import TokenStore
+from datatools.preparing.suggestions import suggestions
 from hparams.base import HParams, LatentHParams
 from hparams.loading import plain
 from supervisors.artefacts import artefact
@@ -294,6 +295,7 @@ class TokenSupervisor(Supervisor):
         bad, out = manifest["failures"], manifest["left_out"]
         lines.append(f"{bad} files not used, {out} near-duplicates left out: {failures}")
         lines += advice(manifest, self.hparams.tokenizer)
+        lines += suggestions(self.store, self.hparams.data.length * self.hparams.data.batch_size)
         return "\n".join([*lines, f"store  {self.store.folder}"])
 
 

@@ -214,6 +214,11 @@ class MidiTokTokenizer:
         score = self._tokenizer.decode(sequence if one_stream else [sequence])
         return quantise(score, self.grid)
 
+    @property
+    def learns(self) -> bool:
+        """Whether `train` has something to learn."""
+        return bool(self.hparams.bpe)
+
     def train(self, pieces: Iterable[Piece]) -> None:
         """Learns byte pairs from the pieces, up to `bpe` tokens in all; does nothing when `bpe` is 0."""
         if not self.hparams.bpe:
