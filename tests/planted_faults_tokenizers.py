@@ -171,6 +171,15 @@ class SavesAPickle(ReferenceTokenizer):
         (folder / "all.bin").write_bytes(pickle.dumps(self.learned))
 
 
+@breaks("save and build give the same tokenizer")
+class FingerprintForgetsWhatWasLearned(ReferenceTokenizer):
+    def tempo_level(self, tempo):
+        return self.learned % 8
+
+    def fingerprint(self):
+        return "reference"
+
+
 @breaks("transposition commutes")
 class TransposesDurations(ReferenceTokenizer):
     def transpose_table(self, semitones):
@@ -196,6 +205,30 @@ class TransposesToTheEdge(ReferenceTokenizer):
 class VelocityMapMovesPitches(ReferenceTokenizer):
     def velocity_table(self, steps):
         return self.shifted("Pitch", steps)
+
+
+@breaks("velocity and tempo maps keep the notes")
+class LouderIsSofter(ReferenceTokenizer):
+    def velocity_table(self, steps):
+        return self.shifted("Velocity", -steps)
+
+
+@breaks("velocity and tempo maps keep the notes")
+class LoudnessStays(ReferenceTokenizer):
+    def velocity_table(self, steps):
+        return self.shifted("Velocity", 0)
+
+
+@breaks("velocity and tempo maps keep the notes")
+class FasterIsSlower(ReferenceTokenizer):
+    def tempo_table(self, factor):
+        return self.shifted("Tempo", round(10 * (1 - factor)))
+
+
+@breaks("bar starts in order")
+class BarStartsAtEveryPosition(ReferenceTokenizer):
+    def bar_starts(self, ids):
+        return [at for at, id in enumerate(ids) if NAMES[id].startswith(("Bar", "Position"))]
 
 
 @breaks("bar starts in order")
@@ -315,6 +348,31 @@ class TakesNoBars(ReferenceTokenizer):
 class IgnoresBars(ReferenceTokenizer):
     def grammar(self, bars=0, length=0):
         return ReferenceGrammar()
+
+
+@breaks("grammar keeps to the bars asked for")
+class StopsABarTooSoon(ReferenceTokenizer):
+    def grammar(self, bars=0, length=0):
+        return ReferenceGrammar(max(bars - 1, 0))
+
+
+class _AsksForMore(ReferenceGrammar):
+    def allowed(self, state):
+        allowed = super().allowed(state)
+        allowed[:, 2] &= not self.bars
+        return allowed
+
+
+@breaks("grammar keeps to the bars asked for")
+class NeverEndsWithBars(ReferenceTokenizer):
+    def grammar(self, bars=0, length=0):
+        return _AsksForMore(bars)
+
+
+@breaks("optional parts answer as they are asked")
+class OpensWithNothing(ReferenceTokenizer):
+    def opening(self, ids):
+        return []
 
 
 @breaks("optional parts answer as they are asked")

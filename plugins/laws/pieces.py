@@ -1,5 +1,6 @@
 """The music that tokenizers are examined on: small made-up pieces, from one note to two tracks, the smallest first."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,6 +55,18 @@ def heard(piece: Any) -> list[Heard]:
         for track in score.tracks
         for note in track.notes
     )
+
+
+def bar_of(score: Any, at: Fraction) -> int:
+    """The number, from 1, of the bar in which a time in quarters lies, by the meters that are told, 4/4 before them."""
+    begun, length, bars = Fraction(0), Fraction(4), 0
+    for meter in sorted(score.time_signatures, key=lambda meter: meter.time):
+        time = Fraction(meter.time, score.ticks_per_quarter)
+        if time > at:
+            break
+        bars += math.ceil((time - begun) / length)
+        begun, length = time, Fraction(4 * meter.numerator, meter.denominator)
+    return bars + math.floor((at - begun) / length) + 1
 
 
 def specimens() -> list[Specimen]:

@@ -134,7 +134,7 @@ def melody_comes_through(subject: TokenizerSubject, specimen: Specimen) -> Itera
         yield verdict(f"pitches {pitches[0]} became {pitches[1]}", pitches[0] == pitches[1])
         gaps = [[b.start - a.start for a, b in pairwise(notes)] for notes in (said, found)]
         error = getattr(subject.tokenizer, "time_error", 0)
-        near = all(abs(a - b) <= error for a, b in zip(*gaps, strict=False))
+        near = all(abs(a - b) <= error for a, b in zip(*gaps, strict=True))
         told = [list(map(str, each)) for each in gaps]
         yield verdict(f"times between notes {told[0]} became {told[1]}", near)
 
@@ -211,9 +211,18 @@ def save_and_build(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Fi
         other = subject.build(subject.hparams, folder)
         prints = tokenizer.fingerprint(), other.fingerprint()
         yield verdict(f"fingerprint {prints[0]} became {prints[1]}", prints[0] == prints[1])
+        yield verdict(f"fingerprint is {prints[0]!r}; expected a word", isinstance(prints[0], str) and prints[0] != "")
         sizes = vocab_sizes(tokenizer), vocab_sizes(other)
         yield verdict(f"vocab_size {sizes[0]} became {sizes[1]}", sizes[0] == sizes[1])
         for one in subject.taken():
             ids = subject.ids(one)
             yield same_ids(f"{one}", tokenizer, list(other.encode(one.piece)), ids)
             yield same_music(f"{one}, decoded", other.decode(ids), tokenizer.decode(ids))
+    if hasattr(tokenizer, "train"):
+        other = subject.again(few=2)
+        told = other.fingerprint() != tokenizer.fingerprint()
+        for one in subject.taken():
+            same = list(other.encode(one.piece)) == subject.ids(one)
+            yield verdict(
+                f"{one}: learned from 2 pieces it gives other ids, and has the same fingerprint", same or told
+            )

@@ -58,11 +58,11 @@ class TokenizerSubject:
         """Built and, where it learns, trained on the pieces."""
         return self.again()
 
-    def again(self) -> Any:
-        """Another one, made in the same way."""
+    def again(self, few: int | None = None) -> Any:
+        """Another one, made in the same way; `few`: trained on the first few pieces alone."""
         tokenizer = self.build(self.hparams)
         if hasattr(tokenizer, "train"):
-            tokenizer.train(specimen.piece for specimen in specimens())
+            tokenizer.train(specimen.piece for specimen in specimens()[:few])
         return tokenizer
 
     def ids(self, specimen: Specimen) -> Ids:

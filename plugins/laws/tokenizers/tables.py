@@ -1,5 +1,6 @@
 """Laws of a tokenizer's optional maps: transposition, velocity, tempo, and the places where bars begin."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import generator
 from plugins.laws.law import Finding, Skipped, verdict
-from plugins.laws.pieces import Specimen, heard
+from plugins.laws.pieces import Specimen, bar_of, heard
 from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_notes
 from plugins.laws.tokenizers.tokens import ids_of, random_tokens, token_of
 
@@ -69,9 +70,10 @@ def transposition_undone(subject: TokenizerSubject, specimen: Specimen) -> Itera
 @law("velocity and tempo maps keep the notes")
 def other_maps(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     ids, tokenizer = subject.ids(specimen), subject.tokenizer
-    plain = [note._replace(velocity=0) for note in heard(tokenizer.decode(ids))]
+    piece = tokenizer.decode(ids)
+    plain = [note._replace(velocity=0) for note in heard(piece)]
     reasons = []
-    for method, nothing, amounts in (("velocity_table", 0, (-2, 1)), ("tempo_table", 1.0, (0.9, 1.1))):
+    for method, nothing, amounts in (("velocity_table", 0, (-2, 1)), ("tempo_table", 1.0, (0.5, 0.9, 1.1, 2.0))):
         try:
             nought = _table(subject, method, nothing)
         except Skipped as reason:
@@ -81,17 +83,43 @@ def other_maps(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Findin
         for amount in amounts:
             images = _images(_table(subject, method, amount), ids)
             if images is not None:
-                found = [note._replace(velocity=0) for note in heard(tokenizer.decode(images))]
+                mapped = tokenizer.decode(images)
+                found = [note._replace(velocity=0) for note in heard(mapped)]
                 yield same_notes(f"{method}({amount})", sorted(found), sorted(plain))
+                yield (_louder if method == "velocity_table" else _faster)(amount, piece, mapped)
     if len(reasons) == 2:
         raise Skipped("; ".join(reasons))
+
+
+def _louder(steps: float, piece: Any, mapped: Any) -> Finding:
+    """Every note is louder, or for steps below 0 softer; the notes are the same but for that."""
+    rows = [sorted((note._replace(velocity=0), note.velocity) for note in heard(each)) for each in (piece, mapped)]
+    for (note, before), (_, after) in zip(*rows, strict=True):
+        if (after - before) * steps <= 0:
+            return verdict(f"velocity_table({steps}): pitch {note.pitch} went from {before} to {after}", False)
+    return verdict("", True)
+
+
+def _faster(factor: float, piece: Any, mapped: Any) -> Finding:
+    """Half and twice the tempo are another step of any tempos; for less the nearest step may be the same."""
+    before, after = ([mark.qpm for mark in each.score.tempos][:1] for each in (piece, mapped))
+    if not before or not after:
+        return verdict(f"tempo_table({factor}): the tempo is lost", bool(after) or not before)
+    risen = (after[0] - before[0]) * (1 if factor > 1 else -1)
+    right = risen > 0 if factor in (0.5, 2.0) else risen >= 0
+    return verdict(f"tempo_table({factor}): {before[0]:g} a minute became {after[0]:g}", right)
 
 
 @law("bar starts in order")
 def bar_starts_in_order(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     bar_starts, ids = subject.offered("bar_starts"), subject.ids(specimen)
     yield _in_order("the piece", ids, bar_starts(ids))
-    yield verdict("no bar in a whole piece", len(bar_starts(ids)) > 0)
+    found = len(bar_starts(ids))
+    yield verdict("no bar in a whole piece", found > 0)
+    if specimen.plain:  # a note in every bar; who tells no meters takes all for 4/4
+        last = max(note.start for note in heard(specimen.piece))
+        bars = {bar_of(specimen.piece.score, last), math.floor(last / 4) + 1}
+        yield verdict(f"{found} bars; expected {' or '.join(map(str, sorted(bars)))}", found in bars)
     for number in range(5):
         drawn = random_tokens(subject.tokenizer, generator("bars", specimen.name, number), 40)
         yield _in_order(f"random ids {number}", drawn, bar_starts(drawn))

@@ -110,7 +110,11 @@ class MicroGrammar:
         moves = (after <= After.BAR) | (after == After.NOTE)
         free = busy.min(1).values  # b: when the first key is
         low, high = self._cell(place[:, None], self.shifts, bars[:, None])  # b shifts
-        within = torch.maximum(low, free[:, None]) <= high
+        # Keys rise at one onset: there only a higher one is open, and none may be behind the highest.
+        higher = torch.arange(busy.shape[1]) > key[:, None]  # b n
+        above = busy.masked_fill(~higher, NEVER).min(1).values  # b: when the first of them is
+        later, level = torch.maximum(free, now + steps.unit), torch.maximum(above, now)
+        within = torch.maximum(low, torch.minimum(later, level)[:, None]) <= high
         result[:, self.shifts] = (moves & (left > self.note))[:, None] & within
         line = (bars + 2) * steps.bar - steps.least  # the last onset in the bar that would begin
         more = ((free - line + steps.bar - 1) // steps.bar).clamp(min=0)  # bars behind it until a key is free
@@ -119,7 +123,7 @@ class MicroGrammar:
         begins = (moves | (after == After.SHIFT)) & (left >= self.note)
         # A key is open where it is silent within the window, later than the note before or, above it, then.
         open = busy <= torch.where(first <= last, last, -1)[:, None]  # b n
-        open &= (torch.arange(busy.shape[1]) > key[:, None]) | (now + steps.unit <= last)[:, None]
+        open &= higher | (now + steps.unit <= last)[:, None]
         if self.programs:
             ready = open.view(len(open), -1, 128).any(2)  # b ranks
             result[:, self.told_programs] = begins[:, None] & ready[:, self.rank[self.told_programs]]
