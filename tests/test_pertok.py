@@ -109,6 +109,21 @@ def test_bars_and_length_are_kept() -> None:
         assert len(ids) <= 31 and whole(tokenizer, ids) == ids
 
 
+def test_no_shift_leads_to_where_no_note_is_open() -> None:
+    """The highest key at the last onset of a bar: a shift within the bar would leave nothing to say but the end."""
+    tokenizer = pertok.build(PerTokHParams())
+    made = symusic.Score(480)
+    made.tracks.append(symusic.Track())
+    for time, pitch in ((1860, 60), (1900, 108)):  # of 1920 ticks; places are 40 apart, onsets before a bar line 20
+        made.tracks[0].notes.append(symusic.Note(time, 480, pitch, 80))
+    grammar = tokenizer.grammar(bars=2)
+    state = grammar.begin(1)
+    for id in tokenizer.encode(piece_from_score(made)):
+        state = grammar.advance(state, torch.tensor([id]))
+    told = {tokenizer.token(id).partition("_")[0] for id in grammar.allowed(state)[0].nonzero()[:, 0].tolist()}
+    assert told == {"Bar"}
+
+
 class Deaf(MicroGrammar):
     """Forgets what sounds."""
 

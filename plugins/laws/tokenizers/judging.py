@@ -223,6 +223,4 @@ def save_and_build(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Fi
         told = other.fingerprint() != tokenizer.fingerprint()
         for one in subject.taken():
             same = list(other.encode(one.piece)) == subject.ids(one)
-            yield verdict(
-                f"{one}: learned from 2 pieces it gives other ids, and has the same fingerprint", same or told
-            )
+            yield verdict(f"{one}: learned from 2 pieces it gives other ids under the same fingerprint", same or told)
