@@ -114,7 +114,8 @@ def test_no_shift_leads_to_where_no_note_is_open() -> None:
     tokenizer = pertok.build(PerTokHParams())
     made = symusic.Score(480)
     made.tracks.append(symusic.Track())
-    for time, pitch in ((1860, 60), (1900, 108)):  # of 1920 ticks; places are 40 apart, onsets before a bar line 20
+    # A bar has 1920 ticks and a place every 40; 1900 is the last onset that is told before its end.
+    for time, pitch in ((1860, 60), (1900, tokenizer.grid.pitches[1])):
         made.tracks[0].notes.append(symusic.Note(time, 480, pitch, 80))
     grammar = tokenizer.grammar(bars=2)
     state = grammar.begin(1)
