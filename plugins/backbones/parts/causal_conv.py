@@ -46,6 +46,7 @@ def _same_piece(starts: Tensor, distance: int, nearer: Tensor | None) -> Tensor:
 
 
 def causal_conv_step(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of `causal_conv`: x (b e), before (b e k-1) -> y (b e), after (b e k-1)."""
+    """One step of `causal_conv`: x (b e), before (b e k-1) -> y (b e) in float32 at least, after (b e k-1)."""
     window = torch.cat([before, x.to(before.dtype)[..., None]], -1)  # (b e k)
-    return F.silu((window * weight).sum(-1) + bias), window[..., 1:]
+    wide = torch.promote_types(window.dtype, torch.float32)
+    return F.silu((window.to(wide) * weight.to(wide)).sum(-1) + bias.to(wide)), window[..., 1:]

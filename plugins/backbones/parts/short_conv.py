@@ -20,14 +20,13 @@ def short_conv(
 
     Reads `conv` (b e k-1) of a state, if there is one, and returns with y (b l e) what that is afterwards.
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
     before = None if state is None else state["conv"]
     if before is not None and pieces.starts is None and x.shape[1] == 1:
         y, after = causal_conv_step(x[:, 0], taps, bias, before)
-        return y[:, None].to(wide), after
+        return y[:, None], after
     if kernels.usable(x):
         y, later = conv(x, taps, bias, before, pieces.starts)
-        return y.to(wide), later
+        return y.to(torch.promote_types(x.dtype, torch.float32)), later
     marks = None if pieces.starts is None else pieces.starts.t()
     y, after = causal_conv(x.transpose(0, 1), taps, bias, before, marks)
     return y.transpose(0, 1), after
