@@ -31,7 +31,7 @@ def test_the_laws_hold_with_all_that_can_be_told(law: Any) -> None:
 @pytest.mark.parametrize("options", OPTIONS)
 def test_tokens_and_music_are_miditoks(options: dict[str, Any]) -> None:
     hparams = MuMidiHParams(**options)
-    tokenizer = mumidi.build(hparams)
+    tokenizer: Any = mumidi.build(hparams)
     other = library().MuMIDI(config(hparams, "MuMIDI"))
     for source in [read(BAND), *(piece(seed, marks=False) for seed in range(3))]:
         ids = tokenizer.encode(source)
@@ -46,7 +46,7 @@ def test_a_bar_bears_the_tempo_where_it_begins() -> None:
     score.tracks.append(symusic.Track())
     score.tracks[0].notes.extend([symusic.Note(0, 12, 60, 64), symusic.Note(60, 12, 62, 64)])
     score.tempos.extend([symusic.Tempo(0, 120), symusic.Tempo(60, 60)])
-    tokenizer = mumidi.build(MuMidiHParams(use_tempos=True))
+    tokenizer: Any = mumidi.build(MuMidiHParams(use_tempos=True))
     ids = tokenizer.encode(piece_from_score(score))
     assert [" ".join(token_names(tokenizer, token)) for token in ids] == [
         "Bar_None BarPosEnc_0 PositionPosEnc_None Tempo_120.0 Ignore_None",

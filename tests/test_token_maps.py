@@ -107,6 +107,7 @@ def test_a_piece_that_has_no_tokens_is_passed_over_in_learning(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level("WARNING")
     drums = piece_from_score(score([(0.0, 1.0, 36)], drums=(0,)), source="drums")
     first, second = (built("tsd", bpe=100_000) for _ in range(2))
     first.train([chromatic()])

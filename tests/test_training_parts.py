@@ -353,7 +353,7 @@ def test_the_number_format_is_what_the_machine_multiplies(
 
 def test_the_card_of_a_model_says_what_it_is_made_of() -> None:
     plugin = {"name": "lstm", "distribution": "theirs", "version": "2.1"}
-    text = artefact._card(
+    text = artefact.card(
         {"hparams": {"name": "x"}, "plugins": {"backbone": plugin}, "swaptunes": "0.1", "parameters": 1234567,
          "best": {"valid_loss": 1.23456789, "step": 40}, "data_license": "CC0", "data_url": "https://d"}
     )  # fmt: skip

@@ -5,6 +5,8 @@ import json
 import math
 import os
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +26,12 @@ from tests.made_scores import line, score
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
 
 
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result, from a loop of its own thread: a browser's tests leave one running in this."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def answers(
     gate: Door, path: str = "/x", query: str = "", body: tuple[bytes, ...] = (b"",), **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
@@ -40,7 +48,7 @@ def answers(
         sent.append(message)
 
     told = [(key.encode(), value.encode()) for key, value in {"host": "localhost", **headers}.items()]
-    asyncio.run(gate({"type": "http", "path": path, "query_string": query.encode(), "headers": told}, receive, send))
+    _run(gate({"type": "http", "path": path, "query_string": query.encode(), "headers": told}, receive, send))
     shown = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
     return sent[0]["status"], shown, b"".join(one.get("body", b"") for one in sent[1:])
 
@@ -259,9 +267,7 @@ def test_a_way_is_taken_as_often_as_it_makes_the_rest_likely(
     player: Any = SimpleNamespace(name="x", wish=lambda asked, before: wish, grammar_of=lambda bars: f"to bar {bars}")
     engine: Any = SimpleNamespace(run=run)
     tokens = [7, 10, 7, 11, 7, 12, 7, 13]  # bars begin with a token of their own, which the way does not repeat
-    found = asyncio.run(
-        filling.filled(engine, player, FillRequest(model="x", first=1, count=2, ways=5, seed=9), tokens)
-    )
+    found = _run(filling.filled(engine, player, FillRequest(model="x", first=1, count=2, ways=5, seed=9), tokens))
     assert asked[0][0].grammar == "to bar 3" and asked[0][1:] == ([7, 10, 7], 5)
     assert asked[1:] == [[7, 13]] * 3
     assert seeds == [("fill", "9")] and found["ways"] == 3 and found["seed"] == 9

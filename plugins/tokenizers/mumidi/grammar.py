@@ -41,10 +41,10 @@ class TracksInTurnGrammar:
         self.turn = torch.full((self.sizes[0],), -1)  # of an id that names an instrument
         self.turn[self.program_ids] = torch.tensor([turn for turn, _ in ids])
         self.pitch = torch.full((2, self.sizes[0]), -1)  # of an id of drums, and of one of others
-        for row, known in enumerate(reversed(tokenizer.pitches.tolist())):
+        for kind, known in enumerate(reversed(tokenizer.pitches.tolist())):
             for pitch, id in enumerate(known):
                 if id >= 0:
-                    self.pitch[row, id] = pitch
+                    self.pitch[kind, id] = pitch
         self.silent = torch.full((len(ranks), 128), NEVER, dtype=torch.int32)  # 0 for the keys that there are
         for turn, _ in ids:
             row = self.pitch[int(turn > 0)]
