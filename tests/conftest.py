@@ -60,12 +60,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session."""
+    """Keeps the tests out of the person's cache; what is prepared once serves all tests of a session.
+
+    What is compiled lies under its sources' digest in build/, for all processes that test and for the next session.
+    """
     folder = tmp_path_factory.mktemp("cache")
-    if "PYTEST_XDIST_WORKER" in os.environ:  # what is compiled, for all processes that test side by side
-        native = tmp_path_factory.getbasetemp().parent / "native"
-        native.mkdir(exist_ok=True)
-        (folder / "native").symlink_to(native)
+    native = Path(__file__).parents[1] / "build" / "native"
+    native.mkdir(parents=True, exist_ok=True)
+    (folder / "native").symlink_to(native)
     patch = pytest.MonkeyPatch()
     patch.setenv("SWAPTUNES_CACHE", str(folder))
     patch.setenv("SWAPTUNES_LOAD_PLUGINS", "")

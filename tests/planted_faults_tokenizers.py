@@ -356,19 +356,6 @@ class StopsABarTooSoon(ReferenceTokenizer):
         return ReferenceGrammar(max(bars - 1, 0))
 
 
-class _AsksForMore(ReferenceGrammar):
-    def allowed(self, state):
-        allowed = super().allowed(state)
-        allowed[:, 2] &= not self.bars
-        return allowed
-
-
-@breaks("grammar keeps to the bars asked for")
-class NeverEndsWithBars(ReferenceTokenizer):
-    def grammar(self, bars=0, length=0):
-        return _AsksForMore(bars)
-
-
 @breaks("optional parts answer as they are asked")
 class OpensWithNothing(ReferenceTokenizer):
     def opening(self, ids):

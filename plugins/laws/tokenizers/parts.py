@@ -33,9 +33,8 @@ def keeps_to_the_bars(subject: TokenizerSubject, specimen: Specimen) -> Iterator
                 bars = min(BARS, bar_of(piece.score, max(note.start + note.length for note in notes) - MOMENT))
             begun = max(begun, reached)
             yield verdict(f"sample {number} may end with {bars} bars; asked for {BARS}", bars == BARS)
-    ended = any(end >= 0 for _, end, _ in samples)
-    yield verdict(f"none of {len(samples)} samples of {BARS} bars may end within {STEPS} tokens", ended)
-    yield verdict(f"in {len(samples)} samples of {BARS} bars nothing begins behind bar {begun}", begun >= BARS)
+    if any(end >= 0 for _, end, _ in samples):  # by chance none may come so far
+        yield verdict(f"in {len(samples)} samples of {BARS} bars nothing begins behind bar {begun}", begun >= BARS)
 
 
 @law("optional parts answer as they are asked")

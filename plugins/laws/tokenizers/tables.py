@@ -92,12 +92,12 @@ def other_maps(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Findin
 
 
 def _louder(steps: float, piece: Any, mapped: Any) -> Finding:
-    """Every note is louder, or for steps below 0 softer; the notes are the same but for that."""
+    """Notes are louder, or for steps below 0 softer, unless they stay at an end of the scale; not all of them stay."""
     rows = [sorted((note._replace(velocity=0), note.velocity) for note in heard(each)) for each in (piece, mapped)]
-    for (note, before), (_, after) in zip(*rows, strict=True):
-        if (after - before) * steps <= 0:
-            return verdict(f"velocity_table({steps}): pitch {note.pitch} went from {before} to {after}", False)
-    return verdict("", True)
+    moved = [((after - before) * steps, before, after) for (_, before), (_, after) in zip(*rows, strict=True)]
+    least, before, after = min(moved)
+    right = least >= 0 and max(moved)[0] > 0
+    return verdict(f"velocity_table({steps}): a note of {before} became one of {after}", right)
 
 
 def _faster(factor: float, piece: Any, mapped: Any) -> Finding:
