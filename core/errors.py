@@ -9,8 +9,14 @@ class HubError(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns ' Did you mean "x"?' for the nearest of `known`, else a list of what there is (at most 12 names)."""
+    """Returns ' Did you mean "x"?' for the nearest of `known`, else a list of what there is (at most 12 names).
+
+    Where a few begin with the name and an underscore, all of them are asked for.
+    """
     known = sorted(set(known))
+    longer = [one for one in known if one.startswith(f"{name}_")]
+    if 2 <= len(longer) <= 4:
+        return " Did you mean " + " or ".join(f'"{one}"' for one in longer) + "?"
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f' Did you mean "{near[0]}"?'

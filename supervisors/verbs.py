@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from core.errors import HubError
+from core.log import logger
 from core.seeds import fresh_seed
 from plugins.manager import load_manager
 from supervisors.asking import asked, existing, fresh
@@ -108,6 +109,8 @@ def convert(options: argparse.Namespace) -> int:
     source, target = map(Path, options.words)
     try:
         piece = scores.read(source)
+        if (tunes := scores.count(source)) > 1:
+            logger.info(f"{source} holds {tunes} tunes; the first, {piece.title!r}, is written")
         print(formats.save(piece, target, piece.title))
     except (ValueError, OSError) as error:
         raise HubError(f"{source} cannot be written as {target}: {error}") from error

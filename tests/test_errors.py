@@ -15,6 +15,8 @@ from core.log import warn_once
 
 def test_the_nearest_name_is_told_else_what_there_is() -> None:
     assert did_you_mean("mambo", ["lstm", "mamba", "mamba2"]) == ' Did you mean "mamba"?'
+    names = ["performance_240", "performance_388", "performer"]
+    assert did_you_mean("performance", names) == ' Did you mean "performance_240" or "performance_388"?'
     assert did_you_mean("x", ["b", "a", "b"]) == " Known: a, b."
     assert did_you_mean("x", []) == " None is known."
     twelve = [f"name{letter}" for letter in "abcdefghijkl"]

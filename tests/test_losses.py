@@ -54,3 +54,12 @@ def test_the_table_names_share_and_setting() -> None:
         "             0.5 % of notes: unisons merged",
         "remarks      on 3 pieces: remarks.txt in the token store",
     ]
+
+
+def test_a_setting_that_is_set_is_no_advice() -> None:
+    manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7, "drums": 1, "velocities": 4}, "remarks": 0}
+    assert advice(manifest, RemiHParams(use_programs=True, use_tempos=True)) == [
+        "lost         7 marks: tempos",
+        "             2 % of notes: the loudness -> tokenizer.use_velocities=true",
+        "             0.5 % of notes: drums",
+    ]

@@ -88,8 +88,14 @@ def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     lines: list[str] = []
     for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
         share = f"{count:,} marks" if cause == "tempos" else f"{100 * count / max(notes, 1):.2g} % of notes"
-        remedy = f" -> {remedies[cause]}" if cause in remedies else ""
+        remedy = f" -> {remedies[cause]}" if cause in remedies and not _set(remedies[cause], tokenizer) else ""
         lines.append(f"{'' if lines else 'lost':<13}{share}: {CAUSES.get(cause, cause)}{remedy}")
     if manifest["remarks"]:
         lines.append(f"remarks      on {manifest['remarks']:,} pieces: remarks.txt in the token store")
     return lines
+
+
+def _set(remedy: str, tokenizer: Any) -> bool:
+    """Whether a remedy of the form tokenizer.KEY=true is set already, so that something else has cost what is lost."""
+    key, _, value = remedy.partition("=")
+    return value == "true" and getattr(tokenizer, key.removeprefix("tokenizer."), None) is True

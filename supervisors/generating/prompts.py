@@ -3,6 +3,7 @@
 from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
+from core.log import logger
 from datatools.bar_lines import bar_lines
 from datatools.reading import scores
 from hparams.base import GenerateHParams
@@ -18,6 +19,10 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> Ids:
         return []
     try:
         piece = scores.read(asked.prompt)
+        if (tunes := scores.count(asked.prompt)) > 1:
+            logger.info(
+                f"generate.prompt: {asked.prompt} holds {tunes} tunes; the first, {piece.title!r}, is gone on from"
+            )
     except (ValueError, OSError) as error:
         raise HubError(f"generate.prompt: {asked.prompt} cannot be read: {error}") from error
     if asked.prompt_beats or asked.prompt_bars:

@@ -76,7 +76,9 @@ def insist_suits(manager: Manager, hparams: HParams, tokenizer: Tokenizer) -> No
             if suits is not None:
                 suits(tokenizer)
         except ValueError as error:
-            raise HubError(f"model.controls: {error}; choose another tokenizer, or leave {name} out") from error
+            alike = [other for other in manager.controls if other.startswith(f"{name}_")]
+            instead = f"choose {' or '.join(alike)}, or another tokenizer" if alike else "choose another tokenizer"
+            raise HubError(f"model.controls: {error}; {instead}, or leave {name} out") from error
 
 
 def stored(

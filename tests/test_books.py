@@ -1,0 +1,36 @@
+"""A book of several tunes where one is wanted: the first is taken, and that is said."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import pytest
+
+from core.log import logger
+from hparams.base import GenerateHParams
+from hparams.tokenizers.note_tokens import RemiHParams
+from plugins.manager import load_manager
+from supervisors.generating.prompts import prompt_ids
+from supervisors.verbs import convert
+
+
+@pytest.fixture
+def book(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "two.abc"
+    path.write_text("X:1\nT:One\nL:1/4\nK:C\nCDEF|\n\nX:2\nT:Two\nL:1/4\nK:C\ngfed|\n")
+    return path
+
+
+def test_a_prompt_is_the_first_tune(book: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = load_manager().make("tokenizer", RemiHParams())
+    ids = prompt_ids(tokenizer, GenerateHParams(prompt=str(book)))
+    pitches = [note.pitch for track in tokenizer.decode(ids).score.tracks for note in track.notes]
+    assert pitches == [60, 62, 64, 65]
+    assert caplog.messages == [f"generate.prompt: {book} holds 2 tunes; the first, 'One', is taken"]
+
+
+def test_the_first_tune_is_converted(book: Path, caplog: pytest.LogCaptureFixture) -> None:
+    convert(argparse.Namespace(words=[str(book), str(book.with_suffix(".mid"))]))
+    assert caplog.messages == [f"{book} holds 2 tunes; the first, 'One', is written"]
