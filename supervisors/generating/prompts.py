@@ -20,9 +20,7 @@ def prompt_ids(tokenizer: Tokenizer, asked: GenerateHParams) -> Ids:
     try:
         piece = scores.read(asked.prompt)
         if (tunes := scores.count(asked.prompt)) > 1:
-            logger.info(
-                f"generate.prompt: {asked.prompt} holds {tunes} tunes; the first, {piece.title!r}, is gone on from"
-            )
+            logger.info(f"generate.prompt: {asked.prompt} holds {tunes} tunes; the first, {piece.title!r}, is taken")
     except (ValueError, OSError) as error:
         raise HubError(f"generate.prompt: {asked.prompt} cannot be read: {error}") from error
     if asked.prompt_beats or asked.prompt_bars:
