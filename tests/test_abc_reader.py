@@ -137,6 +137,13 @@ def test_endings_are_taken_in_turn_only_by_a_part_that_is_played_in_a_row() -> N
         assert [pitch for _, pitch, _ in line(music, f"X:1\nL:1/4\nP:{order}\n")] == expected
 
 
+def test_a_part_in_a_row_without_endings_plays_its_repeats_each_time() -> None:
+    head = "X:1\nL:1/4\nP:AAB\n"
+    assert [pitch for _, pitch, _ in line("K:C\nP:A\n|:C:|\nP:B\nD|\n", head)] == [60, 60, 60, 60, 62]
+    music = "K:C\nP:A\n|:C|[1D:|[2E:|[3F||\nP:B\nG|\n"  # three endings, and not three times in a row
+    assert [pitch for _, pitch, _ in line(music, head)] == [60, 62, 60, 64, 60, 65] * 2 + [67]
+
+
 def test_halves_of_a_bar_meet_again() -> None:
     text = abc_repeats.unrolled("X:1\nM:3/4\nL:1/4\nK:C\nG|c2 B|A2:|\n")
     assert text.partition("K:Cmaj")[2].split() == ["G", "|", "c2", "B", "|", "A2", "G", "|", "c2", "B", "|", "A2", "|"]

@@ -180,6 +180,7 @@ def test_cuts_known_answers() -> None:
     assert at(35, 3) == [0, 3, 13, 23, 33]
     assert at(21, 7, 0, 4, 8, 12, 16) == [0, 4, 12]
     assert at(21, 10, 0, 4, 8, 12, 16) == [0, 8, 16]
+    assert at(21, 10, 0, 5, 10, 15, 20) == [0, 10, 20]  # two bars that fill a row
     assert at(21, 2, 0, 4, 8, 12, 16) == [0, 8, 16]  # no bar so early: the phase is let go
     assert at(40, 10, 0, 5, 33) == [0, 5, 15, 25, 33]  # a bar longer than a row is cut where rows end
 

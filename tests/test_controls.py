@@ -72,6 +72,20 @@ class Forgetful(Register):
         return super().of(piece, ids, tokenizer) + np.float32(Forgetful.calls)
 
 
+class DrawnAnew(Register):
+    """What it gives was drawn when it was built."""
+
+    built = 0
+
+    def __init__(self, hparams):
+        super().__init__(hparams)
+        DrawnAnew.built += 1
+        self.shift = np.float32(DrawnAnew.built)
+
+    def of(self, piece, ids, tokenizer):
+        return super().of(piece, ids, tokenizer) + self.shift
+
+
 class TakesNonsense(Register):
     def parse(self, text):
         return self.vector(64)
@@ -99,6 +113,7 @@ class MixesModes(key.Key):
         (TooWide, "gives vectors of its width"),
         (DividesByNothing, "is finite"),
         (Forgetful, "deterministic"),
+        (DrawnAnew, "deterministic"),
         (TakesNonsense, "parses what it describes"),
         (StaysPut, "commutes with transposition"),
         (lambda hparams: RollsTheWrongWay(), "commutes with transposition"),

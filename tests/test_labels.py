@@ -61,6 +61,9 @@ def test_captions_by_hand() -> None:
     hparams = TextHParams(most=3)
     hparams.learn(["a slow air", "a slow slow waltz", "a jig"])
     assert hparams.words == ["a", "slow"]  # of two pieces each at least, the commonest first
+    hparams = TextHParams()
+    hparams.learn(["a jig jig jig", "a slow slow air", "slow, so slow"])
+    assert hparams.words == ["a", "slow"], "jig is of one piece, however often it says so"
     np.testing.assert_allclose(Text(hparams).parse("Slow, a slow"), [2**-0.5, 2**-0.5], rtol=1e-6)
     with pytest.raises(ValueError, match=r"'slaw' is in no caption that was learned from\. Did you mean .slow."):
         Text(hparams).parse("a slaw")

@@ -356,6 +356,8 @@ def test_likeness_of_beats() -> None:
     """Beats {60, 64}, {60}, {60, 64}: a half, a half and then all."""
     found = lag_profile(notes((0, 3, 60), (0, 3, 64), (12, 15, 60), (24, 30, 60), (24, 30, 64)))
     assert found.shape == (LAGS,) and found[:2].tolist() == [0.5, 1.0] and np.isnan(found[2:]).all()
+    sparse = lag_profile(notes((0, 3, 60), (12, 15, 60), (60, 63, 60)))  # beats 0, 1 and 5 of 0 to 5
+    assert sparse[:4].tolist() == [1 / 3, 0, 0, 1 / 2]  # at 1: one pair alike, two unlike, two empty
     one, other = np.array([[0.5, 1.0, np.nan]]), np.array([[0.25, np.nan, 1.0], [0.25, 0.5, 1.0]])
     assert profile_error(one, other) == pytest.approx((0.25 + 0.5) / 2)
 

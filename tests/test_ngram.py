@@ -162,6 +162,15 @@ def test_baselines_choose_the_order_on_validation() -> None:
             }
 
 
+def test_the_order_is_not_chosen_anew_on_test() -> None:
+    """Validation goes on as training does, where long contexts pay; of the test pieces they know nothing."""
+    pattern = [[3, 3, 4, 5, 3, 4, 4, 5] * 9] * 6
+    noise = [np.random.default_rng(0).integers(3, 6, 300).tolist()]
+    found = baselines(Splits(train=pattern, valid=pattern[:1], test=noise), Named())  # type: ignore[arg-type]
+    nats = fitted(pattern, 14).nats(noise).sum(axis=1)
+    assert found["test"]["ngram"]["order"] == found["valid"]["ngram"]["order"] > 1 + nats.argmin()
+
+
 def test_splits_without_music_are_errors() -> None:
     some = [[3, 4, 5]]
     with pytest.raises(HubError, match="the split valid has no notes"):

@@ -7,6 +7,7 @@ import pytest
 import symusic
 
 from core.log import logger
+from hparams.tokenizers.note_tokens import RemiHParams
 from plugins.tokenizers.note_tokens.quantise import Sections, _stepped, quantise
 from tests.made_scores import score
 from tests.odd_pieces import built
@@ -47,6 +48,10 @@ def test_a_meter_that_the_vocabulary_has_not_is_said(
 ) -> None:
     monkeypatch.setattr(logger, "propagate", True)
     grid = built("remi", time_signature_range={"4": [3, 4]}).grid
+    for without in ({"4": [3]}, {"8": [4, 6]}, {}):  # 4/4 holds where none is written
+        with pytest.raises(ValueError, match=r"tokenizer\.time_signature_range is .*expected meters that include 4/4"):
+            RemiHParams(time_signature_range=without)
+    assert RemiHParams(time_signature_range={"4": [3]}, use_time_signatures=False).name == "remi"
     with caplog.at_level(logging.INFO):
         found = Sections(grid, [(0, (3, 4)), (3 * 480, (11, 16)), (6 * 480, (4, 4)), (10 * 480, (6, 8))], 480, source)
     assert caplog.messages == [f"{name}: the vocabulary has no meter 11/16; the bars before go on"]

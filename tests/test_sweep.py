@@ -22,6 +22,8 @@ def test_several_keys_and_presets_multiply() -> None:
     assert found[0].label == "a train.lr=1 backbone.layers=3" and found[-1].label == "b train.lr=2 backbone.layers=4"
     assert folder_name(found[0], "a") == "a-train.lr=1-backbone.layers=3"
     assert [plan.label for plan in plans(["a", "b"], ["train.lr=1"])] == ["a", "b"]
+    paths = plans(["a"], ["dataset.path=x/one,y/two/three"])
+    assert folder_name(paths[1], "a") == "a-dataset.path=y_two_three", "one folder, not one in another"
 
 
 def test_commas_that_are_no_sweep_are_left_alone(tmp_path: Path) -> None:

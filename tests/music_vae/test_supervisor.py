@@ -18,6 +18,7 @@ from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.laws.supervisors.subject import SupervisorSubject, quiet
 from plugins.manager import load_manager
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.music_vae import latents
 from supervisors.music_vae.latents import slerp
 from supervisors.music_vae.supervisor import MusicVaeSupervisor
 
@@ -59,6 +60,22 @@ def played(run: Any, folder: Path, count: int = 3, **asked: Any) -> list[list[in
     with quiet():
         files = run.generate(folder)
     return [json.loads(path.with_suffix(".json").read_text())["tokens"] for path in files]
+
+
+def test_the_mean_of_a_folder_is_over_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("long.mid", "short.mid", "worse.txt"):
+        (tmp_path / name).touch()
+    found = {"long.mid": torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 3.0]]), "short.mid": torch.tensor([[5.0, 1.0]])}
+
+    def encoded(model: Any, tokenizer: Any, path: Path) -> torch.Tensor:
+        if path.name not in found:
+            raise ValueError("no music")
+        return found[path.name]
+
+    monkeypatch.setattr(latents, "encoded", encoded)
+    anything: Any = None
+    assert latents._mean(anything, anything, tmp_path).tolist() == [2.0, 1.0]  # of four windows
+    assert latents._mean(anything, anything, tmp_path / "long.mid").tolist() == [1.0, 1.0]
 
 
 def test_it_draws_decodes_leads_over_and_adds(run: Any, tmp_path: Path) -> None:
