@@ -69,6 +69,8 @@ def meant(key: str, known: Iterable[str], sections: tuple[str, ...] = ()) -> str
     if same and (key == last or len(same) == 1):
         return f' Did you mean "{same[0]}"?'
     other = MEANINGS.get(last)
+    if other == "name" and "generate." in sections:
+        other = "generate.out"
     if other is not None:
         return f" {other}" if " " in other else f' Did you mean "{other}"?'
     inner = {one.rsplit(".", 1)[0] for one in known if "." in one}

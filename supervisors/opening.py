@@ -25,6 +25,11 @@ def opened(folder: Path, words: list[str], manager: Manager, free: tuple[str, ..
                 f'"{word}" cannot be changed here; only {" and ".join(f"{key}*" for key in free)} can.{hint}'
             )
     hparams = artefact.settings(folder, manager)
+    for word in words:
+        key = word.partition("=")[0]
+        if key.removeprefix("generate.") in hparams.model.controls:
+            control = key.removeprefix("generate.")
+            raise HubError(f'there is no key "{key}". Did you mean "generate.controls.{control}"?')
     hparams.generate.out = ""  # where to write is for who asks to say, not for a folder that somebody shared
     supervisor = manager.supervise(override(hparams, words, section=manager.section), folder)
     supervisor.open()

@@ -105,6 +105,13 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
         options.verb, options.named = options.words.pop(0), True
     if options.verb in ("train", "prepare") and _source(options):  # `train mamba_remi`, or `mamba_remi` alone
         options.hparams = options.words.pop(0)
+    if (
+        options.verb in ("generate", "evaluate")
+        and not options.run
+        and len(options.words)
+        and "=" not in options.words[0]
+    ):
+        options.run = options.words.pop(0)  # `generate runs/mamba_remi`
     return options
 
 
@@ -125,7 +132,8 @@ def _no_flag(word: str, typed: list[str]) -> str:
     flag, _, value = word.partition("=")
     if not value:
         value = next(iter(typed[typed.index(word) + 1 :]), "")
-    hint = meant(flag.lstrip("-").replace("-", "_"), [one.key for one in settings(HParams())])
+    sections = ("generate.",) if typed[:1] == ["generate"] else ()
+    hint = meant(flag.lstrip("-").replace("-", "_"), [one.key for one in settings(HParams())], sections)
     key = hint.partition('"')[2].partition('"')[0]
     if key:
         return f'there is no flag "{flag}". Settings are key=value: {key}={value or "..."}'

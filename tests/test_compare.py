@@ -70,6 +70,24 @@ def test_runs_that_stand_are_grouped_by_seed_and_ranked(
     assert (tmp_path / "runs/trial/compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_name_stands_for_a_run_and_what_was_compared_before_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path))
+    for number, preset in enumerate(("mamba_remi", "lstm_remi", "gru_remi")):
+        Path(_run(tmp_path, preset, 0, np.full(30, 100.0 + number))).rename(tmp_path / f"mine{number}")
+    assert _exit(["mine0", "mine1"]) == 0
+    page = (tmp_path / "compare/README.md").read_text()
+    assert _exit(["mine0", str(tmp_path / "mine1"), "mine2"]) == 0, "more of the same: the page grows"
+    assert not (tmp_path / "compare/earlier_1").exists()
+    grown = (tmp_path / "compare/README.md").read_text()
+    assert _exit(["mine1", "mine2"]) == 0
+    assert (tmp_path / "compare/earlier_1/README.md").read_text() == grown != page
+    assert _exit(["mine0", "mine1"]) == 0
+    assert (tmp_path / "compare/earlier_2/compare.json").exists()
+    assert (tmp_path / "compare/README.md").read_text() == page
+
+
 def test_a_seed_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = _run(tmp_path, "mamba_remi", 0, np.full(30, 100.0))
     copied = str(Path(one).rename(tmp_path / "copied"))

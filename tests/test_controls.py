@@ -221,6 +221,11 @@ def test_key_by_hand() -> None:
     assert int(key.Key().of(piece, [], None).argmax()) == 0
     asked = [int(key.Key().parse(text).argmax()) for text in ("C major", "Bb major", "f# minor", "A minor")]
     assert asked == [0, 10, 12 + 6, 12 + 9]
+    asked = [int(key.Key().parse(text).argmax()) for text in ("Dmaj", "Dm", "F#min", " Eb maj ", "bb minor", "Bm")]
+    assert asked == [2, 12 + 2, 12 + 6, 3, 12 + 10, 12 + 11]  # as people write them, and as ABC does
+    for wrong in ("D", "D dorian", "Hmaj", "D majority", "Dmajor minor", ""):
+        with pytest.raises(ValueError, match="expected a tonic from A to G"):
+            key.Key().parse(wrong)
 
 
 def conditioned(widths: list[int], vocabulary: int = 9) -> LanguageModel:

@@ -15,6 +15,8 @@ TINY = ("--hparams", "tiny")
 WRONG = [
     ([*TINY, "--steps", "100"], "train.steps=100"),
     ([*TINY, "--lr", "1e-3"], "train.lr=1e-3"),
+    (["generate", "--run", "runs/tiny", "--output", "x"], "generate.out=x"),
+    ([*TINY, "--output", "x"], "name=x"),
     ([*TINY, "--lr=1e-3"], "train.lr=1e-3"),
     ([*TINY, "--out_dir", "x"], "name=x"),
     ([*TINY, "--output-dir", "x"], "name=x"),
@@ -88,6 +90,8 @@ def test_the_name_of_a_run_stands_for_its_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path))
     (tmp_path / "mytunes").mkdir()
     assert existing(parse(build_parser(), ["generate", "--run", "mytunes"]), "generate") == tmp_path / "mytunes"
+    plain = parse(build_parser(), ["generate", "mytunes", "generate.count=1"])
+    assert existing(plain, "generate") == tmp_path / "mytunes" and plain.words == ["generate.count=1"]
 
 
 def test_version_is_said(capsys):

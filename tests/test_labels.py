@@ -116,6 +116,7 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
     [
         ("name,pace\nwalk_00.mid,slow\n", "has columns name, pace; expected different ones, one of them file"),
         ("file,pace,pace\n", "expected different ones"),
+        ("Filename,pace\nwalk_00.mid,slow\n", "one of them file; rename Filename to file"),
         ("file;pace\nwalk_00.mid;slow\n", "has columns file;pace"),
         ("", "has columns ; expected"),
         ("file,pace\nwalk_00.mid\n", "has 1 cells in line 2; expected 2"),
@@ -146,6 +147,11 @@ def test_a_run_learns_its_labels_and_is_asked_for_them(labelled, tmp_path, monke
     assert ended([*generate, "generate.controls.label=slow", "generate.controls.text=a walk"]) == 0
     for wrong, why in [
         (["generate.controls.label=slaw"], "generate.controls.label: pace is 'slaw'; expected pace, one of fast, slow"),
+        (
+            ["generate.controls.pace=slow"],
+            'generate.controls.pace: the model\'s are label, text. Did you mean "label"?',
+        ),
+        (["generate.label=slow"], 'there is no key "generate.label". Did you mean "generate.controls.label"?'),
         (["generate.controls.text=a wolk"], "'wolk' is in no caption that was learned from. Did you mean \"walk\"?"),
     ]:
         capsys.readouterr()

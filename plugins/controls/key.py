@@ -1,5 +1,6 @@
 """The key of a whole piece, found by correlation with profiles (Krumhansl & Kessler 1982)."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -29,14 +30,16 @@ class Key:
         return _one_hot(tonic, mode)
 
     def parse(self, text: str) -> Vectors:
-        name, _, mode = text.strip().partition(" ")
-        sign = {"": 0, "#": 1, "b": -1}.get(name[1:])
-        if name[:1].upper() not in STEPS or sign is None or mode.strip().lower() not in MODES:
+        told = re.fullmatch(r"([A-Ga-g])([#b]?)(?:\s*(maj|min)|\s+(major|minor)|(m))", text.strip())
+        if told is None:
             raise ValueError(f"key is {text!r}; expected {self.describe()}")
-        return _one_hot((STEPS[name[0].upper()] + sign) % 12, mode.strip().lower())
+        tonic, sign, *modes = told.groups()
+        mode = next(mode for mode in modes if mode)
+        shift = {"": 0, "#": 1, "b": -1}[sign]
+        return _one_hot((STEPS[tonic.upper()] + shift) % 12, "major" if mode.startswith("maj") else "minor")
 
     def describe(self) -> str:
-        return "a tonic from A to G with # or b, and major or minor, e.g. F# minor"
+        return "a tonic from A to G with # or b, and major or minor (maj, min, m), e.g. F# minor"
 
     def transposed(self, vector: Vectors, semitones: int) -> Vectors:
         return np.concatenate([np.roll(vector[..., part], semitones, axis=-1) for part in (_MAJOR, _MINOR)], axis=-1)

@@ -13,6 +13,7 @@ from datatools.fetching.search import Found
 from datatools.preparing.survey import read_item, short
 
 NAME, FILE = "labels.csv", "file"
+MEANT = ("filename", "file_name", "path", "filepath", "file_path", "name", "files")  # for FILE
 Table = dict[str, dict[str, str]]  # path below the folder, with slashes -> column -> word
 
 
@@ -52,7 +53,11 @@ def _table(path: str, modified: int) -> Table:
             rows = csv.reader(file, strict=True)
             head = [cell.strip() for cell in next(rows, [])]
             if FILE not in head or len(set(head)) != len(head):
-                raise HubError(f"{path} has columns {', '.join(head)}; expected different ones, one of them {FILE}")
+                near = [] if FILE in head else [name for name in head if name.lower() in MEANT]
+                rename = f"; rename {near[0]} to {FILE}" if near else ""
+                raise HubError(
+                    f"{path} has columns {', '.join(head)}; expected different ones, one of them {FILE}{rename}"
+                )
             place = head.index(FILE)
             found: Table = {}
             for row in rows:

@@ -1,6 +1,7 @@
 """`compare`: trains what is missing at equal parameters and tokens, in several seeds, and sets it side by side."""
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -25,6 +26,7 @@ from supervisors.comparison.sweep import folder_name, plans, swept
 
 # What tells runs of one model in other seeds apart, or does not touch the model.
 BESIDE = ("name", "seed", "generate", "checkpoint", "evaluate")
+PAGE = ("compare.json", "compare.png", "README.md", "index.html")
 # A run of its own process, so that nothing of one reaches the next; -P: the current folder shadows no package.
 CHILD = (sys.executable, "-P", "-c", "from supervisors.run import main; main()")
 
@@ -40,6 +42,7 @@ def compare(options: argparse.Namespace) -> int:
     names = [word.removeprefix("name=") for word in options.words if word.startswith("name=")]
     settings: CompareHParams = section_of_words(CompareHParams(), own, "compare.")
     folder = runs_folder() / _plain_name(names[-1] if names else "compare")
+    subjects = [_run_of(subject, manager) for subject in subjects]
     standing = [Path(subject) for subject in subjects if (Path(subject) / "hparams.yaml").exists()]
     presets = [subject for subject in subjects if Path(subject) not in standing]
     rows = plans(presets, words)
@@ -76,6 +79,7 @@ def compare(options: argparse.Namespace) -> int:
     from supervisors.comparison.rows import collect
 
     groups = collect(runs)
+    _keep_earlier(folder, [entry.row.name for group in groups for entry in group.entries])
     write_json(folder / "compare.json", [group.plain() for group in groups])
     figure(groups, folder / "compare.png")
     text = page(groups)
@@ -214,6 +218,32 @@ def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = (
         first = next(iter(seeds.values()))
         runs[str(first) if first.name in {*runs, *taken} else first.name] = list(seeds.values())
     return runs
+
+
+def _run_of(subject: str, manager: Manager) -> str:
+    """The folder that a bare name of a run stands for, as for other verbs; a preset of this name goes before."""
+    named = runs_folder() / subject
+    plain = Path(subject).name == subject and not Path(subject).exists()
+    if plain and subject not in manager.preset_names() and (named / "hparams.yaml").exists():
+        return str(named)
+    return subject
+
+
+def _keep_earlier(folder: Path, names: Collection[str]) -> None:
+    """Moves away what an earlier comparison left in the folder, unless all its models are compared again."""
+    try:
+        groups = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+        earlier = {str(model["name"]) for group in groups for model in group["models"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if earlier <= set(names):
+        return
+    place = next(place for n in itertools.count(1) if not (place := folder / f"earlier_{n}").exists())
+    place.mkdir()
+    for name in PAGE:
+        if (folder / name).exists():
+            (folder / name).rename(place / name)
+    logger.info("the comparison of %s that stood in %s lies in %s now", ", ".join(sorted(earlier)), folder, place)
 
 
 def _plain_name(name: str) -> str:

@@ -113,7 +113,9 @@ def asked_of(manager: Manager, hparams: HParams) -> Known | None:
     for name in asked.controls:
         if name not in names:
             has = f"the model's are {', '.join(names)}" if names else "the model has none"
-            raise HubError(f"generate.controls.{name}: {has}.{did_you_mean(name, names)}")
+            of_column = [each for each in names if getattr(_section(manager, hparams, each), "column", None) == name]
+            hint = f' Did you mean "{of_column[0]}"?' if of_column else did_you_mean(name, names)
+            raise HubError(f"generate.controls.{name}: {has}.{hint}")
     if asked.guidance != 1 and not asked.controls:
         raise HubError(
             f"generate.guidance is {asked.guidance:g}, but nothing is asked for; give generate.controls.NAME=VALUE too"
