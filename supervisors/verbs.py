@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import HubError
 from core.log import logger
 from core.seeds import fresh_seed
-from plugins.manager import load_manager
+from hparams.base import HParams
+from plugins.manager import GROUP, load_manager
 from supervisors.asking import asked, existing, fresh
 
 
@@ -19,14 +22,16 @@ def train(options: argparse.Namespace) -> int:
     if dry and dry[-1] == "dry=true":
         from supervisors.plan import plan
 
-        print(plan(hparams, folder, load_manager()))
+        with _blaming(hparams):
+            print(plan(hparams, folder, load_manager()))
         return 0
     from supervisors.training.base import Interrupted
 
     supervisor = load_manager().supervise(hparams, folder)
     supervisor.lock()
     try:
-        supervisor.train()
+        with _blaming(hparams):
+            supervisor.train()
         if supervisor.was_finished and supervisor.ranks.first:
             print(f"{folder} is finished; give another name= to train again, or a larger train.steps to go on")
         result = supervisor.conclude()
@@ -50,6 +55,24 @@ def train(options: argparse.Namespace) -> int:
     finally:
         supervisor.folder.unlock()
     return 0
+
+
+@contextmanager
+def _blaming(hparams: HParams) -> Iterator[None]:
+    """Names the parts of other packages when something fails that is no error for people, and what examines them."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, HubError):
+            from supervisors.artefacts.provenance import plugins_of
+
+            for slot, plugin in plugins_of(load_manager(), hparams).items():
+                if plugin["distribution"] != GROUP:
+                    logger.error(
+                        f'{slot} "{plugin["name"]}" is of {plugin["distribution"]} {plugin["version"]}; '
+                        f"check {plugin['name']} examines it by itself"
+                    )
+        raise
 
 
 def prepare(options: argparse.Namespace) -> int:
