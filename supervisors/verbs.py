@@ -116,8 +116,15 @@ def generate(options: argparse.Namespace) -> int:
     if not any(word.startswith("generate.seed=") for word in options.words):
         asked.seed = fresh_seed()
     out = place(folder, supervisor.hparams)
-    for path in supervisor.generate(out):
-        print(path)
+    try:
+        for path in supervisor.generate(out):
+            print(path)
+    except HubError:
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()  # no empty folder to wonder about
+        raise
+    if (out / "index.html").exists():
+        print(f"listen {(out / 'index.html').resolve().as_uri()}", file=sys.stderr)
     print(f"generate.seed={asked.seed} draws the same again", file=sys.stderr)
     return 0
 

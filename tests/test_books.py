@@ -3,9 +3,11 @@
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.errors import HubError
 from core.log import logger
 from hparams.base import GenerateHParams
 from hparams.tokenizers.note_tokens import RemiHParams
@@ -34,3 +36,18 @@ def test_a_prompt_is_the_first_tune(book: Path, caplog: pytest.LogCaptureFixture
 def test_the_first_tune_is_converted(book: Path, caplog: pytest.LogCaptureFixture) -> None:
     convert(argparse.Namespace(words=[str(book), str(book.with_suffix(".mid"))]))
     assert caplog.messages == [f"{book} holds 2 tunes; the first, 'One', is written"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "enough"), [({"prompt_bars": 2}, "prompt_bars=3"), ({"prompt_beats": 8.0}, "prompt_beats=9")]
+)
+def test_a_prompt_that_begins_with_rests_says_how_much_has_a_note(
+    asked: dict[str, Any], enough: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "late.abc"
+    path.write_text("X:1\nM:4/4\nL:1/4\nK:C\nz4|z4|CDEF|\n")
+    tokenizer = load_manager().make("tokenizer", RemiHParams())
+    with pytest.raises(HubError, match=f"has no note in its first .*; generate.{enough} has one"):
+        prompt_ids(tokenizer, GenerateHParams(prompt=str(path), **asked))
+    key, _, value = enough.partition("=")
+    assert prompt_ids(tokenizer, GenerateHParams(prompt=str(path), **{key: int(value)}))

@@ -46,5 +46,10 @@ def _beginning(piece: Piece, asked: GenerateHParams) -> Piece:
     for note in (note for track in clipped.tracks for note in track.notes):
         note.duration = min(note.duration, end - note.time)  # what is held over the border sounds up to it
     if not any(len(track.notes) for track in clipped.tracks):
-        raise HubError(f"generate.prompt: {asked.prompt} has no note in its first {told}")
+        first = min(note.time for track in score.tracks for note in track.notes)
+        if asked.prompt_beats:
+            enough = f"prompt_beats={first // score.ticks_per_quarter + 1}"
+        else:
+            enough = f"prompt_bars={sum(round(line * score.ticks_per_quarter) <= first for line in lines)}"
+        raise HubError(f"generate.prompt: {asked.prompt} has no note in its first {told}; generate.{enough} has one")
     return scores.piece_from_score(clipped, source=piece.source, title=piece.title, sha256=piece.sha256)
