@@ -108,7 +108,17 @@ def test_state_that_no_other_engine_could_take_is_refused() -> None:
     tied = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     tied[1].weight = tied[0].weight
     read = engine_state.read_weights(tied)
-    assert read["0.weight"].data_ptr() == read["1.weight"].data_ptr() and len(read) == 4
+    assert read["0.weight"] is read["1.weight"] and len(read) == 4, "shared weights are one"
+    # Another engine counts steps in whole numbers, which torch's optimizers do not.
+    moments = {
+        "exp_avg/weight": torch.ones(3, 2),
+        "exp_avg_sq/weight": torch.ones(3, 2),
+        "step/weight": torch.tensor(3),
+    }
+    engine_state.write(model, plain, model.state_dict(), moments)
+    state = plain.state[model.weight]
+    assert state["step"].dtype == torch.float32 and float(state["step"]) == 3 and model.bias not in plain.state
+    assert state["exp_avg"] is not moments["exp_avg/weight"] and torch.equal(state["exp_avg"], torch.ones(3, 2))
     with pytest.raises(HubError, match="its SimpleNamespace, which no checkpoint can hold"):
         engine_state.insist_readable(SimpleNamespace(optimizer=plain))
     engine_state.insist_readable(plain)
