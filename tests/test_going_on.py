@@ -149,12 +149,13 @@ def test_a_signal_ends_a_run_after_the_step_at_hand(tmp_path: Path) -> None:
         return learn(number)
 
     run.train_step = step  # type: ignore[method-assign]
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
     with pytest.raises(Interrupted, match="stopped after step 3") as stopped:
         run.train()
     assert (stopped.value.step, stopped.value.exit_code) == (3, 143)
     assert names(run) == ["step_000002", "step_000003"] and steps_of(run) == [1, 2, 3]
-    assert signal.getsignal(signal.SIGTERM) is before and run.logbook is None
+    assert [signal.getsignal(number) for number in numbers] == before and run.logbook is None
 
 
 @pytest.mark.parametrize(("key", "value"), [("loss", math.nan), ("grad_norm", math.inf)])
