@@ -6,7 +6,7 @@ from typing import Any
 from core.errors import HubError, did_you_mean
 from core.registry import Entry
 from hparams.sentences import settings
-from plugins.manager import Manager, describe
+from plugins.manager import LAWFUL, Manager, describe
 from supervisors.helping import listed, shown
 
 _VOCABULARY = 512  # of the language model that a backbone's parameters are told for
@@ -72,7 +72,8 @@ def _about(manager: Manager, entry: Entry) -> str:
         assert entry.hparams is not None
         count = parameters(entry, entry.hparams(), _VOCABULARY)
         lines.append(f"  {count:,} parameters by default, with embedding and head of {_VOCABULARY} tokens")
-    lines.append(f"  its laws: python -m supervisors.run check {entry.name}")
+    if entry.kind in LAWFUL:
+        lines.append(f"  its laws: python -m supervisors.run check {entry.name}")
     return "\n".join(lines)
 
 

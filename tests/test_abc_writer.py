@@ -1,5 +1,7 @@
 """Scores as ABC text: the notes come back exactly, and independent readers hear them."""
 
+from fractions import Fraction
+
 import music21
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from datatools.abc import reader as abc_reader
 from datatools.abc import repeats as abc_repeats
 from datatools.abc import text as abc_text
 from datatools.abc import writer as abc_writer
+from datatools.abc.tune import Bar, Event, Pitch
 from tests.test_abc_reader import oracle
 
 
@@ -154,3 +157,19 @@ def test_the_text_of_small_scores_by_hand() -> None:
     many = score_of([(0, 40 + n, 24 + n) for n in range(33)])
     with pytest.raises(ValueError, match="it needs 33 voices; ABC is written with at most 32"):
         abc_writer.write(many)
+
+
+def test_a_sign_is_written_where_a_tie_would_bring_another_over_the_bar_line() -> None:
+    """F sharp held over the bar, and F natural beside it: no reader may take the sharp for both; later none can."""
+    key, whole = abc_writer.plain_key(0, "maj"), Fraction(1)
+    sharp, natural = Pitch(3 + 5 * 7 - 7, 1), Pitch(3 + 5 * 7 - 7, 0)
+    bars = [
+        Bar([Event((sharp,), whole, key, (4, 4), (True,))], (4, 4)),
+        Bar([Event((natural, sharp), whole, key, (4, 4), (False, False))], (4, 4)),
+        Bar([Event((natural,), whole, key, (4, 4), (False,))], (4, 4)),
+    ]
+    speller = abc_text.Speller(key)
+    said = [[word for word, _ in abc_text.bar_words(bar, speller, whole)] for bar in bars]
+    assert said == [["^F", "-"], ["[", "=F", "^F", "]"], ["F"]]
+    held = abc_repeats.unrolled("X:1\nM:4/4\nL:1/4\nK:D\nF4-|[K:C]F2 F2|\n")
+    assert held.endswith("K:Dmaj\nF4- |\nK:Cmaj\n^F2 =F2 |\n"), "under the new key the held note needs its sign"

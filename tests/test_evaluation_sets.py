@@ -334,7 +334,7 @@ def test_a_row_is_judged_by_how_often_people_are_flagged(monkeypatch: pytest.Mon
     monkeypatch.setattr(copying, "report", lambda corpus, number: (mine + people)[number])
     monkeypatch.setattr(copying, "melody_of", lambda score: score)
     monkeypatch.setattr(copying, "FEWEST_HUMANS", 7)
-    lines = {"train": ["t0", "t1"], "valid": ["v0"], "test": [f"h{k}" for k in range(5)]}
+    lines = {"train": ["t0", "t1"], "valid": ["v0", "v1"], "test": [f"h{k}" for k in range(5)]}
     monkeypatch.setattr(melodies, "lines", lambda store, tokenizer: lines)
     monkeypatch.setattr(melodies, "whole", lambda line: f"whole {line}")
     monkeypatch.setattr(melodies, "beginning", lambda line, beats: f"{beats} of {line}")
@@ -346,7 +346,7 @@ def test_a_row_is_judged_by_how_often_people_are_flagged(monkeypatch: pytest.Mon
     store: Any = SimpleNamespace(pieces=lambda split: infos[split])
     figures, records = copying.copies(store, None, {"generated": list("abcde")}, 16.0)  # type: ignore[arg-type]
     asked = [*"abcde", *(f"16.0 of h{k}" for k in range(5))]
-    assert corpora == [(asked, ["whole v0"], ["whole t0", "whole t1"], "works of train")]
+    assert corpora == [(asked, ["whole v0", "whole v1"], ["whole t0", "whole t1"], "works of train")]
     one = figures["generated"]
     assert (one["flagged"]["count"], one["flagged"]["n"], one["expected_flagged"]) == (3, 4, pytest.approx(0.04))
     assert one["p_value"] == pytest.approx(4 * 0.4**3 * 0.6 + 0.4**4) and not one["copies"]

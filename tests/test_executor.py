@@ -58,6 +58,19 @@ def test_a_subprocess_serves_many_chunks_and_ends_when_no_more_come(monkeypatch:
     assert gone(found[0])
 
 
+@pytest.mark.parametrize(("tasks", "sizes"), [(20, {16, 4}), (1024, {16}), (6400, {100}), (20_000, {256, 32})])
+def test_a_corpus_is_dealt_out_in_64_parts_that_are_neither_tiny_nor_huge(tasks: int, sizes: set[int]) -> None:
+    given: list[int] = []
+
+    class Dealt(ThreadPoolExecutor):
+        def submit(self, function: Any, *values: Any, **settings: Any) -> Any:
+            given.append(len(values[1]))
+            return settled([-number for number in values[1]])
+
+    found = spread(act, range(tasks), machines=Machines(Dealt(1)), **LIMITS)  # type: ignore[arg-type,var-annotated]
+    assert list(found) == [(number, -number) for number in range(tasks)] and set(given) == sizes
+
+
 def test_only_so_many_chunks_wait(threads: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus of any size has no more in the executor than AHEAD chunks, of MOST pieces at the most."""
     given = []
@@ -153,6 +166,9 @@ def test_machines_that_lack_something_say_what(threads: Executor, tmp_path: Path
     others = {**executors.installed(), "symusic": "0.0.1"}
     with pytest.raises(HubError, match=r"has symusic in version \d.*; expected 0.0.1"):
         run(Machines(threads, others))
+    less = {name: version for name, version in executors.installed().items() if name != "symusic"}
+    with pytest.raises(HubError, match=r"has symusic in version \d.*; expected None"):
+        run(Machines(threads, less))
     with pytest.raises(HubError, match=r"^the tokenizer's folder is gone$"):
         run(Machines(threads), warm=warm_badly)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import HubError
 from hparams.base import HParams
 from hparams.sentences import sentences, settings
 from plugins.manager import load_manager
@@ -113,6 +114,30 @@ def test_help_has_the_defaults_and_the_sentences_of_the_dataclasses():
     assert "generate.top_p=0.98" in text and "Seed of the draws;" in text
     own = helping.of_key("backbone=lstm", load_manager())
     assert "backbone.layers=3" in own and "Number of layers." in own
+    manager = load_manager()
+
+    def keys(text):
+        return [row.split("=")[0].strip() for row in text.splitlines() if row.startswith("  ") and row[2] != " "]
+
+    assert keys(helping.of_key("train.lr", manager)) == keys(helping.of_key("train.lr=3", manager)) == ["train.lr"]
+    assert keys(helping.of_key("data.augment", manager)) == [
+        f"data.augment.{key}" for key in ("transpose", "tempo", "velocity", "crop")
+    ]
+    assert keys(helping.of_key("compare.seeds", manager)) == ["compare.seeds"]
+    chosen = helping.of_key("tokenizer.bpe", manager)
+    assert chosen.startswith("tokenizer.* are the keys of the tokenizer that is chosen: help tokenizer=NAME with ")
+    with pytest.raises(HubError, match=r'no key "trian\.lr"\. Did you mean "train\.lr"\?'):
+        helping.of_key("trian.lr", manager)
+    tops = {verb: {key.split(".")[0] for key in keys(helping.of_verb(verb, USAGE, manager))} for verb in VERBS}
+    assert tops["generate"] == {"generate"} and tops["evaluate"] == {"evaluate", "generate"}
+    assert tops["compare"] == {"compare"} and tops["studio"] == {"studio"} and tops["listen"] == {"listen"}
+    assert tops["prepare"] == {"seed", "data", "supervisor", "backbone", "tokenizer", "dataset"}
+    assert tops["train"] >= {"name", "seed", "model", "data", "train", "evaluate", "checkpoint", "generate"}
+    shown = [helping.shown(value) for value in (True, [1, False], "", None, {}, 0, 0.0, "x", (0.9, 0.95))]
+    assert shown == ["true", "[1,false]", "", "", "", "0", "0.0", "x", "[0.9,0.95]"]
+    lines = text.splitlines()
+    assert lines[0].startswith("swaptunes generate ") and not lines[1].startswith("swaptunes")
+    assert "python -m supervisors.run generate --run runs/mamba_remi generate.count=8 generate.bars=16" in lines
 
 
 def test_every_setting_has_a_sentence():

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from plugins.manager import load_manager
+from plugins.manager import Manager, load_manager
 from supervisors import listing
 from supervisors.run import main
+from tests.test_manager import plugin
 
 
 def said(words, capsys):
@@ -32,6 +33,12 @@ def test_all_about_one_has_its_settings_its_size_and_its_laws(capsys):
     assert f"{512 * 356 + 3 * (4 * 356 * 2 * 356 + 8 * 356):,} parameters" in text
     assert "train.lr=0.004" in text
     assert "backbone=mamba tokenizer=remi" in said(["list", "mamba_remi"], capsys)
+    assert "300 steps of 8 rows of 512 tokens" in said(["list", "mamba_remi"], capsys)
+    tiny = said(["list", "tiny"], capsys)
+    assert tiny.startswith("preset tiny: A Mamba of 20 thousand") and "20 steps of 4 rows of 64 tokens" in tiny
+    metric = said(["list", "pitch_range"], capsys)
+    assert "unit: semitones, higher_is_better: None, headline: False" in metric
+    assert "its laws" not in metric, "`check` has none for metrics"
 
 
 def test_an_unknown_name_is_one_line(capsys):
@@ -50,3 +57,27 @@ def test_a_dry_run_tells_and_leaves_nothing(tmp_path, monkeypatch, capsys):
         "parameters   " in text and "backbone " in text and "steps        20" in text and "minutes      about" in text
     )
     assert "name: tiny" in text and not (tmp_path / "runs").exists()
+
+
+def test_a_line_of_a_plugin_names_its_place_or_its_error():
+    host = Manager()
+
+    def metrics(register):
+        register("m", told, unit="u", higher_is_better=True)
+
+    host.add("good", lambda: plugin(metrics=metrics), "d", "1")
+    host.add("sick", lambda: plugin(datasets=lambda register: 1 / 0), "dist", "2")
+    host.freeze()
+    metric, broken, composed = listing.everything(host).splitlines()
+    place = f"{__file__}:{told.__code__.co_firstlineno}"
+    assert metric == f"metric  m                       What it measures.  [d 1  {place}]"
+    assert broken.startswith(f"broken  sick                    {host.broken['sick']}  [dist 2  {__file__}:")
+    assert composed.split("  ", 1)[0] == "preset" and composed.endswith("composed of what both wish.")
+    assert listing.one(host, "m").splitlines()[:2] == ["metric m: What it measures.", f"  from d 1, {place}"]
+
+
+def told(generated, reference):
+    """What it measures.
+
+    And more.
+    """

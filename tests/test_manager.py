@@ -8,6 +8,7 @@ import types
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pluggy
@@ -360,3 +361,129 @@ def test_wishes_choose_among_entry_points():
 def test_version_is_the_checkouts():
     declared = re.search(r"^version = (.+)$", (ROOT / "setup.cfg").read_text(), re.M)
     assert declared is not None and manager.own_version() == declared[1]
+
+
+def test_a_backbone_s_wish_goes_before_a_tokenizer_s():
+    def backbones(register):
+        register("net", backbone("net"), build, defaults={"train.lr": 0.5, "data.length": 64})
+
+    def tokenizers(register):
+        register("toks", section("toks"), build, defaults={"train.lr": 0.25, "data.batch_size": 16})
+
+    found = loaded(good=plugin(backbones=backbones, tokenizers=tokenizers)).preset("net_toks")
+    assert (found.train.lr, found.data.length, found.data.batch_size) == (0.5, 64, 16)
+    assert (found.train.steps, found.name, found.tokenizer.name) == (300, "net_toks", "toks")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"trian.lr": 1}, r'backbone "foo" has defaults for "trian\.lr"\. Did you mean "train"\?'),
+        ({3: 1}, "expected a mapping such as"),
+        ([("train.lr", 1)], "expected a mapping such as"),
+    ],
+)
+def test_wishes_that_no_run_has_are_refused(defaults, message):
+    host = loaded(sick=plugin(backbones=lambda register: register("foo", backbone("foo"), build, defaults=defaults)))
+    assert re.search(message, str(host.broken["sick"])), str(host.broken["sick"])
+
+
+def test_what_a_metric_may_ask_for_and_how_it_is_shown():
+    def greedy(generated, reference, *, weights):
+        return {}
+
+    def modest(generated, reference, *, training, prompts=None, weights=None):
+        return {}
+
+    def metrics(register):
+        register("first", modest, unit="bits", higher_is_better=None, headline=True)
+        register("second", modest, unit="nats", higher_is_better=True, apart=True)
+
+    host = loaded(
+        good=plugin(metrics=metrics),
+        sick=plugin(metrics=lambda register: register("third", greedy, unit="", higher_is_better=None)),
+    )
+    told = {name: host.metrics[name].extra for name in ("first", "second")}
+    assert told == {
+        "first": {"unit": "bits", "higher_is_better": None, "headline": True, "apart": False},
+        "second": {"unit": "nats", "higher_is_better": True, "headline": False, "apart": True},
+    }
+    assert 'metric "third" asks for "weights"; it may ask for training, prompts' in str(host.broken["sick"])
+
+
+def below():
+    raise ValueError("two\n words")
+
+
+def test_a_broken_plugin_is_told_by_the_deepest_line_of_its_own():
+    def fails(register):
+        below()
+
+    def refuses(register):
+        raise HubError("it wants more")
+
+    host = loaded(sick=plugin(backbones=fails), shy=plugin(datasets=refuses))
+    place = f"{__file__}:{below.__code__.co_firstlineno + 1}"
+    said = f'plugin "sick" of sick-dist 1.0 is broken: ValueError: two words ({place}); mend or uninstall it'
+    assert str(host.broken["sick"]) == said
+    assert "is broken: it wants more (" in str(host.broken["shy"]), "an error for people needs no name"
+    again = host.broken["sick"]
+    assert f"{again.file}:{again.line}" == place
+
+
+def test_two_broken_plugins_of_one_name_are_both_kept_and_listed():
+    host = Manager()
+    for version in ("1", "2"):
+        host.add("sick", lambda: plugin(datasets=lambda register: 1 / 0), "dist", version)
+
+    def backbones(register):
+        register("z", backbone("z"), build)
+        register("a", backbone("a"), build)
+
+    def metrics(register):
+        register("m", build, unit="u", higher_is_better=True)
+
+    host.add("good", lambda: plugin(backbones=backbones, metrics=metrics), "d", "3")
+    host.freeze()
+    assert list(host.broken) == ["sick", "sick (dist 2)"] and host.broken["sick (dist 2)"].version == "2"
+    rows = describe(host)
+    assert [(row.kind, row.name) for row in rows] == [
+        ("backbone", "a"), ("backbone", "z"), ("metric", "m"), ("broken", "sick"), ("broken", "sick (dist 2)"),
+    ]  # fmt: skip
+    assert [row.version for row in rows] == ["3", "3", "3", "1", "2"]
+    assert rows[3].error == str(host.broken["sick"]) and rows[3].where.startswith(f"{__file__}:") and not rows[0].error
+
+
+def test_what_is_asked_for_by_half_of_a_name():
+    def fails(register):
+        register("part", section("part"), build)
+        raise RuntimeError("no luck")
+
+    def presets(register):
+        register(named_run)
+
+    host = loaded(
+        good=plugin(backbones=lambda register: register("net", backbone("net"), build), tokenizers=tokenizer("baz")),
+        sick=plugin(tokenizers=fails),
+        own=plugin(presets=presets),
+    )
+    with pytest.raises(BrokenPlugin, match="no luck"):
+        host.preset("net_part")
+    with pytest.raises(HubError, match=r'no backbone, tokenizer, supervisor or control "bas"\. Did you mean "baz"'):
+        find(host, "bas")
+    assert [entry.kind for entry in find(host, "baz")] == ["tokenizer"]
+    assert host.preset("named_run").name == "its own"
+
+
+def named_run():
+    return HParams(name="its own")
+
+
+def test_entry_points_of_one_name_come_in_the_order_of_their_distributions():
+    points = [
+        SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=dist))
+        for name, dist, value in (("b", "one", "a"), ("a", "two", "b"), ("a", "one", "c"))
+    ]
+    order = [(point.name, point.dist.name) for point in chosen(points, None)]
+    assert order == [("a", "one"), ("a", "two"), ("b", "one")]
+    assert len(chosen(points, " a ,, ")) == 2

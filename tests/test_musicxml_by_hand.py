@@ -220,6 +220,10 @@ def test_ties_and_chords(tmp_path: Path) -> None:
     gap = "<forward><duration>1</duration></forward>"
     begin = attributes("<divisions>480</divisions>") + note("C", 159, after=TIE.format("start")) + gap
     assert sounding(read(document((begin + note("C", 160, after=TIE.format("stop")),)), tmp_path)) == [[(0, 60, 2 / 3)]]
+    # a head within the gap that ends before the held note does makes it no shorter
+    back = "<backup><duration>20</duration></backup>"
+    short = begin.replace(gap, "").replace("159", "480") + back + note("C", 10, after=TIE.format("stop"))
+    assert sounding(read(document((short,)), tmp_path)) == [[(0, 60, 1)]]
     # `<tie>` is what sounds: where it stands, `<tied>` does not count.
     both = note("C", after=TIE.format("start")) + note("C", after=TIE.format("stop") + tied.format("start")) + note("C")
     assert sounding(read(document((both,)), tmp_path)) == [[(0, 60, 2), (2, 60, 1)]]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from core.errors import HubError
-from datatools.workers.pool import AHEAD, Failure, map_pieces
+from datatools.workers.pool import AHEAD, Failure, map_pieces, processors, watch_interval
+from datatools.workers.worker import reason
 from tests.toy_tasks import act, warm_badly, warm_wrongly
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,32 @@ def test_a_slow_task_is_ended_and_the_others_go_on() -> None:
     found = dict(map_pieces(act, ["a", "hang", "b", "c"], workers=1, seconds=1.0, megabytes=1024))
     assert found == {"a": "a", "hang": Failure("takes longer than 1 s", limited=True), "b": "b", "c": "c"}
     assert time.monotonic() - start < 20
+
+
+def failed(error: BaseException) -> str:
+    """What is said of an error that was raised."""
+    try:
+        raise error
+    except BaseException as caught:
+        return reason(caught)
+
+
+def test_an_error_is_one_line_and_named_unless_it_speaks_to_people() -> None:
+    place = f"({Path(__file__).name}:{failed.__code__.co_firstlineno + 3})"
+    assert failed(ValueError("two\n words")) == "two words" and failed(HubError("it is gone")) == "it is gone"
+    assert failed(ValueError()) == f"ValueError {place}" and failed(KeyError("x")) == f"KeyError: 'x' {place}"
+    assert reason(KeyError("x")) == "KeyError: 'x'" and failed(ValueError("x" * 999)) == "x" * 500
+    assert (watch_interval(0.1), watch_interval(20.0)) == (0.025, 0.05)
+
+
+def test_workers_are_as_many_as_processors_and_of_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
+    assert processors() == 3
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    asked = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"]
+    found = map_pieces(os.getenv, asked, workers=1, seconds=60, megabytes=1024)
+    assert [value for _, value in found] == ["1"] * 4
 
 
 def test_no_more_workers_than_tasks() -> None:
