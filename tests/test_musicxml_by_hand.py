@@ -281,6 +281,10 @@ def test_repeats_jumps_and_endings_as_files_write_them(tmp_path: Path) -> None:
         played("C", "D" + close + first, "E" + barline("right", ENDING.format("3", "discontinue")) + third, "F")
         == "CDCDCEF"
     )
+    # a sign on the other side of the bar line: it begins with the next measure, or closed the one before
+    ahead = barline("right", '<repeat direction="forward"/>')
+    assert played("C" + ahead, "D" + barline("right", REPEAT.format("")), "E") == "CDDE"
+    assert played("C", "D", "E^" + barline("left", REPEAT.format(""))) == "CDCDE"
     span = "^" + barline("left", ENDING.format("1-3", "start"))
     fourth = "^" + barline("left", ENDING.format("4", "start"))
     assert played("C", "D" + close.replace("1, 2", "1-3") + span, "E" + fourth, "F") == "CDCDCDCEF"
