@@ -492,20 +492,22 @@ def test_vectors_are_made_of_each_tune_and_belong_to_their_settings(
     asked: list[Any] = []
 
     def spread(function: Any, tasks: list[Item], **settings: Any) -> Iterator[Any]:
-        asked.append([settings[key] for key in ("workers", "seconds", "megabytes")])
+        builders = function.args[0]
+        asked.append([len(builders), *(settings[key] for key in ("workers", "seconds", "megabytes"))])
         for item in tasks:
             rows = np.full((item.index + 1, 2), item.index, dtype=np.float32)
-            yield item, [rows] if item.index < 2 else Failure("takes long", limited=True)
+            yield item, [rows] * len(builders) if item.index < 2 else Failure("takes long", limited=True)
 
     monkeypatch.setattr(controls, "spread", spread)
     monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
     one, other = (controls.Wanted("c", lambda: SimpleNamespace(dim=2), key) for key in ("a", "b"))  # type: ignore[arg-type, return-value]
     assert one.folder(kept) != other.folder(kept)
     data = DataHParams(workers=1, seconds_per_file=7, megabytes_per_worker=999)
-    for _ in range(2):
-        (made,) = controls.prepare_controls([one], kept, SimpleNamespace(), None, data, progress=False)  # type: ignore[arg-type]
+    for wanted in ([one], [one], [one, other]):
+        made, *_ = controls.prepare_controls(wanted, kept, SimpleNamespace(), None, data, progress=False)  # type: ignore[arg-type]
+    assert asked == [[1, 1, 7, 999]] * 2, "what is there is not made again"
     found = [made.rows(side, 0).tolist() for side in sides]  # type: ignore[arg-type]
-    assert found == [[[0, 0]], [[1, 1], [1, 1]], []] and made.unknown == 1 and asked == [[1, 7, 999]]
+    assert found == [[[0, 0]], [[1, 1], [1, 1]], []] and made.unknown == 1
 
 
 def test_a_refusing_disk_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,9 +118,9 @@ def test_as_many_workers_as_asked_for_else_as_processors(monkeypatch: pytest.Mon
     monkeypatch.setattr(pool, "_Pool", Pool)
     monkeypatch.setattr(pool, "processors", lambda: 3)
     few = ["a"] * 9
-    for workers, tasks in ((0, few), (2, few), (5, few[:4]), (0, iter(few[:2])), (1, ["a"] * 65)):
+    for workers, tasks in ((0, few), (2, few), (5, few[:4]), (0, iter(few[:2])), (1, ["a"] * 64), (1, ["a"] * 65)):
         list(map_pieces(act, tasks, workers=workers, seconds=5, megabytes=9))
-    assert made == [(3, 1.0), (2, 1.0), (4, 1.0), (3, 0.0), (1, 0.0)]
+    assert made == [(3, 1.0), (2, 1.0), (4, 1.0), (3, 0.0), (1, 1.0), (1, 0.0)]
 
 
 def test_no_more_workers_than_tasks() -> None:
