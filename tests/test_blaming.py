@@ -1,4 +1,4 @@
-"""Where a foreign part fails in training, it is named with what examines it; what people mend or ask for is left alone."""
+"""Where a foreign part fails in training, it is named with what examines it; what people mend or wish is not."""
 
 import logging
 

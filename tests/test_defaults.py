@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import (
     AugmentHParams,
     CheckpointHParams,
@@ -16,7 +17,6 @@ from hparams.base import (
     ModelHParams,
     TrainHParams,
 )
-from hparams.backbones.lstm import LstmHParams
 from hparams.compare import CompareHParams
 from hparams.controls import LabelHParams, TextHParams
 from hparams.listen import ListenHParams
@@ -146,7 +146,7 @@ def test_settings_that_exclude_each_other() -> None:
         (LabelHParams, {"words": ["1"], "span": [1, 2]}),
     ]
     for section, settings in cases:
-        with pytest.raises(ValueError, match="is 1|is \\['1'\\]"):
+        with pytest.raises(ValueError, match=r"is 1|is \['1'\]"):
             section(**settings)
 
 
