@@ -114,9 +114,10 @@ def test_what_other_tools_call_a_thing():
     found = {word: meant(word, known) for words in ELSEWHERE.values() for word in words.split()}
     assert found == {word: f' Did you mean "{key}"?' for key, words in ELSEWHERE.items() for word in words.split()}
     assert meant("output", known, ("generate.",)) == ' Did you mean "generate.out"?'
-    # Of several sections the one at hand, else the first that is no deeper than another; what is far from all is none.
+    # Of several sections the one at hand, else the first that is no deeper than another.
     assert meant("every", known, ("evaluate.",)) == ' Did you mean "evaluate.every"?'
-    assert meant("every", known) == ' Did you mean "checkpoint.every"?' and meant("qqq", known) == ""
+    assert meant("every", known) == ' Did you mean "checkpoint.every"?' and meant("blub", known) == ""
+    assert meant("blub.bla", known) == "", "what is far from all is none of them"
     assert meant("tempo", ["a.b.tempo", "z.tempo"]) == ' Did you mean "z.tempo"?'
     assert meant("data.lentgh", known) == ' Did you mean "data.length"?'
 

@@ -117,7 +117,8 @@ def test_deepspeed_gets_nothing_that_the_hub_fills_and_nothing_that_leaves_the_r
 
 def test_what_is_new_in_a_free_mapping_is_a_change() -> None:
     old, new = read("tiny"), read("tiny", "deepspeed.zero_optimization.stage=1", "train.lr=1E-3")
-    assert new.train.lr == 0.001
+    eps = read("tiny", "deepspeed.optimizer.params.eps=1E-8", "deepspeed.optimizer.type=e-x").deepspeed["optimizer"]
+    assert new.train.lr == 0.001 and eps == {"params": {"eps": 1e-8}, "type": "e-x"}, "where no field says the kind"
     assert changed(old, new) == changed(new, old) == ["deepspeed.zero_optimization", "train.lr"]
     assert read("tiny", f"deepspeed.optimizer={'[' * 32}{']' * 32}"), "as deep as may be"
 
