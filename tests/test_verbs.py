@@ -157,7 +157,7 @@ def test_a_process_learns_from_its_launcher_who_it_is(monkeypatch: pytest.Monkey
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert ranks.start() == ranks.Ranks(0, 1, torch.device("cpu")) and not begun and not levels
-    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}.items():
+    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     for _ in range(2):
         assert ranks.start() == ranks.Ranks(5, 8, torch.device("cpu"))
