@@ -155,6 +155,7 @@ PRESETS: dict[str, tuple[Any, ...]] = {
     "folk_rnn": (3000, 3e-3, 0.1, 0.05, 0.0, 5.0, 1, 10, 1024, 16, 0, False),
     "performance_rnn": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
     "performance_rnn_attentive": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
+    "performance_rnn_magenta": (8000, 1e-3, 0.1, 0.05, 0.0, 3.0, 1, 10, 512, 64, 5, False),
     "gpt2_abc": (3000, 1e-3, 0.1, 0.05, 0.1, 1.0, 1, 10, 1024, 16, 0, False),
     "music_transformer_remi": (8000, 3e-4, 0.0, 0.2, 0.0, 0.5, 10, 10, 1024, 30, 5, False),
     "gpt2_remi": (8000, 3e-4, 0.0, 0.2, 0.0, 0.5, 10, 10, 1024, 30, 5, True),
@@ -171,6 +172,7 @@ PRESETS: dict[str, tuple[Any, ...]] = {
 SHAPES: dict[str, dict[str, Any]] = {
     "folk_rnn": {"dim": 512, "layers": 3, "dropout": 0.5, "forget_bias": 5.0},
     "performance_rnn": {"dim": 512, "layers": 3, "dropout": 0.3},
+    "performance_rnn_magenta": {"dim": 512, "layers": 3, "dropout": 0.0},
     "gpt2_abc": {"dim": 256, "layers": 4, "heads": 4, "hidden": 0, "positions": 1955, "dropout": 0.0},
     "music_transformer_remi": {"dim": 768, "layers": 12, "heads": 12, "hidden": 1536, "distances": 1024},
     "gpt2_remi": {"dim": 768, "layers": 12, "heads": 12, "hidden": 1536, "positions": 1024},
@@ -189,6 +191,7 @@ MADE_OF: dict[str, tuple[str, str, str]] = {
     "folk_rnn": ("lstm", "abc", "folk_tunes"),
     "performance_rnn": ("gru", "performance_240", "maestro"),
     "performance_rnn_attentive": ("attentive_gru", "performance_240", "maestro"),
+    "performance_rnn_magenta": ("lstm", "performance_388", "maestro"),
     "gpt2_abc": ("gpt2", "abc", "folk_tunes"),
     "music_transformer_remi": ("music_transformer", "remi", "bach_chorales"),
     "gpt2_remi": ("gpt2", "remi", "bach_chorales"),
@@ -216,8 +219,10 @@ def test_presets_are_the_runs_that_their_pages_tell_of(name: str) -> None:
     assert (found.backbone.name, found.tokenizer.name, found.dataset.name) == MADE_OF[name] and found.name == name
     if name.endswith("_jsb"):
         assert (found.evaluate.every, found.evaluate.tokens, found.tokenizer.name) == (500, 80_000, "grid")
-    if name.startswith("performance_rnn"):
+    if name in ("performance_rnn", "performance_rnn_attentive"):
         assert found.model.controls == ["pitch_histogram", "density_seconds"]
+    if name == "performance_rnn_magenta":
+        assert found.model.controls == []
     if name == "mamba_tsd_bpe":
         assert found.tokenizer.bpe == 2000
     if name.startswith("music_vae"):
@@ -234,6 +239,12 @@ def test_presets_are_the_runs_that_their_pages_tell_of(name: str) -> None:
 def test_any_backbone_with_any_tokenizer_runs_three_hundred_steps() -> None:
     found = composed("x_y")
     assert (found.name, found.dataset.name, found.train.steps, found.train.lr) == ("x_y", "bach_chorales", 300, 2e-3)
+
+
+@pytest.mark.parametrize("tokenizer", ["performance_240", "performance_388"])
+def test_performances_come_with_a_dataset_of_performances(tokenizer: str) -> None:
+    found = load_manager().preset(f"mamba_{tokenizer}")
+    assert (found.dataset.name, found.data.augment.transpose) == ("maestro", 5)
 
 
 def test_backbones_have_the_sizes_that_make_them_comparable() -> None:

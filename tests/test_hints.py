@@ -53,6 +53,7 @@ WRONG = [
     ([*TINY, "dataset.path=music"], "dataset=folder dataset.path=music"),
     ([*TINY, "dataset=./music"], "dataset=folder dataset.path=./music"),
     ([*TINY, "dataset=my/files"], "dataset=folder dataset.path=my/files"),
+    ([*TINY, "dataset=my files/pop"], "dataset=folder 'dataset.path=my files/pop'"),
     ([*TINY, "backbone=mambo"], '"mamba"'),
     (["mamba_rmi"], '"mamba_remi"'),
     (["trian", *TINY], '"train"'),

@@ -135,12 +135,16 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
         (b"file,pace\nwalk_00.mid,l\xe4ndler\n", "expected UTF-8 with commas"),
     ],
 )
-def test_what_is_no_table_is_one_line(text: str | bytes, why: str, tmp_path: Path) -> None:
+def test_what_is_no_table_is_one_line(text: str | bytes, why: str, tmp_path: Path, caplog) -> None:
     write_walks(tmp_path, 1)
     (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    folder = Folder(str(tmp_path))
     with pytest.raises(HubError, match=why) as error:
-        Folder(str(tmp_path)).prepare(tmp_path)
+        folder.labels()
     assert "\n" not in str(error.value)
+    folder.prepare(tmp_path)  # without a control that asks for labels, they are told and left
+    assert [record.getMessage() for record in caplog.records] == [f"{error.value}; no control can use it as it is"]
+    assert [len(survey.reader(folder)(item).labels) for item in folder.items()] == [0]
 
 
 def test_a_run_learns_its_labels_and_is_asked_for_them(labelled, tmp_path, monkeypatch, capsys, caplog) -> None:
