@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_type_hints
 
 import yaml
@@ -79,7 +80,9 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
-            raise HubError(f"{key} is {text!r}, a path; for your own files: dataset=folder dataset.path={text}")
+            raise HubError(
+                f"{key} is {text!r}, a path; for your own files: dataset=folder {quote(f'dataset.path={text}')}"
+            )
         if slot in SLOTS and isinstance(value, str) and value:
             sections[slot] = section(slot, value)
     for key, text, value in settings:
@@ -219,7 +222,7 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
             if dotted == "dataset.path":
                 raise HubError(
                     f'the dataset "{getattr(section, "name", "")}" is not read from a path; '
-                    f"for your own files: dataset=folder dataset.path={value}"
+                    f"for your own files: dataset=folder {quote(f'dataset.path={value}')}"
                 )
             raise HubError(
                 f'there is no key "{dotted}".{meant(dotted, everywhere) or did_you_mean(dotted, everywhere)}'

@@ -104,7 +104,7 @@ class LanguageModelSupervisor(TokenSupervisor):
         from supervisors.evaluation.report import report  # draws pictures, which no other verb waits for
 
         result = report(self)
-        return f"{self.summary(result)}\n{measures(result)}\npage         {self.folder.report / 'README.md'}"
+        return f"{self.summary(result)}\n{measures(result)}\npage         {self.folder.report / 'index.html'}"
 
     def generate(self, out: Path | None = None) -> list[Path]:
         best = self.load_best()

@@ -43,13 +43,14 @@ def one(manager: Manager, name: str) -> str:
 
 
 def sentence(entry: Entry) -> str:
-    """What a plugin says of itself: the first line of its hyper-parameters' or its function's docstring."""
+    """What a plugin says of itself: the first line of its settings', its function's or its module's docstring."""
     thing: Any = entry.hparams or entry.function
     while hasattr(thing, "func"):
         thing = thing.func
-    lines = (inspect.getdoc(thing) or "").splitlines()
-    generated = entry.hparams is not None and lines and lines[0].startswith(f"{entry.hparams.__name__}(")
-    return "" if not lines or generated else lines[0]
+    own, module = inspect.getdoc(thing) or "", inspect.getdoc(inspect.getmodule(thing)) or ""
+    if entry.hparams is not None and own.startswith(f"{entry.hparams.__name__}("):  # the dataclass wrote it
+        own = ""
+    return (own or module).partition("\n")[0]
 
 
 def _about(manager: Manager, entry: Entry) -> str:

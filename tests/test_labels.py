@@ -51,6 +51,13 @@ def test_numbers_and_words_by_hand() -> None:
     hparams = LabelHParams(column="genre")
     hparams.learn(["waltz", "jig", "waltz", "3"])
     assert hparams.words == ["3", "jig", "waltz"] and Label(hparams).parse("jig").tolist() == [0, 1, 0]
+    most, texts = LabelHParams(), ["9", "10", "1e2"]
+    most.learn([f"w{number}" for number in range(256)])
+    assert len(most.words) == 256
+    numbers, kept = LabelHParams(), LabelHParams(span=[0, 9])
+    numbers.learn(texts)
+    kept.learn(texts)
+    assert numbers.span == [9, 100] and kept.span == [0, 9], "by their size; what was given stays"
     assert [number_of(text) for text in ("1e3", " 2 ", "nan", "inf", "", "x")] == [1000, 2, None, None, None, None]
 
 
@@ -61,6 +68,9 @@ def test_captions_by_hand() -> None:
     hparams = TextHParams(most=3)
     hparams.learn(["a slow air", "a slow slow waltz", "a jig"])
     assert hparams.words == ["a", "slow"]  # of two pieces each at least, the commonest first
+    hparams = TextHParams(most=2)
+    hparams.learn(["c b a", "c b a", "C"])
+    assert hparams.words == ["c", "a"], "as many as are asked for, those as common by the alphabet"
     hparams = TextHParams()
     hparams.learn(["a jig jig jig", "a slow slow air", "slow, so slow"])
     assert hparams.words == ["a", "slow"], "jig is of one piece, however often it says so"
@@ -133,12 +143,16 @@ def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
         (b"file,pace\nwalk_00.mid,l\xe4ndler\n", "expected UTF-8 with commas"),
     ],
 )
-def test_what_is_no_table_is_one_line(text: str | bytes, why: str, tmp_path: Path) -> None:
+def test_what_is_no_table_is_one_line(text: str | bytes, why: str, tmp_path: Path, caplog) -> None:
     write_walks(tmp_path, 1)
     (tmp_path / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    folder = Folder(str(tmp_path))
     with pytest.raises(HubError, match=why) as error:
-        Folder(str(tmp_path)).prepare(tmp_path)
+        folder.labels()
     assert "\n" not in str(error.value)
+    folder.prepare(tmp_path)  # without a control that asks for labels, they are told and left
+    assert [record.getMessage() for record in caplog.records] == [f"{error.value}; no control can use it as it is"]
+    assert [len(survey.reader(folder)(item).labels) for item in folder.items()] == [0]
 
 
 def test_a_run_learns_its_labels_and_is_asked_for_them(labelled, tmp_path, monkeypatch, capsys, caplog) -> None:

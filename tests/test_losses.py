@@ -4,6 +4,7 @@ import symusic
 
 from datatools.preparing.losses import advice, losses
 from hparams.tokenizers.note_tokens import RemiHParams
+from hparams.tokenizers.pertok import PerTokHParams
 from plugins.manager import load_manager
 
 
@@ -32,6 +33,34 @@ def test_each_loss_is_counted_once_with_its_cause() -> None:
         "drums": 2, "programs": 1, "velocities": 4, "pitches": 1, "unisons": 1, "durations": 1, "tempos": 2
     }  # fmt: skip
     assert losses(made(), made()) == {}
+
+
+def line(*notes: tuple[float, int]) -> symusic.Score:
+    """Notes at quarters, of a sixteenth each."""
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track())
+    for onset, pitch in notes:
+        score.tracks[0].notes.append(symusic.Note(int(480 * onset), 120, pitch, 80))
+    return score
+
+
+def test_unisons_notes_struck_too_soon_and_others_are_told_apart() -> None:
+    """One of two notes at once, one of two a 24th apart, and two of which no token tells."""
+    read = line((0, 60), (0, 60), (1, 64), (1 + 1 / 24, 64), (2, 64), (2.5, 64), (3, 60), (4, 60))
+    told = line((0, 60), (1, 64), (2, 64), (2.5, 64))
+    assert losses(read, told) == {"unisons": 1, "repeats": 1, "others": 2}
+
+
+def test_notes_that_pertok_leaves_out_are_counted_and_said() -> None:
+    """Its shortest duration is a twelfth of a quarter: of notes at 0, 20, 44 and 60 of 480 ticks two stay."""
+    from core.contracts.piece import Piece
+    from datatools.preparing.encoding import encode_piece
+
+    score = line(*((tick / 480, 60) for tick in (0, 20, 44, 60)), (0.1, 67), (2, 60))
+    tokenizer = load_manager().make("tokenizer", PerTokHParams())
+    told = encode_piece(tokenizer, Piece("trill.mid", "", "", lambda: score, str))
+    assert told.lost["repeats"] == 2 and told.told == 4
+    assert "2 notes that follow one of their key sooner than the shortest duration are left out" in told.remarks
 
 
 def test_the_advice_keeps_what_it_says() -> None:
@@ -63,3 +92,8 @@ def test_a_setting_that_is_set_is_no_advice() -> None:
         "             2 % of notes: the loudness -> tokenizer.use_velocities=true",
         "             0.5 % of notes: drums",
     ]
+
+
+def test_no_setting_is_advised_that_is_refused() -> None:
+    manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7}, "remarks": 0}
+    assert advice(manifest, PerTokHParams()) == ["lost         7 marks: tempos"]

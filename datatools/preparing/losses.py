@@ -19,6 +19,8 @@ CAUSES = {
     "velocities": "the loudness",
     "pitches": "pitches out of range",
     "unisons": "unisons merged",
+    "repeats": "struck again too soon",
+    "others": "left out by the tokenizer",
     "durations": "durations cut",
     "tempos": "tempos",
 }
@@ -30,12 +32,17 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     drums = _notes(read, True)["pitch"].size - _notes(told, True)["pitch"].size
     before, after = _notes(read, False), _notes(told, False)
     pitches = _lacking(before["pitch"], after["pitch"])
+    programs = _lacking(before["program"], after["program"])
+    rest = max(0, before["pitch"].size - after["pitch"].size - pitches)
+    unisons, repeats = _merged(before, after, rest, apart=not programs) if rest else (0, 0)
     found = {
         "drums": max(0, drums),
-        "programs": _lacking(before["program"], after["program"]),
+        "programs": programs,
         "velocities": before["pitch"].size if _several(before) and not _several(after) else 0,
         "pitches": pitches,
-        "unisons": max(0, before["pitch"].size - after["pitch"].size - pitches),
+        "unisons": unisons,
+        "repeats": repeats,
+        "others": rest - unisons - repeats,
         "durations": int((before["quarters"] > _LONGER * after["quarters"].max(initial=0.0)).sum()),
         "tempos": max(0, _tempos(read) - _tempos(told)),
     }
@@ -54,8 +61,9 @@ def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
     columns = [track.notes.numpy() for track in tracks]
     result = {
         key: np.concatenate([column[key] for column in columns]) if columns else np.zeros(0, dtype=np.int64)
-        for key in ("pitch", "velocity", "duration")
+        for key in ("pitch", "velocity", "duration", "time")
     }
+    result["onset"] = result["time"] / score.ticks_per_quarter
     result["quarters"] = result["duration"] / score.ticks_per_quarter
     result["program"] = np.repeat([int(track.program) for track in tracks], [len(track.notes) for track in tracks])
     return result
@@ -66,6 +74,26 @@ def _lacking(before: NDArray[Any], after: NDArray[Any]) -> int:
     there = np.zeros(128, dtype=bool)
     there[after.astype(np.intp)] = True
     return int(np.count_nonzero(~there[before.astype(np.intp)]))
+
+
+def _merged(
+    before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]], rest: int, apart: bool
+) -> tuple[int, int]:
+    """Of `rest` lost notes those that begin with another of their pitch, and those that follow one sooner than any that
+    is told does; each instrument by itself if `apart`.
+    """
+    in_range = np.isin(before["pitch"], after["pitch"])
+    gaps, told = _gaps({key: values[in_range] for key, values in before.items()}, apart), _gaps(after, apart)
+    soonest = told[told > 0].min(initial=np.inf)
+    unisons = min(rest, int((gaps == 0).sum()))
+    return unisons, min(rest - unisons, int(((gaps > 0) & (gaps < (1 - 1e-6) * soonest)).sum()))
+
+
+def _gaps(notes: Mapping[str, NDArray[Any]], apart: bool) -> NDArray[Any]:
+    """Quarters between the onsets of notes of one pitch that follow each other."""
+    key = notes["pitch"] + 128 * notes["program"] * apart
+    order = np.lexsort((notes["onset"], key))
+    return np.diff(notes["onset"][order])[np.diff(key[order]) == 0]
 
 
 def _several(notes: Mapping[str, NDArray[Any]]) -> bool:

@@ -54,14 +54,18 @@ class Folder:
 
     def prepare(self, folder: Path) -> None:
         """Nothing is to be fetched; the folder is looked through, so that a wrong path is said at once."""
-        assert self.found.files and self.labels() is not None
+        assert self.found.files
+        try:
+            self.labels()
+        except HubError as error:
+            logger.warning("%s; no control can use it as it is", error)
 
     def fingerprint(self) -> str:
         from datatools.storage import cache_folder
 
         name = hashlib.sha256(str(self.root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         content = search.fingerprint(self.found, cache_folder() / "fingerprints" / f"{name}.json")
-        return f"{content} {checksum(self.root / labels.NAME)}" if labels.table(self.root) else content
+        return f"{content} {checksum(self.root / labels.NAME)}" if labels.usable(self.root) else content
 
     def items(self) -> Iterable[Item]:
         from datatools.reading.scores import count

@@ -23,6 +23,14 @@ def table(root: Path) -> Table:
     return _table(str(path), path.stat().st_mtime_ns) if path.is_file() else {}
 
 
+def usable(root: Path) -> Table:
+    """The rows, none where it is no table: who asks for no label needs none."""
+    try:
+        return table(root)
+    except HubError:
+        return {}
+
+
 def columns(labelled: Table, found: Found) -> dict[str, list[str]]:
     """Column -> its words, over the files found; files without a row, and rows without a file, are told."""
     names = [path.relative_to(found.root).as_posix() for path in found.files]
@@ -42,7 +50,7 @@ def columns(labelled: Table, found: Found) -> dict[str, list[str]]:
 def read(root: str, item: Item) -> Piece:
     """The piece of an item below the folder `root`, with its labels; called in worker processes."""
     piece = read_item(item)
-    piece.labels = table(Path(root)).get(short(item.path, root), {})
+    piece.labels = usable(Path(root)).get(short(item.path, root), {})
     return piece
 
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -67,11 +68,14 @@ def compare(options: argparse.Namespace) -> int:
         equalize(list(planned.values()), settings, manager, folder, swept(words))
         if settings.seeds == 1:
             logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
-    total = len(planned) * settings.seeds
+    total, took = len(planned) * settings.seeds, [0.0]  # seconds
     for number, (label, seed) in enumerate((label, seed) for seed in range(settings.seeds) for label in planned):
-        logger.info("run %d of %d: %s, seed %d", number + 1, total, label, seed)
+        left = f"; {max(took) * (total - number) / 60:.0f} minutes to go, by the longest so far" if any(took) else ""
+        logger.info("run %d of %d: %s, seed %d%s", number + 1, total, label, seed, left)
         hparams = replace(deepcopy(planned[label]), seed=seed, name=f"{planned[label].name}-seed{seed}")
+        began = time.monotonic()
         train(hparams, folder)
+        took.append(time.monotonic() - began)
         runs.setdefault(label, []).append(folder / hparams.name)
 
     from datatools.writing.page.page import from_markdown

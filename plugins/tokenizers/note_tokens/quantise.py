@@ -240,10 +240,11 @@ def settle(found: Raw, grid: Grid, source: str = "") -> Music:
         shortened = int((found.duration * grid.ticks > longest * found.tpq).sum())
         if shortened:
             logger.info("%s: %d notes are longer than any duration of the vocabulary", source, shortened)
-    columns = _notes(found._replace(rank=rank), grid, sections)
+    columns = _notes(found._replace(rank=rank), grid, sections, source)
     if grid.shifts is not None and len(rank):
         moved = _stepped(columns["time"], grid.shifts, source)
-        columns = _notes(Raw(grid.ticks, **(columns | {"time": moved}), meters=[], tempos=[], keys=[]), grid, sections)
+        stepped = Raw(grid.ticks, **(columns | {"time": moved}), meters=[], tempos=[], keys=[])
+        columns = _notes(stepped, grid, sections, source)
     last = int(columns["time"].max()) if len(rank) else -1
     sections.cut(max(last, 0))
     return Music(sections, **columns, tempos=_tempos(found, sections, last), keys=_keys(found, sections, last))
@@ -300,7 +301,7 @@ def same(a: symusic.Score, b: symusic.Score) -> bool:
     return all(getattr(a, mark) == getattr(b, mark) for mark in marks)
 
 
-def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
+def _notes(found: Raw, grid: Grid, sections: Sections, source: str) -> dict[str, Array]:
     tpq, rank, pitch = found.tpq, found.rank, found.pitch
     time = sections.quantised(found.time, tpq)
     if grid.free:
@@ -333,6 +334,9 @@ def _notes(found: Raw, grid: Grid, sections: Sections) -> dict[str, Array]:
     shortest = 0 if grid.free else min(int(bins[0]) for bins in grid.durations.values())
     if shortest > min(grid.step(meter[1]) for meter in sections.meters):
         apart = _apart(key, time, shortest)
+        if source and not apart.all():  # of what a model made up nobody asks
+            told = "%s: %d notes that follow one of their key sooner than the shortest duration are left out"
+            logger.info(told, source, (~apart).sum())
         time, duration, velocity, key = time[apart], duration[apart], velocity[apart], key[apart]
     units = sections.units(time)
     gap = np.full(len(time), np.iinfo(np.int64).max)
