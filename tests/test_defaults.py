@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import (
     AugmentHParams,
     CheckpointHParams,
@@ -17,9 +18,11 @@ from hparams.base import (
     TrainHParams,
 )
 from hparams.compare import CompareHParams
+from hparams.controls import LabelHParams, TextHParams
 from hparams.listen import ListenHParams
+from hparams.presets.grid import composed
 from hparams.studio import StudioHParams
-from hparams.supervisors import MusicVaeHParams
+from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.manager import load_manager
 
 DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
@@ -101,6 +104,29 @@ ENDS: list[tuple[Any, str, list[Any], list[Any]]] = [
     (StudioHParams, "streams", [1, 256], [0, 257]),
     (StudioHParams, "upload", [0.1, 64], [0, 65]),
     (StudioHParams, "memory", [0, 65536], [-1, 65537]),
+    (StudioHParams, "models", [1, 64], [0, 65]),
+    (ListenHParams, "port", [0, 65535], [-1, 65536]),
+    (CompareHParams, "parameters", [0], [-1]),
+    (CompareHParams, "tokens", [0], [-1]),
+    (EvaluateHParams, "every", [0], [-1]),
+    (CheckpointHParams, "every", [0], [-1]),
+    (DataHParams, "megabytes_per_worker", [512], [511]),
+    (ModelHParams, "controls", [["key", "density"]], [["key", "key"]]),
+    (LatentHParams, "attribute", [[], ["a", "b"]], [["a"], ["a", "b", "c"]]),
+    (MusicVaeHParams, "bars", [1], [0]),
+    (MusicVaeHParams, "latent", [1], [0]),
+    (MusicVaeHParams, "free_bits", [0], [-1]),
+    (MusicVaeHParams, "beta", [0], [-0.1]),
+    (MusicVaeHParams, "beta_rate", [0, 0.99], [-0.1, 1]),
+    (MusicVaeHParams, "scheduled_sampling", [0], [-1]),
+    (PartHParams, "dim", [0], [-1]),
+    (PartHParams, "layers", [0], [-1]),
+    (LabelHParams, "span", [[], [1, 2]], [[1], [2, 2], [2, 1]]),
+    (LabelHParams, "words", [["a", "b"]], [["a", "a"]]),
+    (TextHParams, "most", [1], [0]),
+    (TextHParams, "words", [["a", "b"]], [["a", "a"]]),
+    (LstmHParams, "dropout", [0, 0.99], [-0.1, 1]),
+    (LstmHParams, "layers", [1], [0]),
 ]
 
 
@@ -109,7 +135,7 @@ def test_settings_at_their_ends(section: Any, key: str, good: list[Any], bad: li
     for value in good:
         assert getattr(section(**{key: value}), key) == value
     for value in bad:
-        with pytest.raises(ValueError, match=rf"{key} is |beats is |prompt_beats is "):
+        with pytest.raises(ValueError, match=rf"{key} is |{key} -1|beats is |prompt_beats is "):
             section(**{key: value})
 
 
@@ -117,9 +143,10 @@ def test_settings_that_exclude_each_other() -> None:
     cases: list[tuple[Any, dict[str, Any]]] = [
         (GenerateHParams, {"prompt_beats": 4, "prompt_bars": 1}),
         (CompareHParams, {"tokens": 1, "minutes": 1}),
+        (LabelHParams, {"words": ["1"], "span": [1, 2]}),
     ]
     for section, settings in cases:
-        with pytest.raises(ValueError, match="is 1"):
+        with pytest.raises(ValueError, match=r"is 1|is \['1'\]"):
             section(**settings)
 
 
@@ -127,6 +154,7 @@ def test_settings_that_exclude_each_other() -> None:
 PRESETS: dict[str, tuple[Any, ...]] = {
     "folk_rnn": (3000, 3e-3, 0.1, 0.05, 0.0, 5.0, 1, 10, 1024, 16, 0, False),
     "performance_rnn": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
+    "performance_rnn_attentive": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
     "performance_rnn_magenta": (8000, 1e-3, 0.1, 0.05, 0.0, 3.0, 1, 10, 512, 64, 5, False),
     "gpt2_abc": (3000, 1e-3, 0.1, 0.05, 0.1, 1.0, 1, 10, 1024, 16, 0, False),
     "music_transformer_remi": (8000, 3e-4, 0.0, 0.2, 0.0, 0.5, 10, 10, 1024, 30, 5, False),
@@ -153,7 +181,30 @@ SHAPES: dict[str, dict[str, Any]] = {
     "music_transformer_jsb": {"dim": 512, "layers": 5, "heads": 8, "hidden": 512, "distances": 256,
                               "table": "per_head"},
     "music_vae": {"dim": 256, "layers": 1, "dropout": 0.0},
+    "transformer_jsb": {"dim": 192, "layers": 4, "heads": 6, "hidden": 512, "dropout": 0.2},
+    "lstm_jsb": {"dim": 256, "layers": 2, "dropout": 0.3},
+    "performance_rnn_attentive": {"dim": 512, "layers": 3, "dropout": 0.3, "heads": 8},
+    "tiny": {"dim": 32, "layers": 2, "state": 4, "dropout": 0.0},
 }  # fmt: skip
+# What is learned from what.
+MADE_OF: dict[str, tuple[str, str, str]] = {
+    "folk_rnn": ("lstm", "abc", "folk_tunes"),
+    "performance_rnn": ("gru", "performance_240", "maestro"),
+    "performance_rnn_attentive": ("attentive_gru", "performance_240", "maestro"),
+    "performance_rnn_magenta": ("lstm", "performance_388", "maestro"),
+    "gpt2_abc": ("gpt2", "abc", "folk_tunes"),
+    "music_transformer_remi": ("music_transformer", "remi", "bach_chorales"),
+    "gpt2_remi": ("gpt2", "remi", "bach_chorales"),
+    "llama_remi": ("transformer", "remi", "bach_chorales"),
+    "mamba_tsd_bpe": ("mamba", "tsd", "bach_chorales"),
+    "mamba_jsb": ("mamba", "grid", "jsb_chorales"),
+    "transformer_jsb": ("transformer", "grid", "jsb_chorales"),
+    "lstm_jsb": ("lstm", "grid", "jsb_chorales"),
+    "music_transformer_jsb": ("music_transformer", "grid", "jsb_chorales"),
+    "music_vae": ("lstm", "melody", "folk_tunes"),
+    "music_vae_16": ("lstm", "melody", "folk_tunes"),
+    "tiny": ("mamba", "remi", "bach_chorales"),
+}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -165,16 +216,29 @@ def test_presets_are_the_runs_that_their_pages_tell_of(name: str) -> None:
         train.patience, data.length, data.batch_size, data.augment.transpose, found.model.tie,
     ) == PRESETS[name]  # fmt: skip
     assert {key: getattr(found.backbone, key) for key in SHAPES.get(name, {})} == SHAPES.get(name, {})
+    assert (found.backbone.name, found.tokenizer.name, found.dataset.name) == MADE_OF[name] and found.name == name
     if name.endswith("_jsb"):
         assert (found.evaluate.every, found.evaluate.tokens, found.tokenizer.name) == (500, 80_000, "grid")
-    if name == "performance_rnn":
+    if name in ("performance_rnn", "performance_rnn_attentive"):
         assert found.model.controls == ["pitch_histogram", "density_seconds"]
     if name == "performance_rnn_magenta":
-        assert (found.tokenizer.name, found.model.controls) == ("performance_388", [])
-    if name == "music_vae_16":
-        own = found.supervisor
-        assert (own.bars, own.latent, own.hierarchical, own.free_bits, own.conductor.layers) == (16, 256, True, 64, 1)
+        assert found.model.controls == []
+    if name == "mamba_tsd_bpe":
+        assert found.tokenizer.bpe == 2000
+    if name.startswith("music_vae"):
+        own, long = found.supervisor, name == "music_vae_16"
+        assert (own.bars, own.latent, own.beta, own.beta_rate) == ((16, 256) if long else (2, 128)) + (0.2, 0.999)
+        assert (own.hierarchical, own.free_bits, own.conductor.layers) == ((True, 64, 1) if long else (False, 0, 0))
         assert found.generate.top_p == 1.0
+    if name == "tiny":
+        assert (found.generate.count, found.generate.length, found.evaluate.every, found.evaluate.tokens) == (
+            2, 128, 10, 2048,
+        )  # fmt: skip
+
+
+def test_any_backbone_with_any_tokenizer_runs_three_hundred_steps() -> None:
+    found = composed("x_y")
+    assert (found.name, found.dataset.name, found.train.steps, found.train.lr) == ("x_y", "bach_chorales", 300, 2e-3)
 
 
 @pytest.mark.parametrize("tokenizer", ["performance_240", "performance_388"])

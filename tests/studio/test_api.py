@@ -19,7 +19,8 @@ from core.errors import HubError
 from datatools.reading import scores
 from hparams.base import GenerateHParams
 from supervisors.generating.drawing import draw
-from supervisors.studio import engine
+from supervisors.run import main
+from supervisors.studio import app, engine
 from supervisors.studio.asking import GenerateRequest
 from supervisors.studio.verb import listening_on
 from tests.studio import attack
@@ -107,7 +108,7 @@ def test_info_tells_ranges_that_are_kept(client: Client) -> None:
         assert status == 400 and line.startswith(f"{name} is {beyond}; expected") and str(limits["most"]) in line
 
 
-def test_a_file_and_notes_become_a_prompt(client: Client) -> None:
+def test_a_file_and_notes_become_a_prompt(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     content = (GOLDEN / "music" / "00.mid").read_bytes()
     found = client.json(f"/prompt?model={MODEL}&name=../../etc/x.MID", content)
     tokenizer = client.studio.players.get(MODEL).tokenizer
@@ -117,6 +118,9 @@ def test_a_file_and_notes_become_a_prompt(client: Client) -> None:
     found = client.json("/prompt", {"model": MODEL, "notes": notes})
     assert [[note[1], note[2], note[5]] for note in found["notes"]] == [note[:3] for note in notes]
     assert [bar[0] for bar in found["bars"]] == [0, 4]
+    monkeypatch.setattr(app, "MOST", 5)
+    cut = client.json("/prompt", {"model": MODEL, "notes": notes})
+    assert cut["tokens"] == found["tokens"][:4] and cut["cut"] == len(found["tokens"]) - 4, "one is left to be drawn"
 
 
 def test_scores_are_those_of_the_whole_piece_read_at_once(client: Client) -> None:
@@ -322,6 +326,22 @@ def test_an_attack_finds_nothing(client: Client) -> None:
     faults, seen = attack.attack(client, 80, 20)
     assert not faults, faults[:3]
     assert {200, 400, 401, 404, 503} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train.lr=1"], '"train.lr=1" cannot be changed here; only studio'),
+        ([], "there is no trained model in nowhere"),
+    ],
+)
+def test_a_studio_without_a_model_does_not_open(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", "nowhere")
+    with pytest.raises(SystemExit) as stop:
+        main(["studio", *words])
+    assert stop.value.code == 2 and says in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_one_line() -> None:
