@@ -327,13 +327,13 @@ def test_what_a_worker_tells_of_a_piece(monkeypatch: pytest.MonkeyPatch, tmp_pat
 class Counted:
     """A data set of five pieces, two on each side but one to test, that counts how often it is read."""
 
-    license, url, identity, root = "", "http://x", "counted", None
+    license, url, identity, root = "", "http://x", "five pieces", None
 
     def __init__(self) -> None:
         self.print, self.count = "a", 5
 
     def prepare(self, folder: Path) -> None:
-        assert folder.parent.name == "datasets" and folder.name.startswith("counted-")
+        assert folder.parent.name == "datasets" and folder.name.startswith("five-pieces-")
 
     def fingerprint(self) -> str:
         return self.print
@@ -382,7 +382,11 @@ def test_a_store_belongs_to_its_data_tokenizer_and_versions(tmp_path: Path, monk
     assert folder() == first != folder("other")
     assert json.loads((first / "tokenizer" / "toy.json").read_text()) == ["0", "1"], "training pieces alone"
     opened = store.TokenStore(first)
-    assert [opened.count(split) for split in ("train", "valid", "test")] == [2, 2, 1]
+    sides = [[piece.title for piece in opened.pieces(split)] for split in ("train", "valid", "test")]
+    assert sides == [["0", "1"], ["2", "3"], ["4"]]
+    decoded = ToyTokenizer(first / "tokenizer").decode(opened.ids("valid", 1).tolist()).score
+    pitches = [note.pitch for note in dataset.read(Item("3")).score.tracks[0].notes]
+    assert [note.pitch for note in decoded.tracks[0].notes] == pitches, "and its tokens are its own"
     names = {path.name for path in (tmp_path / "surveys").iterdir()}
     monkeypatch.setattr(cache, "versions", lambda: {"symusic": "99"})
     newer = folder()
