@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -444,10 +445,46 @@ def test_a_model_s_folder_says_all_that_reading_it_needs(tmp_path: Path, monkeyp
         artefact.settings(tmp_path / "run", manager)
     (place / "model.safetensors").unlink()
     assert "has no model.safetensors; copy the folder again" in refused()
-    (place / "config.json").unlink()
+    shutil.rmtree(place)
     (tmp_path / "run" / "hparams.yaml").touch()
     with pytest.raises(HubError, match="run has no trained model yet; train it first: --run "):
         artefact.settings(tmp_path / "run", manager)
+
+
+def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(artefact, "write", lambda *given: told.append(given))
+    dataset = {"license": "CC0", "url": "https://d"}
+    counts = {"train": {"pieces": 1200, "notes_told": 5}, "test": {"pieces": 1}}
+    manifest = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
+    ranks = Ranks(0, 1, torch.device("cpu"))
+    run: Any = SimpleNamespace(
+        weights=lambda: "weights", ranks=ranks, best={"step": 4}, parameters=9, hparams=HParams(name="x"), manager="m",
+        store=SimpleNamespace(manifest=manifest, failures_path=tmp_path / "f.txt", folder=tmp_path), tokenizer="t",
+        identity=lambda: {"data": "print"}, folder=SimpleNamespace(model=tmp_path / "model"),
+    )  # fmt: skip
+    run.folder.evaluation = tmp_path / "evaluation.json"
+    token_supervisor.TokenSupervisor.save_model(run)
+    facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": "https://d"}
+    facts["data_fingerprint"] = "print"
+    assert told == [(tmp_path / "model", "weights", "t", run.hparams, "m", facts)]
+    monkeypatch.setattr(token_supervisor, "advice", lambda manifest, tokenizer: ["lost a bit"])
+    monkeypatch.setattr(token_supervisor, "suggestions", lambda store, tokens: [f"{tokens} a step"])
+    run.hparams.data.length, run.hparams.data.batch_size = 64, 4
+    assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
+        "train  1,200 pieces, 5 notes told", "test   1 pieces",
+        f"1 files not used, 2 near-duplicates left out: {tmp_path / 'f.txt'}", "lost a bit", "256 a step",
+        f"store  {tmp_path}",
+    ]  # fmt: skip
+    remembered = token_supervisor.TokenSupervisor._remembered
+    assert remembered(run, "w") == {}
+    training = {"steps": 8, "tokens_seen": 99, "minutes": 2.5, "weights": "w"}
+    run.folder.evaluation.write_text(json.dumps({**training, "test": {}, "headline": 1}))
+    assert remembered(run, "w") == training and remembered(run, "others") == {}, "an older model's are not this one's"
+    run.folder.evaluation.write_text("[1]")
+    assert remembered(run, "w") == {}
 
 
 def test_weights_that_do_not_fit_are_named() -> None:
