@@ -146,6 +146,8 @@ def test_density_by_hand() -> None:
     rows = density.Density().of(piece, ids, tokenizer)
     assert rows.shape == (len(ids), 12) and (rows.argmax(1) == 3).all() and (rows.sum(1) == 1).all()
     assert [int(density.Density().parse(text).argmax()) for text in ("0", "3", "5", "7", "100")] == [0, 3, 4, 5, 11]
+    asked = [int(density.Density().parse(str(notes)).argmax()) for notes in (1, 2, 8, 11, 12, 16, 24, 32, 47, 48, 256)]
+    assert asked == [1, 2, 6, 6, 7, 8, 9, 10, 10, 11, 11]
 
 
 @pytest.mark.parametrize("name", ["density_seconds", "pitch_histogram"])

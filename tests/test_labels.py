@@ -121,6 +121,14 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
     (labelled / "labels.csv").write_bytes(text)
 
 
+def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "book.abc").write_text("X:1\nK:C\nC|\n\nX:2\nK:C\nD|\n")
+    (tmp_path / "labels.csv").write_text("pace,file\n slow ,./book.abc\n")
+    dataset = Folder(str(tmp_path))
+    assert [survey.reader(dataset)(item).labels for item in dataset.items()] == [{"pace": "slow"}] * 2
+    assert dataset.labels() == {"pace": ["slow"]}
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
