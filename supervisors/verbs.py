@@ -63,7 +63,9 @@ def _blaming(hparams: HParams) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, HubError):
+        from supervisors.training.base import Interrupted
+
+        if not isinstance(error, HubError | Interrupted):
             from supervisors.artefacts.provenance import plugins_of
 
             for slot, plugin in plugins_of(load_manager(), hparams).items():

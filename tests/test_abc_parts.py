@@ -120,6 +120,8 @@ def test_a_lone_colon_joins_the_bar_line_beside_it() -> None:
     assert [(s.parts[0], s.line) for s in found if s.kind == "bar"] == [("||:", 3), (":|", 4), ("|]", 5)]
     assert [s.kind for s in found] == ["note", "note", "bar", "note", "bar", "note", "bar"]
     assert [s.kind for s in lex("X:1\nK:C\nC D% E\n").symbols] == ["note", "note"]
+    with pytest.raises(ValueError, match=r"^line 3: %%begintext without its %%endtext"):
+        lex("X:1\nK:C\n%%begintext\nC\n\nD\n")
 
 
 @pytest.mark.parametrize(

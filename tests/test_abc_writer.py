@@ -127,10 +127,10 @@ def test_the_text_of_small_scores_by_hand() -> None:
     """Four bars a line, blanks between beats, one dash for a whole chord, a rest to the end of the last bar."""
     jig = score_of([(12 * n, 72 + n % 2, 12) for n in range(36)], meter=(6, 8))
     jig.key_signatures.append(symusic.KeySignature(0, -3, 1))
-    for time, tempo in ((0, 3), (0, 60), (0, 90.5), (480, 120)):  # the last that holds from the beginning and is one
+    for time, tempo in ((0, 3), (0, 60), (0, 90.125), (480, 120)):  # the last that holds from the beginning and is one
         jig.tempos.append(symusic.Tempo(time, tempo))
     four = "c_dc dcd | c_dc dcd | c_dc dcd | c_dc dcd |\nc_dc dcd | c_dc dcd |\n"
-    assert abc_writer.write(jig) == f"X:1\nM:6/8\nL:1/8\nQ:1/4=90.5\nK:Cmin\n{four}"
+    assert abc_writer.write(jig) == f"X:1\nM:6/8\nL:1/8\nQ:1/4=90.125\nK:Cmin\n{four}"
     chord = score_of([(48, 60, 96), (48, 64, 96), (144, 67, 24)])
     assert abc_writer.write(chord) == "X:1\nM:4/4\nL:1/4\nK:Cmaj\nz2 [CE]2- | [CE]2 G z |\n"
     late = score_of([(0, 66, 24), (24, 61, 24)])

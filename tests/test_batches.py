@@ -4,6 +4,7 @@ import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from core.errors import HubError
 from datatools.batching.augment import Augmentation
 from datatools.batching.batches import Batches, whole
+from datatools.batching.controls import Beside
 from datatools.batching.packing import best_fit, cuts
 from hparams.base import AugmentHParams
 
@@ -301,6 +303,23 @@ def test_augmentation_is_one_draw_for_all_crops_of_a_piece() -> None:
     assert seen <= set(range(45, 56)) and len(seen) > 5
 
 
+def test_draws_differ_by_seed_epoch_and_piece() -> None:
+    """Of the transposition, from end to end, and of which controls are left out."""
+    shifts: list[set[int]] = []
+    left_out: list[set[tuple[bool, ...]]] = []
+    for axis in range(3):
+        shifts.append(set())
+        left_out.append(set())
+        for number in range(60):
+            seed, epoch, piece = (number * (axis == n) for n in range(3))
+            change = Augmentation(AugmentHParams(transpose=3), Musical(), seed)  # type: ignore[arg-type]
+            shifts[-1].add(change.apply(np.array([50]), epoch, piece)[1])
+            stores: Any = [SimpleNamespace(rows=lambda split, k: np.zeros((1, 1), dtype=np.float32))] * 2
+            beside = Beside([SimpleNamespace(dim=1)] * 2, stores, 0.5, seed)  # type: ignore[list-item]
+            left_out[-1].add(tuple(beside.of("train", piece, 2, epoch=epoch)[1].tolist()))
+    assert shifts == [set(range(-3, 4))] * 3 and [len(found) for found in left_out] == [4] * 3
+
+
 def test_a_draw_out_of_range_keeps_the_piece(caplog: pytest.LogCaptureFixture) -> None:
     store = Memory([10, 50, 89])
     for rows in epoch_rows(batches(store, Musical(), augment=AugmentHParams(transpose=6)), 10):
@@ -401,6 +420,7 @@ def test_a_limit_takes_a_fixed_subset_spread_over_the_split() -> None:
     assert subset(400) == subset(400) and len(subset(400)) == 20 == len(set(subset(400)))
     assert subset(400)[0] < 20 and subset(400)[-1] >= 80
     assert subset(2000) == list(range(100)) and len(subset(1)) == 1
+    assert [batch["pieces"] for batch in whole(music(30, 5, 9), "valid", BOS, EOS, PAD, 3)] == [[1]], "the shortest"
 
 
 def test_the_other_splits_have_subsets_of_their_own() -> None:

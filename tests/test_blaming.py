@@ -1,4 +1,4 @@
-"""Where a foreign part fails in training, it is named with what examines it; an error for people is left alone."""
+"""Where a foreign part fails in training, it is named with what examines it; what people mend or wish is not."""
 
 import logging
 
@@ -9,6 +9,7 @@ from core.log import logger
 from hparams.base import HParams
 from supervisors import verbs
 from supervisors.artefacts import provenance
+from supervisors.training.base import Interrupted
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,7 @@ from supervisors.artefacts import provenance
     [
         (RuntimeError("mat1 and mat2"), ['backbone "slurp" is of slurp-net 0.3; check slurp examines it by itself']),
         (HubError("one line"), []),
+        (Interrupted(3, 15), []),
     ],
 )
 def test_the_foreign_part_is_named(

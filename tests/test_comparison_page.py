@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from supervisors.comparison.intervals import Difference, Estimate, Row
-from supervisors.comparison.page import page
+from supervisors.comparison.page import _draw, page
 from supervisors.comparison.rows import Entry, Group
 
 PRICE = math.log(128 * 129 * 48 * 48)  # of a note that is not told
@@ -87,6 +87,24 @@ def test_untold_notes_are_charged_to_every_model_alike() -> None:
     assert told.startswith("Told are 90.0% of the notes. With 17.45 nats for each of the others")
     assert told.endswith(f": `a` {2 + PRICE / 10:.3f}, `b` {3 + PRICE / 10:.3f}.")
     assert "Told are" not in page([group(A, B)])
+
+
+class Axes:
+    """Notes the lines and points that are drawn."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Any] = []
+
+    def plot(self, x: Any, y: Any, *marker: str, **_: Any) -> None:
+        self.drawn.append((x, y, *marker))
+
+
+def test_a_picture_shows_the_interval_each_seed_the_figure_and_the_floor() -> None:
+    axes, few = Axes(), Axes()
+    _draw(axes, 2, A)
+    assert axes.drawn == [([1.5, 2.75], [2, 2]), ([1.75, 2.25], [2, 2], "o"), (2.0, 2, "o"), ([4.5] * 2, [1.7, 2.3])]
+    _draw(few, 0, replace(A, row=replace(A.row, nats=A.row.nats[:, :7], notes=A.row.notes[:7])))
+    assert [len(one) for one in few.drawn] == [3, 3, 2], "seven pieces have no interval"
 
 
 def test_tables_of_one_heading_are_told_apart_by_their_settings() -> None:

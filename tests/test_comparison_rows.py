@@ -89,6 +89,9 @@ def test_like_stands_with_like_and_tables_say_what_sets_them_apart(tmp_path: Pat
         6,
     )
     assert collect({"a": [one], "c": [three]})[0].apart == []
+    latent = Path(_run(tmp_path / "3", "mamba_remi", 3, np.full(9, 90.0), "supervisor=music_vae"))
+    apart = collect({"a": [one], "d": [latent]})
+    assert [[entry.row.name for entry in group.entries] for group in apart] == [["a"], ["d"]], "a bound is no loss"
 
 
 def test_lines_of_another_split_and_the_seeds_own_data_are_told_apart(tmp_path: Path) -> None:

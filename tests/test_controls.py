@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,8 @@ from plugins.laws.pieces import specimens
 from plugins.manager import load_manager
 from supervisors.artefacts import artefact
 from supervisors.run import main
+from supervisors.training import controls as run_controls
+from supervisors.training.controls import asked_of
 from supervisors.training.token_supervisor import TokenSupervisor
 from tests.reference_tokenizer import ReferenceTokenizer, ReferenceTokenizerHParams
 from tests.test_model import Memory
@@ -183,6 +186,8 @@ def test_density_by_hand() -> None:
     rows = density.Density().of(piece, ids, tokenizer)
     assert rows.shape == (len(ids), 12) and (rows.argmax(1) == 3).all() and (rows.sum(1) == 1).all()
     assert [int(density.Density().parse(text).argmax()) for text in ("0", "3", "5", "7", "100")] == [0, 3, 4, 5, 11]
+    asked = [int(density.Density().parse(str(notes)).argmax()) for notes in (1, 2, 8, 11, 12, 16, 24, 32, 47, 48, 256)]
+    assert asked == [1, 2, 6, 6, 7, 8, 9, 10, 10, 11, 11]
 
 
 @pytest.mark.parametrize("name", ["density_seconds", "pitch_histogram"])
@@ -550,6 +555,25 @@ def test_a_supervisor_gets_no_more_than_it_takes(
     monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
     with pytest.raises(HubError, match=message):
         TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
+
+
+def test_what_is_asked_stands_at_its_control_s_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [SimpleNamespace(dim=2, parse=lambda text: np.array([len(text), 9.0])), SimpleNamespace(dim=3)]
+    made.append(SimpleNamespace(dim=1, parse=lambda text: np.array([float(text)])))
+    monkeypatch.setattr(run_controls, "controls_of", lambda manager, hparams: made)
+    monkeypatch.setattr(run_controls, "_section", lambda manager, hparams, name: SimpleNamespace(column=f"c{name}"))
+    hparams = load_manager().preset("tiny")
+    hparams.model.controls, hparams.generate.controls = ["a", "b", "d"], {"d": 0, "a": "xyz"}
+    known = asked_of(load_manager(), hparams)
+    assert known is not None and known.values.tolist() == [[[3, 9, 0, 0, 0, 0]]] and known.values.dtype == torch.float32
+    assert known.given.tolist() == [[[True, False, True]]], "nothing and nought are two things"
+    for wish, guidance, said in (
+        ({"e": 1}, 1, r"generate.controls.e: the model's are a, b, d"), ({"cb": 1}, 1, 'Did you mean "b"'),
+        ({"d": "x"}, 1, "generate.controls.d: could not convert"), ({}, 2, "guidance is 2, but nothing is asked for"),
+    ):  # fmt: skip
+        hparams.generate.controls, hparams.generate.guidance = wish, guidance
+        with pytest.raises(HubError, match=said):
+            asked_of(load_manager(), hparams)
 
 
 def test_settings_are_kept_as_they_were_asked() -> None:

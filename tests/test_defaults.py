@@ -1,10 +1,11 @@
 """What a setting is that nobody gives, what it may be, and what the presets of papers set: written out by hand."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import (
     AugmentHParams,
     CheckpointHParams,
@@ -17,9 +18,11 @@ from hparams.base import (
     TrainHParams,
 )
 from hparams.compare import CompareHParams
+from hparams.controls import LabelHParams, TextHParams
 from hparams.listen import ListenHParams
+from hparams.presets.grid import composed
 from hparams.studio import StudioHParams
-from hparams.supervisors import MusicVaeHParams
+from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.manager import load_manager
 
 DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
@@ -101,6 +104,29 @@ ENDS: list[tuple[Any, str, list[Any], list[Any]]] = [
     (StudioHParams, "streams", [1, 256], [0, 257]),
     (StudioHParams, "upload", [0.1, 64], [0, 65]),
     (StudioHParams, "memory", [0, 65536], [-1, 65537]),
+    (StudioHParams, "models", [1, 64], [0, 65]),
+    (ListenHParams, "port", [0, 65535], [-1, 65536]),
+    (CompareHParams, "parameters", [0], [-1]),
+    (CompareHParams, "tokens", [0], [-1]),
+    (EvaluateHParams, "every", [0], [-1]),
+    (CheckpointHParams, "every", [0], [-1]),
+    (DataHParams, "megabytes_per_worker", [512], [511]),
+    (ModelHParams, "controls", [["key", "density"]], [["key", "key"]]),
+    (LatentHParams, "attribute", [[], ["a", "b"]], [["a"], ["a", "b", "c"]]),
+    (MusicVaeHParams, "bars", [1], [0]),
+    (MusicVaeHParams, "latent", [1], [0]),
+    (MusicVaeHParams, "free_bits", [0], [-1]),
+    (MusicVaeHParams, "beta", [0], [-0.1]),
+    (MusicVaeHParams, "beta_rate", [0, 0.99], [-0.1, 1]),
+    (MusicVaeHParams, "scheduled_sampling", [0], [-1]),
+    (PartHParams, "dim", [0], [-1]),
+    (PartHParams, "layers", [0], [-1]),
+    (LabelHParams, "span", [[], [1, 2]], [[1], [2, 2], [2, 1]]),
+    (LabelHParams, "words", [["a", "b"]], [["a", "a"]]),
+    (TextHParams, "most", [1], [0]),
+    (TextHParams, "words", [["a", "b"]], [["a", "a"]]),
+    (LstmHParams, "dropout", [0, 0.99], [-0.1, 1]),
+    (LstmHParams, "layers", [1], [0]),
 ]
 
 
@@ -109,17 +135,69 @@ def test_settings_at_their_ends(section: Any, key: str, good: list[Any], bad: li
     for value in good:
         assert getattr(section(**{key: value}), key) == value
     for value in bad:
-        with pytest.raises(ValueError, match=rf"{key} is |beats is |prompt_beats is "):
+        with pytest.raises(ValueError, match=rf"{key} is |{key} -1|beats is |prompt_beats is "):
             section(**{key: value})
+
+
+# The same of plugins, at their own defaults.
+PLUGINS: list[tuple[str, str, str, list[Any], list[Any]]] = [
+    ("backbone", "transformer", "heads", [1, 128], [0, 3, 256]),
+    ("backbone", "transformer", "kv_heads", [0, 1, 2, 4], [3, 5, 8, -1]),
+    ("backbone", "transformer", "rope_base", [1.1], [1]),
+    ("backbone", "transformer", "norm_eps", [1e-9], [0]),
+    ("backbone", "mamba", "state", [1], [0]),
+    ("backbone", "mamba", "conv", [1], [0]),
+    ("backbone", "mamba", "expand", [1], [0]),
+    ("backbone", "mamba", "dt_rank", [0], [-1]),
+    ("backbone", "gpt2", "heads", [1, 256], [0, 3]),
+    ("backbone", "gpt2", "positions", [1], [0]),
+    ("backbone", "music_transformer", "heads", [1, 256], [0, 3]),
+    ("backbone", "music_transformer", "distances", [1], [0]),
+    ("backbone", "mlstm", "heads", [1, 128], [0, 3, 256]),
+    ("backbone", "mlstm", "gate_soft_cap", [0.1], [0]),
+    ("backbone", "rwkv7", "head", [0, 2, 256], [-1, 7, 1]),
+    ("backbone", "attentive_gru", "heads", [1, 4], [0, 3]),
+    ("backbone", "hybrid", "heads", [1], [0]),
+    ("backbone", "hybrid", "window", [2], [1]),
+    *(("backbone", name, "hidden", [0], [-1]) for name in ("transformer", "gpt2", "mlstm", "rwkv7")),
+    ("tokenizer", "remi", "pitch_range", [(0, 127)], [(-1, 50), (50, 50), (60, 50), (0, 128)]),
+    ("tokenizer", "remi", "num_velocities", [1, 127], [0, 128]),
+    ("tokenizer", "remi", "num_tempos", [2], [1]),
+    ("tokenizer", "remi", "tempo_range", [(1, 1000)], [(0, 100), (100, 100), (1, 1001)]),
+    ("tokenizer", "remi", "bpe", [0], [-1]),
+    ("tokenizer", "remi", "beat_res", [{"0_4": 96}, {"4_12": 4, "0_4": 12}],
+     [{}, {"0_4": 0}, {"0_4": 97}, {"1_4": 4}, {"0_4": 12, "5_8": 4}, {"0_4": 12, "4_8": 5}, {"4_0": 4}]),
+    ("tokenizer", "remi", "time_signature_range", [{"4": [4, 64]}, {"4": [4], "8": [1]}],
+     [{"4": [4], "3": [4]}, {"4": [0, 4]}, {"4": [4, 65]}]),
+    ("tokenizer", "octuple", "max_bar_embedding", [1, 4096], [0, 4097]),
+    ("tokenizer", "octuple", "bpe", [0], [500]),
+    ("tokenizer", "mumidi", "max_bar_embedding", [1, 4096], [0, 4097]),
+    ("tokenizer", "cpword", "options", [{}], [{"a": 1}]),
+    ("tokenizer", "mmm", "use_programs", [True], [False]),
+    ("tokenizer", "structured", "use_chords", [False], [True]),
+]  # fmt: skip
+
+
+def test_settings_of_plugins_at_their_ends() -> None:
+    manager = load_manager()
+    for slot, name, key, good, bad in PLUGINS:
+        section = manager.section(slot, name)
+        for value in good:
+            assert getattr(replace(section, **{key: value}), key) == value
+        for value in bad:
+            with pytest.raises(ValueError, match=rf"^{slot}\.({key}[\w.]*|dim) is "):
+                replace(section, **{key: value})
+                pytest.fail(f"{name}: {key}={value} was taken")
 
 
 def test_settings_that_exclude_each_other() -> None:
     cases: list[tuple[Any, dict[str, Any]]] = [
         (GenerateHParams, {"prompt_beats": 4, "prompt_bars": 1}),
         (CompareHParams, {"tokens": 1, "minutes": 1}),
+        (LabelHParams, {"words": ["1"], "span": [1, 2]}),
     ]
     for section, settings in cases:
-        with pytest.raises(ValueError, match="is 1"):
+        with pytest.raises(ValueError, match=r"is 1|is \['1'\]"):
             section(**settings)
 
 
@@ -127,6 +205,8 @@ def test_settings_that_exclude_each_other() -> None:
 PRESETS: dict[str, tuple[Any, ...]] = {
     "folk_rnn": (3000, 3e-3, 0.1, 0.05, 0.0, 5.0, 1, 10, 1024, 16, 0, False),
     "performance_rnn": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
+    "performance_rnn_attentive": (8000, 1e-3, 0.1, 0.05, 0.0, 1.0, 1, 10, 512, 32, 5, False),
+    "performance_rnn_magenta": (8000, 1e-3, 0.1, 0.05, 0.0, 3.0, 1, 10, 512, 64, 5, False),
     "gpt2_abc": (3000, 1e-3, 0.1, 0.05, 0.1, 1.0, 1, 10, 1024, 16, 0, False),
     "music_transformer_remi": (8000, 3e-4, 0.0, 0.2, 0.0, 0.5, 10, 10, 1024, 30, 5, False),
     "gpt2_remi": (8000, 3e-4, 0.0, 0.2, 0.0, 0.5, 10, 10, 1024, 30, 5, True),
@@ -143,6 +223,7 @@ PRESETS: dict[str, tuple[Any, ...]] = {
 SHAPES: dict[str, dict[str, Any]] = {
     "folk_rnn": {"dim": 512, "layers": 3, "dropout": 0.5, "forget_bias": 5.0},
     "performance_rnn": {"dim": 512, "layers": 3, "dropout": 0.3},
+    "performance_rnn_magenta": {"dim": 512, "layers": 3, "dropout": 0.0},
     "gpt2_abc": {"dim": 256, "layers": 4, "heads": 4, "hidden": 0, "positions": 1955, "dropout": 0.0},
     "music_transformer_remi": {"dim": 768, "layers": 12, "heads": 12, "hidden": 1536, "distances": 1024},
     "gpt2_remi": {"dim": 768, "layers": 12, "heads": 12, "hidden": 1536, "positions": 1024},
@@ -151,7 +232,30 @@ SHAPES: dict[str, dict[str, Any]] = {
     "music_transformer_jsb": {"dim": 512, "layers": 5, "heads": 8, "hidden": 512, "distances": 256,
                               "table": "per_head"},
     "music_vae": {"dim": 256, "layers": 1, "dropout": 0.0},
+    "transformer_jsb": {"dim": 192, "layers": 4, "heads": 6, "hidden": 512, "dropout": 0.2},
+    "lstm_jsb": {"dim": 256, "layers": 2, "dropout": 0.3},
+    "performance_rnn_attentive": {"dim": 512, "layers": 3, "dropout": 0.3, "heads": 8},
+    "tiny": {"dim": 32, "layers": 2, "state": 4, "dropout": 0.0},
 }  # fmt: skip
+# What is learned from what.
+MADE_OF: dict[str, tuple[str, str, str]] = {
+    "folk_rnn": ("lstm", "abc", "folk_tunes"),
+    "performance_rnn": ("gru", "performance_240", "maestro"),
+    "performance_rnn_attentive": ("attentive_gru", "performance_240", "maestro"),
+    "performance_rnn_magenta": ("lstm", "performance_388", "maestro"),
+    "gpt2_abc": ("gpt2", "abc", "folk_tunes"),
+    "music_transformer_remi": ("music_transformer", "remi", "bach_chorales"),
+    "gpt2_remi": ("gpt2", "remi", "bach_chorales"),
+    "llama_remi": ("transformer", "remi", "bach_chorales"),
+    "mamba_tsd_bpe": ("mamba", "tsd", "bach_chorales"),
+    "mamba_jsb": ("mamba", "grid", "jsb_chorales"),
+    "transformer_jsb": ("transformer", "grid", "jsb_chorales"),
+    "lstm_jsb": ("lstm", "grid", "jsb_chorales"),
+    "music_transformer_jsb": ("music_transformer", "grid", "jsb_chorales"),
+    "music_vae": ("lstm", "melody", "folk_tunes"),
+    "music_vae_16": ("lstm", "melody", "folk_tunes"),
+    "tiny": ("mamba", "remi", "bach_chorales"),
+}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -163,14 +267,35 @@ def test_presets_are_the_runs_that_their_pages_tell_of(name: str) -> None:
         train.patience, data.length, data.batch_size, data.augment.transpose, found.model.tie,
     ) == PRESETS[name]  # fmt: skip
     assert {key: getattr(found.backbone, key) for key in SHAPES.get(name, {})} == SHAPES.get(name, {})
+    assert (found.backbone.name, found.tokenizer.name, found.dataset.name) == MADE_OF[name] and found.name == name
     if name.endswith("_jsb"):
         assert (found.evaluate.every, found.evaluate.tokens, found.tokenizer.name) == (500, 80_000, "grid")
-    if name == "performance_rnn":
+    if name in ("performance_rnn", "performance_rnn_attentive"):
         assert found.model.controls == ["pitch_histogram", "density_seconds"]
-    if name == "music_vae_16":
-        own = found.supervisor
-        assert (own.bars, own.latent, own.hierarchical, own.free_bits, own.conductor.layers) == (16, 256, True, 64, 1)
+    if name == "performance_rnn_magenta":
+        assert found.model.controls == []
+    if name == "mamba_tsd_bpe":
+        assert found.tokenizer.bpe == 2000
+    if name.startswith("music_vae"):
+        own, long = found.supervisor, name == "music_vae_16"
+        assert (own.bars, own.latent, own.beta, own.beta_rate) == ((16, 256) if long else (2, 128)) + (0.2, 0.999)
+        assert (own.hierarchical, own.free_bits, own.conductor.layers) == ((True, 64, 1) if long else (False, 0, 0))
         assert found.generate.top_p == 1.0
+    if name == "tiny":
+        assert (found.generate.count, found.generate.length, found.evaluate.every, found.evaluate.tokens) == (
+            2, 128, 10, 2048,
+        )  # fmt: skip
+
+
+def test_any_backbone_with_any_tokenizer_runs_three_hundred_steps() -> None:
+    found = composed("x_y")
+    assert (found.name, found.dataset.name, found.train.steps, found.train.lr) == ("x_y", "bach_chorales", 300, 2e-3)
+
+
+@pytest.mark.parametrize("tokenizer", ["performance_240", "performance_388"])
+def test_performances_come_with_a_dataset_of_performances(tokenizer: str) -> None:
+    found = load_manager().preset(f"mamba_{tokenizer}")
+    assert (found.dataset.name, found.data.augment.transpose) == ("maestro", 5)
 
 
 def test_backbones_have_the_sizes_that_make_them_comparable() -> None:

@@ -139,6 +139,29 @@ def test_measures_stand_under_their_rows_and_failures_are_named() -> None:
     assert pages._sampling({**asked, "top_k": 0, "min_p": 0.0}) == "temperature 0.9, top-p 0.95, seed 3"
 
 
+def test_what_was_made_is_told_with_its_counts_and_how_it_was_drawn() -> None:
+    asked = {"temperature": 1.0, "top_p": 0.98, "top_k": 0, "min_p": 0.0, "seed": 4}
+    made = {"generated": {"n": 9, "ended": 6, "undecodable": 2, "empty": 1}, "tokens": 1234, "beats": 64.0}
+    given = result(made=made | {"real": "2 validation pieces"}, settings={"generate": asked})
+    given |= {"steps": 1200, "tokens_seen": 98765, "prompted": {"n": 1, "beats": 16.0}}
+    words = pages._music(given, ["generated_0.png", "distances.png"])
+    assert words[1].startswith(
+        "9 pieces of at most 1,234 tokens, drawn as `generate` draws (temperature 1, top-p 0.98, seed 4); 6 came to an "
+        "end by themselves, 2 could not be decoded, 1 had no note. They lie in `generated/`. All pieces, real ones "
+        "too, are measured in their first 64 beats."
+    )
+    assert "(2 validation pieces measured against the test pieces)" in words[2]
+    assert words[-2:] == ["![generated_0.png](generated_0.png)", "![Measures that compare sets](distances.png)"]
+    assert pages._trained(given) == "1,200 steps, 98,765 tokens seen; " and pages._trained(result()) == ""
+    few = "Fewer than two test pieces are long enough to be continued after 16 beats."
+    assert pages._continuations(given) == ["## Continuations", few]
+    given["prompted"] = {"n": 5, "beats": 16.0, "metrics": given["metrics"]}
+    told = pages._continuations(given)
+    assert told[1].startswith("5 test pieces, continued from their first 16 beats up to beat 64, against how they do")
+    assert cells(told[2])[0] == ["compared with the test pieces", "better", "model", "another piece's", "n-gram", "n"]
+    assert pages._meanings(given)[1] == "- **over lap** (share): M."
+
+
 def test_twins_and_copies_are_told_with_their_counts() -> None:
     def twins(count: int) -> list[dict[str, Any]]:
         return [{"source": f"s{k}", "training": f"t{k}", "similarity": 0.5} for k in range(count)]

@@ -1,12 +1,14 @@
 """The parts of an evaluation: kinds of tokens, intervals, round trips, metrics of others, leaks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import symusic
 
 from core.registry import Entry
 from datatools.preparing.store import PieceInfo
@@ -140,8 +142,6 @@ def test_a_round_trip_counts_notes_and_shifts() -> None:
 
 
 def test_a_round_trip_tells_what_kinds_of_information_come_back() -> None:
-    import symusic
-
     loud, flat = score(line([60, 62, 64, 65])), score(line([60, 62, 64, 65]))
     for place, note in enumerate(loud.tracks[0].notes):
         note.velocity = 40 + 10 * place
@@ -203,9 +203,36 @@ def test_metrics_of_others_get_what_they_ask_for_and_break_nothing() -> None:
     assert found["spoils"]["rows"]["real"] == {"value": 0.5, "low": None, "high": None, "n": 7, "failures": 0}
     assert all(piece.note_num() for piece in pieces)
     assert "'many' for its n" in found["no_count"]["rows"]["real"]["error"]
+    aside = entry("aside", notes)
+    manager.metrics["aside"] = replace(aside, extra={**aside.extra, "apart": True, "headline": True})
+    assert "aside" not in measure(manager, setting, [], "measures"), "what is told elsewhere is not measured here"
     prompted = Setting(list(pieces), {"generated": list(pieces)}, prompts=list(pieces))
     rows = measure(manager, prompted, [], "measures")["asks"]["rows"]
     assert (rows["generated"]["prompts"], rows["generated"]["value"]) == (12, 0.0)
+
+
+def test_halves_keep_continuations_with_their_prompts_and_sets_apart() -> None:
+    """Numbers stand for pieces: i continues prompt 100 + i, and 200 + i is how that goes on."""
+    asked: list[Any] = []
+
+    def metric(generated: Any, reference: Any, *, prompts: Any = None) -> float:
+        asked.append((generated, reference, prompts))
+        return float(np.mean(generated))
+
+    manager: Any = SimpleNamespace(metrics={"m": entry("m", metric)})
+    rows: Any = {"generated": list(range(16))}
+    pairs: Any = Setting([200 + k for k in range(16)], rows, prompts=[100 + k for k in range(16)])  # type: ignore[arg-type]
+    figure = measure(manager, pairs, [], "measures")["m"]["rows"]["generated"]
+    assert figure["low"] < figure["value"] == 7.5 < figure["high"] and asked[0] == (
+        rows["generated"], pairs.reference, pairs.prompts
+    )  # fmt: skip
+    assert len(asked) > 20 and all(len(mine) == 8 and sorted(set(mine)) == mine for mine, *_ in asked[1:])
+    assert all(theirs == [k + 200 for k in mine] and known == [k + 100 for k in mine] for mine, theirs, known in asked)
+    asked.clear()
+    apart: Any = Setting([200 + k for k in range(24)], rows)  # type: ignore[arg-type]
+    measure(manager, apart, [], "measures")
+    assert all((len(mine), len(theirs), known) == (8, 12, None) for mine, theirs, known in asked[1:])
+    assert any([k + 200 for k in mine] != theirs[:8] for mine, theirs, _ in asked[1:])
 
 
 class Splits:
@@ -248,12 +275,57 @@ def test_tokens_suffice_for_nine_pieces_in_ten() -> None:
     assert tokens_for([100] * 9 + [1000], [10.0] * 10, 64) < 1300
 
 
+def test_every_type_of_token_has_its_kind() -> None:
+    types = {
+        "pitch": "Pitch PitchDrum PitchIntervalTime PitchIntervalChord Silence NoteOn DrumOn",
+        "onset": "Bar Position TimeShift Rest",
+        "duration": "Duration NoteOff DrumOff",
+        "other": "Velocity Program Tempo TimeSig KeySig BOS Chord",
+    }
+    assert {name: by_name(f"{name}_1") for names in types.values() for name in names.split()} == {
+        name: kind for kind, names in types.items() for name in names.split()
+    }
+    assert by_name("") == "other"
+
+
+def test_a_round_trip_at_its_bounds() -> None:
+    source = score([(0, 1, 60), (8, 1, 62)])
+    there = round_trip([source], [score([(0.5, 1, 60), (8.51, 1, 62)])])
+    assert (there["notes_not_told"], there["notes_added"], there["onset_shift_quarters"]) == (1, 1, 0.5)
+    early = round_trip([score([(8, 1, 60)])], [score([(7.5, 1, 60)])])
+    assert (early["notes_not_told"], early["onset_shift_quarters"]) == (0, 0.5)
+
+    def at(*tempos: float) -> Any:
+        made = score(line([60, 62]))
+        made.tempos = [symusic.Tempo(480 * place, tempo) for place, tempo in enumerate(tempos)]
+        return made
+
+    def tempo(*pairs: tuple[float, float]) -> str:
+        found = round_trip([at(one) for one, _ in pairs], [at(other) for _, other in pairs])
+        return str(found["information"]["tempo"])
+
+    assert tempo((100, 109)) == tempo((100, 91)) == "kept" and tempo((100, 111)) == tempo((100, 89)) == "lost"
+    assert tempo((120, 60), (120, 60)) == "constant", "who says nothing is played at 120"
+    assert tempo((100, 100), (100, 60)) == "lost" and tempo((100, 100), (90, 90), (100, 60)) == "kept"
+    assert round_trip([at(100, 150)], [at(100)])["information"]["tempo"] == "kept", "by the first tempo"
+
+
 def test_figures_are_shown_with_the_digits_that_count() -> None:
     assert [number(v) for v in (0, 12345.6, 12.345, 0.12345, 0.0012345, -3.14159)] == [
         "0", "12,346", "12.35", "0.123", "0.0012", "-3.142",
     ]  # fmt: skip
     assert [counted(count, "piece") for count in (0, 1, 1234)] == ["0 pieces", "1 piece", "1,234 pieces"]
     assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 9}, 4) == "1.000 [0.500, 2.000] (n = 9)"
+    assert [number(v) for v in (1000, 999.9, 10, 9.99, 0.01, 0.0099, -1e-10)] == [
+        "1,000", "999.90", "10.00", "9.990", "0.010", "0.0099", "0",
+    ]  # fmt: skip
+    told = {"value": 1.0, "low": 0.5, "high": 2.0}
+    assert spread(told | {"n": 7}) == spread(told | {"n": 9, "high": None}) == "1.000"
+    assert spread({"value": 1.0, "low": 1.0, "high": 1.0, "n": 9}, 9) == "1.000", "no width is no certainty"
+    assert spread(told) == spread(told | {"n": 8}) == "1.000 [0.500, 2.000]"
+    assert [spread({}), spread(told | {"n": 0}), spread({"error": "x"})] == ["-", "-", "failed"]
+    assert table(["a", "b"], [["x|y", "1\n2"]]).splitlines() == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 2 |"]
+    assert table(["a", "b"], [], ruler="---").endswith("| --- | --- |")
     assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 3}) == "1.000"  # too few for an interval
     assert spread({"value": 1.0, "low": 1.0, "high": 1.0, "n": 64}) == "1.000"
     assert (spread({"error": "x"}), spread({}), spread({"value": 0.0, "n": 0})) == ("failed", "-", "-")

@@ -120,6 +120,32 @@ def test_what_cannot_be_decoded_is_none_in_its_place() -> None:
     }  # fmt: skip
 
 
+def test_what_was_made_can_be_heard_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(ToyTokenizer):
+        def decode(self, ids: Sequence[int]) -> Piece:
+            if PITCH + 1 in ids:
+                raise KeyError("no such token")
+            return super().decode(ids)
+
+    one, silent = score(line([60])), score()
+    free = Setting([], {"generated": [None, silent, *[one] * 5]}, ids=[[PITCH + 1], [PITCH + 61], [PITCH + 62]])
+    prompt = [PITCH + 70, STEP, PITCH + 71]
+    bound = Setting([], {"generated": [one, silent, None]}, ids=[prompt, prompt, [PITCH + 1]])
+    run: Any = SimpleNamespace(tokenizer=Deaf(), folder=SimpleNamespace(report=tmp_path))
+    report._write_music(run, free, bound)
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.mid"))
+    assert names == ["continued/0.mid", "continued/1.mid", "generated/1.mid", "generated/2.mid"]
+    assert symusic.Score(tmp_path / "continued" / "0.mid").note_num() == 2, "with its prompt"
+    whole = list(report._with_prompts(Deaf(), bound, 1.0))
+    assert heard(whole) == [([70], 0, 1), None, None] and whole[1] is None, "nothing was added to the second"
+    sections: list[Any] = []
+    monkeypatch.setattr(report.roll, "section", lambda *given, **more: sections.append((*given[1:], more)) or "")
+    monkeypatch.setattr(report.html, "from_markdown", lambda title, text, folder, more: (title, text, folder))
+    assert report.browsed("x", "words", tmp_path, free, bound) == ("x: evaluation", "words", tmp_path)
+    shown = [("generated", k) for k in range(2, 6)] + [("continued", 0)]  # of the first six those that sound
+    assert sections == [(f"{kind}{k}", f"{kind} {k}", {"engraved": False}) for kind, k in shown]
+
+
 class Opening(ToyTokenizer):
     """Ends its prompts with a step."""
 

@@ -208,3 +208,31 @@ class Nobody(Executor):
 
 def nobody() -> Executor:
     return Nobody()
+
+
+class Engine(Executor):
+    ended: list[object] = []  # noqa: RUF012 (all of them, in order)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self.ended.append(wait)
+
+
+class Client:
+    """As Dask's: it gives an executor, and is closed by itself."""
+
+    def get_executor(self) -> Executor:
+        return Engine()
+
+    def close(self) -> None:
+        Engine.ended.append("client")
+
+
+@pytest.mark.parametrize(("name", "ended"), [("Engine", [False]), ("Client", [False, "client"])])
+def test_an_executor_that_was_made_is_ended(name: str, ended: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for, and also where the work fails."""
+    monkeypatch.setattr(Engine, "ended", [])
+    monkeypatch.setenv(executors.VARIABLE, f"tests.test_executor:{name}")
+    with pytest.raises(RuntimeError, match="work"), chosen() as engine:
+        assert type(engine).__name__ == "Engine" and not Engine.ended
+        raise RuntimeError("work")
+    assert Engine.ended == ended

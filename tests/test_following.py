@@ -3,6 +3,7 @@
 import argparse
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import symusic
@@ -14,6 +15,7 @@ from hparams.loading import from_file, load
 from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams, TsdHParams
 from plugins.manager import load_manager
 from supervisors.asking import asked
+from supervisors.training import following
 from supervisors.training.following import follow
 
 KEYS = ("use_programs", "use_velocities", "use_tempos")
@@ -86,6 +88,28 @@ def test_it_follows_a_folder_and_says_why(folder: Path, tmp_path: Path, caplog: 
     supervisor.keep_settings()
     kept = from_file(tmp_path / "run" / "hparams.yaml", load_manager().section)
     assert [getattr(kept.tokenizer, key) for key in KEYS] == [False, True, False]
+
+
+def test_a_twentieth_of_what_can_be_read_is_enough_and_a_start_goes_before_the_music(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 40 pieces two have drums and one has loudness; of ten more, all with tempos, nothing is known."""
+    rows = [SimpleNamespace(failure="", programs=k < 2, velocities=k < 1, tempos=False) for k in range(40)]
+    rows += [SimpleNamespace(failure="no music", programs=True, velocities=True, tempos=True) for _ in range(10)]
+    monkeypatch.setattr(following.cache, "surveyed", lambda *given: rows)
+
+    def found(unknown: bool = True, start: str = "") -> list[object]:
+        hparams = hparams_of()
+        hparams.model.start = start
+        follow(hparams, SimpleNamespace(unknown=unknown), load_manager(), progress=False)  # type: ignore[arg-type]
+        return [getattr(hparams.tokenizer, key) for key in KEYS]
+
+    assert found() == [True, False, False] and found(unknown=False) == [False] * 3
+    settings = SimpleNamespace(tokenizer=RemiHParams(use_programs=False, use_velocities=True, use_tempos=True))
+    monkeypatch.setattr(following.artefact, "settings", lambda folder, manager: settings)
+    assert found(start=str(tmp_path)) == [False, True, True]
+    monkeypatch.setattr(following, "is_foreign", lambda folder: True)
+    assert found(start=str(tmp_path)) == [False] * 3, "another library's model knows nothing of these"
 
 
 def test_a_persons_word_wins(folder: Path, tmp_path: Path) -> None:

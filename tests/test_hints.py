@@ -6,7 +6,9 @@ import pytest
 
 from core.errors import HubError
 from hparams.base import HParams
+from hparams.hints import meant
 from hparams.sentences import sentences, settings
+from hparams.tokenizers.note_tokens import NotesOnlyHParams
 from plugins.manager import load_manager
 from supervisors import helping
 from supervisors.run import USAGE, VERBS, build_parser, main, parse
@@ -73,6 +75,52 @@ def test_a_wrong_command_ends_in_one_line_with_the_right_hint(words, hint, tmp_p
     said = capsys.readouterr().err
     assert done.value.code == 2 and said.count("\n") == 1 and hint in said, said
     assert not Path("runs").exists()  # nothing is left behind by a mistake
+
+
+# What other tools call a thing, and what it is called here.
+ELSEWHERE = {
+    "train.lr": "learning_rate max_lr base_lr eta",
+    "train.steps": "max_steps num_steps n_steps iterations iters max_iters",
+    "train.warmup": "warmup_steps warmup_iters num_warmup_steps",
+    "train.lr_floor": "min_lr lr_min",
+    "train.clip": "grad_clip max_grad_norm clip_grad gradient_clip_val",
+    "train.accumulate": "gradient_accumulation_steps accumulate_grad_batches grad_accum accumulation",
+    "train.precision": "fp16 bf16 amp dtype mixed_precision",
+    "train.patience": "early_stopping early_stop",
+    "data.batch_size": "bs batch train_batch_size micro_batch_size per_device_batch_size",
+    "data.length": "seq_len seq_length sequence_length max_seq_len max_seq_length context_length block_size",
+    "data.workers": "num_workers n_workers",
+    "data.augment.transpose": "transposition pitch_shift",
+    "backbone.dim": "d_model hidden_size n_embd embed_dim model_dim hidden_dim width",
+    "backbone.layers": "n_layers num_layers n_layer num_hidden_layers depth",
+    "backbone.heads": "n_heads num_heads n_head num_attention_heads",
+    "backbone.dropout": "dropout_rate p_dropout drop",
+    "tokenizer.bpe": "vocab_size vocabulary_size bpe_size",
+    "generate.length": "max_tokens max_new_tokens gen_length num_tokens",
+    "generate.count": "num_samples n_samples samples n",
+    "generate.prompt": "prime primer seed_file prompt_file input",
+    "evaluate.every": "eval_every eval_interval val_every eval_steps",
+    "checkpoint.every": "save_every save_interval save_steps ckpt_every",
+    "dataset.path": "data_dir data_path dataset_path dataset_dir midi_dir",
+    "model.start": "pretrained init_from checkpoint_path load finetune",
+    "name": "out_dir output output_dir save_dir log_dir run_name exp_name",
+    "seed": "random_seed rng_seed",
+    "backbone": "arch architecture model_type network",
+    "tokenizer": "tokenization encoding representation",
+}
+
+
+def test_what_other_tools_call_a_thing():
+    known = [one.key for one in settings(HParams())]
+    found = {word: meant(word, known) for words in ELSEWHERE.values() for word in words.split()}
+    assert found == {word: f' Did you mean "{key}"?' for key, words in ELSEWHERE.items() for word in words.split()}
+    assert meant("output", known, ("generate.",)) == ' Did you mean "generate.out"?'
+    # Of several sections the one at hand, else the first that is no deeper than another.
+    assert meant("every", known, ("evaluate.",)) == ' Did you mean "evaluate.every"?'
+    assert meant("every", known) == ' Did you mean "checkpoint.every"?' and meant("blub", known) == ""
+    assert meant("blub.bla", known) == "", "what is far from all is none of them"
+    assert meant("tempo", ["a.b.tempo", "z.tempo"]) == ' Did you mean "z.tempo"?'
+    assert meant("data.lentgh", known) == ' Did you mean "data.length"?'
 
 
 def test_there_are_forty_of_them():
@@ -152,3 +200,5 @@ def test_every_setting_has_a_sentence():
                 silent += [f"{entry.name}: {one.key}" for one in found if not one.sentence]
     assert silent == []
     assert sentences(HParams)["seed"] == "Seed of weights, order of data, dropout and augmentation."
+    own = sentences(NotesOnlyHParams)  # a class's own word goes before that of the class below it
+    assert own["use_tempos"] == "Notes only are told." and own["num_tempos"] == "Steps of tempo."

@@ -51,6 +51,13 @@ def test_numbers_and_words_by_hand() -> None:
     hparams = LabelHParams(column="genre")
     hparams.learn(["waltz", "jig", "waltz", "3"])
     assert hparams.words == ["3", "jig", "waltz"] and Label(hparams).parse("jig").tolist() == [0, 1, 0]
+    most, texts = LabelHParams(), ["9", "10", "1e2"]
+    most.learn([f"w{number}" for number in range(256)])
+    assert len(most.words) == 256
+    numbers, kept = LabelHParams(), LabelHParams(span=[0, 9])
+    numbers.learn(texts)
+    kept.learn(texts)
+    assert numbers.span == [9, 100] and kept.span == [0, 9], "by their size; what was given stays"
     assert [number_of(text) for text in ("1e3", " 2 ", "nan", "inf", "", "x")] == [1000, 2, None, None, None, None]
 
 
@@ -61,6 +68,9 @@ def test_captions_by_hand() -> None:
     hparams = TextHParams(most=3)
     hparams.learn(["a slow air", "a slow slow waltz", "a jig"])
     assert hparams.words == ["a", "slow"]  # of two pieces each at least, the commonest first
+    hparams = TextHParams(most=2)
+    hparams.learn(["c b a", "c b a", "C"])
+    assert hparams.words == ["c", "a"], "as many as are asked for, those as common by the alphabet"
     hparams = TextHParams()
     hparams.learn(["a jig jig jig", "a slow slow air", "slow, so slow"])
     assert hparams.words == ["a", "slow"], "jig is of one piece, however often it says so"
@@ -109,6 +119,14 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
     (labelled / "labels.csv").write_bytes(text.replace(b"fast", b"quick"))
     assert Folder(str(labelled)).fingerprint() != before
     (labelled / "labels.csv").write_bytes(text)
+
+
+def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "book.abc").write_text("X:1\nK:C\nC|\n\nX:2\nK:C\nD|\n")
+    (tmp_path / "labels.csv").write_text("pace,file\n slow ,./book.abc\n")
+    dataset = Folder(str(tmp_path))
+    assert [survey.reader(dataset)(item).labels for item in dataset.items()] == [{"pace": "slow"}] * 2
+    assert dataset.labels() == {"pace": ["slow"]}
 
 
 @pytest.mark.parametrize(

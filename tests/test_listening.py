@@ -1,12 +1,15 @@
 """Listening tests: blind, balanced, equally loud, nothing lost on the way to their results."""
 
 import json
+import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 import wave
 from collections import Counter
 from itertools import pairwise, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -301,6 +304,14 @@ def test_results_tell_what_the_raters_said(made, tmp_path):
     text = report(tmp_path)
     assert "6 participants" in text and "| real | 4.50 |" in text and "| model_a | 1.50 |" in text
     assert (tmp_path / "index.html").read_text().count("<table>") == 4
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert (told["participants"], told["kind"]) == (6, "ratings") and set(told["overall"]["spread"]) == {
+        "rater", "taste", "clip", "rest"
+    }  # fmt: skip
+    means = {mean["name"]: mean["value"] for mean in told["overall"]["means"]}
+    assert means == pytest.approx({"model_a": 1.5, "model_b": 3.0, "real": 4.5}), "all that is drawn from them"
+    differences = {(one, other): mean["value"] for one, other, mean in told["structure"]["differences"]}
+    assert differences[("model_a", "real")] == pytest.approx(-3.0) and len(differences) == 3
 
 
 def test_pairs_have_results_too(made, tmp_path):
@@ -340,3 +351,63 @@ def test_the_page_of_a_scale_ranks_no_further_than_the_intervals():
         "- Agreement of raters (Krippendorff's alpha): 0.50.",
     ]
     assert len(lines) == 14 and lines[12].startswith("- To tell 0.3 apart with a power of 80 %: ")
+
+
+PAGE = Path(__file__).parent / "listening_page.js"
+SCRIPT = Path(site.__file__).parent / "test.js"
+
+
+def taken(test, participant, kept=()):
+    """What a participant who answers all on the page is asked, and what becomes of the answers."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    command = [node, PAGE, SCRIPT, json.dumps(test), participant, json.dumps(list(kept))]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_the_page_goes_through_a_participant_s_order_with_practice_first_and_a_check_in_the_middle():
+    test = {"id": "t1", "kind": "ratings", "scales": ["overall", "melody"], "training": "p", "check": "2"}
+    test["orders"] = [["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a"]]
+    found = taken(test, " 5 ")  # a number is a place among the orders, the third
+    assert [sources for _, sources, *_ in found["asked"]] == [
+        ["audio/p.wav"], ["audio/b.wav"], [], ["audio/c.wav"], ["audio/a.wav"]
+    ]  # fmt: skip
+    heads = [head for head, *_ in found["asked"]]
+    assert heads == ["For practice (this one does not count)", *(f"Trial {k} of 4" for k in range(1, 5))]
+    # Who has not heard a clip to its end cannot go on, but in practice; a check has nothing to be heard.
+    assert [(before, after) for _, _, before, after, _ in found["asked"]] == [
+        (False, False), (True, False), (False, False), (True, False), (True, False)
+    ]  # fmt: skip
+    assert "please choose 2 on every scale" in found["asked"][2][4] and found["hidden"]
+    last = found["sent"][-1]
+    assert (last["participant"], last["test"], last["order"], last["format"]) == ("5", "t1", 2, 1)
+    assert [answer["clips"] for answer in last["answers"]] == [["b"], ["c"], ["a"]]
+    assert [answer["values"] for answer in last["answers"]] == [
+        {"overall": value, "melody": value} for value in ("3", "5", "1")
+    ]
+    assert last["checks"] == [{"asked": "2", "values": {"overall": "2", "melody": "2"}}]
+    assert [len(one["answers"]) for one in found["sent"]] == [0, 1, 1, 2, 3], "every answer is sent at once"
+    assert found["store"] == [["listening-t1-5", json.dumps(last, separators=(",", ":"))]]
+    assert found["file"] == "ratings-5.json" and ratings.checked(json.dumps(last).encode())
+    assert ratings._fits(last, {"test": "t1", "kind": "ratings", "clips": {"a": {}, "b": {}, "c": {}}}) == ""
+    half = found["sent"][1]
+    again = taken(test, "5", [("listening-t1-5", json.dumps(half))])
+    assert [head for head, *_ in again["asked"]] == heads[2:], "who comes back goes on where they stopped"
+    assert again["sent"][-1]["answers"][0] == half["answers"][0]
+
+
+def test_the_page_of_pairs_keeps_their_sides_and_a_name_has_always_one_order():
+    test = {"id": "t2", "kind": "pairs", "scales": ["overall"], "training": ["p", "q"], "check": "no preference"}
+    test["orders"] = [[[f"a{k}", f"b{k}"]] for k in range(48)]
+    found = taken(test, "Zo\u00eb")
+    number = 2166136261  # FNV-1a over the letters
+    for letter in "Zo\u00eb":
+        number = (number ^ ord(letter)) * 16777619 % 2**32
+    order = number % 48
+    answer = found["sent"][-1]["answers"][0]
+    assert answer["clips"] == [f"a{order}", f"b{order}"] and answer["values"] == {"preference": "B"}
+    assert found["sent"][-1]["checks"] == [{"asked": "no preference", "values": {"preference": "no preference"}}]
+    clips = {name: {} for pair in test["orders"] for name in pair[0]}
+    assert ratings._fits(found["sent"][-1], {"test": "t2", "kind": "pairs", "clips": clips}) == ""
+    assert found["asked"][0][1] == ["audio/p.wav", "audio/q.wav"] and found["file"] == "ratings-Zo_.json"

@@ -2,11 +2,13 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import HubError
 from hparams.base import HParams
+from hparams.deepspeed_keys import check
 from hparams.loading import changed, dump, load
 from plugins.manager import load_manager
 
@@ -84,6 +86,41 @@ def test_wrong_words_are_one_line(words: list[str], expected: str) -> None:
         read("mamba_remi", *words)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# What the hub fills itself, and the keys to set instead; what writes outside of a run's folder.
+OWNED = {
+    "train_batch_size": "data.batch_size", "train_micro_batch_size_per_gpu": "data.batch_size",
+    "gradient_accumulation_steps": "train.accumulate", "gradient_clipping": "train.clip",
+    "torch_autocast.enabled": "train.precision", "fp16.enabled": "train.precision", "amp.enabled": "train.precision",
+    "scheduler.type": "train.lr, train.warmup and train.lr_floor", "optimizer.params.lr": "train.lr",
+    "optimizer.params.weight_decay": "train.weight_decay",
+}  # fmt: skip
+ELSEWHERE = ("csv_monitor.a", "flops_profiler.output_file", "monitor_config.a", "tensorboard.a", "wandb.a")
+
+
+def test_deepspeed_gets_nothing_that_the_hub_fills_and_nothing_that_leaves_the_run() -> None:
+    def refusal(key: str) -> str:
+        tree: Any = 1
+        for part in reversed(key.split(".")):
+            tree = {part: tree}
+        with pytest.raises(HubError) as caught:
+            check(tree)
+        return str(caught.value)
+
+    for key, own in OWNED.items():
+        assert refusal(key).endswith(f" is filled by the hub; set {own} instead")
+    for key in ELSEWHERE:
+        assert "writes outside of the run's folder" in refusal(key)
+    check({"optimizer": {"type": "Lion", "params": {"betas": [0.9, 0.99]}}, "flops_profiler": {"enabled": True}})
+
+
+def test_what_is_new_in_a_free_mapping_is_a_change() -> None:
+    old, new = read("tiny"), read("tiny", "deepspeed.zero_optimization.stage=1", "train.lr=1E-3")
+    eps = read("tiny", "deepspeed.optimizer.params.eps=1E-8", "deepspeed.optimizer.type=e-x").deepspeed["optimizer"]
+    assert new.train.lr == 0.001 and eps == {"params": {"eps": 1e-8}, "type": "e-x"}, "where no field says the kind"
+    assert changed(old, new) == changed(new, old) == ["deepspeed.zero_optimization", "train.lr"]
+    assert read("tiny", f"deepspeed.optimizer={'[' * 32}{']' * 32}"), "as deep as may be"
 
 
 def test_deepspeed_keys_are_free_below_the_top() -> None:

@@ -92,3 +92,8 @@ def test_a_setting_that_is_set_is_no_advice() -> None:
         "             2 % of notes: the loudness -> tokenizer.use_velocities=true",
         "             0.5 % of notes: drums",
     ]
+
+
+def test_no_setting_is_advised_that_is_refused() -> None:
+    manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7}, "remarks": 0}
+    assert advice(manifest, PerTokHParams()) == ["lost         7 marks: tempos"]

@@ -121,6 +121,22 @@ def test_small_frechet_distances() -> None:
     assert (more["n"], more["n_reference"], more["failures"]) == (3, 4, 0), "drums are notes, and these are no failures"
 
 
+def test_the_limit_of_a_distance_is_where_its_line_against_1_by_n_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3 + 7 / n it is 3; of fewer than 16 pieces nothing is said."""
+    sizes: list[int] = []
+
+    def distance(one: np.ndarray, other: np.ndarray) -> float:
+        sizes.append(len(one))
+        return 3 + 7 / len(one)
+
+    monkeypatch.setattr(frechet_module, "distance", distance)
+    draws = np.random.default_rng(0)
+    assert frechet_module.limit(np.zeros((40, 1)), np.zeros((9, 1)), draws) == pytest.approx(3.0)
+    assert (sizes[0], sizes[-1], len(sizes)) == (10, 40, 25)
+    assert frechet_module.limit(np.zeros((15, 1)), np.zeros((9, 1)), draws) == 0.0
+    assert frechet_module.limit(np.zeros((16, 1)), np.zeros((9, 1)), draws) == pytest.approx(3.0)
+
+
 def test_features_of_the_overlap() -> None:
     assert inter_onset(notes((0, 3, 60), (0, 3, 64))) == 0.0
     assert inter_onset(notes((0, 3, 60), (3, 6, 64))) == 1.0 and inter_onset(notes((0, 3, 60), (12, 15, 64))) == 4.0

@@ -92,6 +92,9 @@ def test_variants_of_one_work_do_not_excuse_copying() -> None:
     variant = [(onset, duration, pitch + 2) for onset, duration, pitch in tune(0)]
     numbers = works([score(tune(0)), score(tune(1)), score(variant), None, score()])
     assert numbers[0] == numbers[2] and len(set(numbers.tolist())) == 4
+    end = max(onset + duration for onset, duration, _ in tune(0))
+    both = score([*tune(0), *((onset + end, duration, pitch) for onset, duration, pitch in tune(1))])
+    assert len(set(works([score(tune(0)), score(tune(1)), both]).tolist())) == 1, "what is near to two works joins them"
     training = [score(tune(seed)) for seed in range(25)]
     twice = [*training, *(score([(o, d, p + 2) for o, d, p in tune(seed)]) for seed in range(25))]
     assert originality(training[:3], [], training=twice)["flagged"]["value"] == 1.0

@@ -9,6 +9,7 @@ import mido
 import pytest
 
 from datatools.reading.midi import reader
+from datatools.reading.midi.salvage import salvaged
 
 BAND = (Path(__file__).parent / "music" / "band.mid").read_bytes()
 
@@ -72,7 +73,7 @@ def test_a_file_that_breaks_off_keeps_what_came_before() -> None:
 
 def test_frames_become_seconds() -> None:
     data = file(
-        track(b"\x00\xff\x51\x03\x01\x00\x00", NOTE, b"\x83\x74\x80\x3c\x40"), division=0x10000 - (25 << 8) + 20
+        track(NOTE, b"\x64\xff\x51\x03\x01\x00\x00", b"\x83\x10\x80\x3c\x40"), division=0x10000 - (25 << 8) + 20
     )
     score, remarks = reader.score(data)
     (note,) = score.to("second").tracks[0].notes
@@ -86,7 +87,51 @@ def test_what_is_left_out_is_said() -> None:
     assert found == {(0, 60): 1} and remarks == "left out 1 notes that are never released"
     _, remarks = ours(file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
     assert remarks == "its format is 2: its 2 tracks are sequences of their own, and are played together"
+    _, remarks = ours(b"RIFF\x00\x00\x00\x00RMID" + file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
+    assert remarks.startswith("mended: taken out of its RIFF file; its format is 2: its 2 tracks")
+    _, remarks = ours(file(track(NOTE, b"\x60\x90\x3c\x00", b"\x00\x90\x40\x50")))
+    assert remarks == "left out 1 notes that are never released", "a stroke of no loudness is a release"
     assert ours(BAND) == (by_mido(BAND), "")
+
+
+def test_what_sounds_where_a_track_breaks_off_ends_there_once_for_each_stroke() -> None:
+    """One stroke released by one of no loudness; then three of one pitch, of which one is released, and another's."""
+    struck = NOTE + b"\x60\x90\x3c\x00" + NOTE * 3 + b"\x00\x90\x40\x50"
+    body = struck + b"\x10\x80\x3c\x40" + b"\x10\xc0\x05"
+    found = salvaged(file(b"MTrk" + struct.pack(">L", len(body) + 4) + body, kind=5))
+    assert found.struck == 5 and found.share == pytest.approx(len(body) / (len(body) + 4))
+    assert found.remarks == [
+        "mended: its format 5 taken for 1",
+        "mended: 1 tracks break off; what came before is kept",
+        "mended: 3 notes that sound where a track breaks off end there",
+    ]
+    plain = mido.MidiFile(file=BytesIO(found.data))
+    now, ends = 0, Counter[tuple[int, int]]()
+    for message in plain.tracks[0]:
+        now += message.time
+        if message.type == "note_off" or (message.type == "note_on" and not message.velocity):
+            ends[now, message.note] += 1
+    assert plain.type == 0 and ends == {(96, 60): 1, (112, 60): 1, (128, 60): 2, (128, 64): 1}
+
+
+def test_lengths_that_are_wrong_lose_no_track_and_no_music() -> None:
+    """Of a track that says it is longer than the file, or that goes on in zeros behind its end; of a tempo's bytes."""
+    first, second = track(NOTE, OFF), track(b"\x00\x90\x40\x50", b"\x60\x80\x40\x40")
+    endless = b"MTrk" + struct.pack(">L", 9999) + first[8:]
+    found = salvaged(file(endless, second))
+    assert by_mido(found.data) == by_mido(file(first, second)) and found.share == 1.0
+    padded = b"MTrk" + struct.pack(">L", len(first) - 8 + 400) + first[8:] + bytes(400)
+    found = salvaged(file(padded, second))
+    assert by_mido(found.data) == by_mido(file(first, second)) and found.share == 1.0 and not found.remarks
+    tempos = b"\x00\xff\x51\x03\x0f\x42\x40", b"\x00\xff\x51\x04\x07\xa1\x20\x00"
+    found = salvaged(file(track(*tempos, NOTE, OFF)))
+    assert found.remarks == ["mended: 1 tempos, meters or keys of a wrong length left out"]
+    told = [
+        message.tempo for message in mido.MidiFile(file=BytesIO(found.data)).tracks[0] if message.type == "set_tempo"
+    ]
+    assert told == [1_000_000]
+    for system in (b"\xf1\x01", b"\xf2\x01\x02", b"\xf3\x01", b"\xf6"):
+        assert salvaged(file(track(NOTE, b"\x00" + system, OFF))).data == file(track(NOTE, OFF), kind=0)
 
 
 def test_frames_of_film_are_ticks_and_loud_values_are_127() -> None:

@@ -281,6 +281,10 @@ def test_repeats_jumps_and_endings_as_files_write_them(tmp_path: Path) -> None:
         played("C", "D" + close + first, "E" + barline("right", ENDING.format("3", "discontinue")) + third, "F")
         == "CDCDCEF"
     )
+    # a sign on the other side of the bar line: it begins with the next measure, or closed the one before
+    ahead = barline("right", '<repeat direction="forward"/>')
+    assert played("C" + ahead, "D" + barline("right", REPEAT.format("")), "E") == "CDDE"
+    assert played("C", "D", "E^" + barline("left", REPEAT.format(""))) == "CDCDE"
     span = "^" + barline("left", ENDING.format("1-3", "start"))
     fourth = "^" + barline("left", ENDING.format("4", "start"))
     assert played("C", "D" + close.replace("1, 2", "1-3") + span, "E" + fourth, "F") == "CDCDCDCEF"
@@ -448,6 +452,60 @@ def test_kern_by_hand(tmp_path: Path) -> None:
     assert [round(t.qpm, 2) for t in score.tempos] == [72.5]
     grace = read(KERN, tmp_path, "b.krn").score.tracks[0].notes
     assert sorted(n.duration / 480 for n in grace)[:1] == [pytest.approx(1 / 12)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "remarks"),
+    [
+        (  # a spine that splits and joins again is one track
+            "**kern;2c;*^;4e 2g;4f .;*v *v;4a;*-",
+            [[(0, 60, 2), (2, 64, 1), (2, 67, 2), (3, 65, 1), (4, 69, 1)]],
+            [],
+        ),
+        ("**kern **kern;4C 4c;*x *x;4d 4D;*- *-", [[(0, 60, 1), (1, 62, 1)], [(0, 48, 1), (1, 50, 1)]], []),
+        ("**kern;4c;*+;* **kern;4d 4e;* *-;4f;*-", [[(1, 64, 1)], [(0, 60, 1), (1, 62, 1), (2, 65, 1)]], []),
+        ("**kern **kern;4c 4e;*v *v;4d 4f;*- *-", [[(0, 64, 1), (1, 65, 1)], [(0, 60, 1), (1, 62, 1)]], []),
+        ("**kern;4c;=:!!:;4d;=:|!;4e;*-", [[(n, p, 1) for n, p in enumerate((60, 60, 62, 62, 64))]], []),
+        ("**kern;4c;=;=:|!;4d;*-", [[(0, 60, 1), (1, 60, 1), (2, 62, 1)]], []),
+        (
+            "**kern;*>[A,B,A];*>norep[A,B];4c;*>A;4d;*>B;4e;*-",
+            [[(n, p, 1) for n, p in enumerate((60, 62, 64, 62))]],
+            [],
+        ),
+        (
+            "**kern;*>[A,C];4c;*>A;4d;*>B;4e;*-",
+            [[(0, 60, 1), (1, 62, 1), (2, 64, 1)]],
+            ["the list of sections names one that is not there; the repeat signs are played"],
+        ),
+        (
+            "**kern **kern;2c 4d;4e 4f;*- *-",
+            [[(0, 62, 1), (1, 65, 1)], [(0, 60, 2), (1, 64, 1)]],
+            ["1 notes begin before the one before them in their spine ends"],
+        ),
+        (
+            "**kern;2c;*^;4e 2g;*v *v;4a;*-",
+            [[(0, 60, 2), (2, 64, 1), (2, 67, 2), (3, 69, 1)]],
+            ["1 notes begin before the one before them in their spine ends"],
+        ),
+        (
+            "**kern;4c~2e;4CCCCCCC;4?;d;3%2f;*-",  # `~` parts the notes of a chord; `3%2` is two thirds of a whole
+            [[(0, 60, 1), (0, 64, 2), (3, 62, 1 / 480), (3, 65, 8 / 3)]],
+            [
+                "left out 1 notes outside MIDI's range",
+                "1 signs in the place of a note are neither note nor rest",
+                "1 notes have no length",
+            ],
+        ),
+        ("!!!OTL:One;!!!OTL:Two;**kern;4c ;*-", [[(0, 60, 1)]], []),
+    ],
+)
+def test_spines_sections_and_signs_of_kern(lines: str, expected: Notes, remarks: list[str], tmp_path: Path) -> None:
+    text = lines.replace(" ", "\t").replace("~", " ").replace(";", "\n") + "\n"
+    piece = read(text, tmp_path, "a.krn")
+    assert sounding(piece) == expected and piece.remarks == remarks
+    assert piece.title in ("a", "One")
+    with pytest.raises(ValueError, match=r"^line 2: it has 2 columns; expected 1"):
+        read("**kern\n4c\t4d\n*-\n", tmp_path, "a.krn")
 
 
 def test_the_canonical_form_keeps_all_that_plays_and_says_what_it_drops() -> None:

@@ -60,6 +60,34 @@ def test_a_silent_piece_is_drawn_again_under_another_row(tmp_path: Path, monkeyp
         pieces.write_samples(None, ToyTokenizer(), run(count=3), tmp_path / "other")  # type: ignore[arg-type]
 
 
+class Noted(ToyTokenizer):
+    formats = ("abc", "png")
+
+
+def test_a_prompt_is_marked_and_each_format_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two quarters of prompt, a second at 120 a minute, in one piece; eight pieces without one."""
+    plotted, written, shown = [], [], []
+
+    def plot(score: Any, path: Path, title: str, given: float) -> None:
+        path.touch()
+        plotted.append((score.note_num(), title, given))
+
+    monkeypatch.setattr(pieces.pianoroll, "plot", plot)
+    monkeypatch.setattr(pieces.formats, "write", lambda piece, stem, name, title: written.append((stem.name, name)))
+    monkeypatch.setattr(pieces.roll, "section", lambda *given, engraved: shown.append((*given[1:], engraved)) or "")
+    prompted = Generated([PITCH + 60, STEP, PITCH + 62, STEP, PITCH + 64, STEP, PITCH + 65], 3, False)
+    free = Generated([PITCH + 60], 0, True)
+    hparams = HParams(name="x", generate=GenerateHParams(formats=["png", "mid", "musicxml"], seed=5))
+    pieces.write_pieces(Noted(), hparams, [prompted, *[free] * 8], range(7, 16), tmp_path, 2.0)
+    assert plotted == [(4, "x, seed 5, row 7", 2.0)]
+    assert [name for stem, name in written if stem == "0"] == ["mid", "musicxml", "abc"]
+    assert [name for stem, name in written if stem == "8"] == ["mid", "png", "musicxml", "abc"]
+    assert shown[0] == ("piece0", "Piece 0", "4 notes, 4 tokens drawn, cut off at its length", 1.0, True)
+    assert shown[7][2:] == ("1 notes, 1 tokens drawn, ended by itself", 0.0, True) and shown[8][-1] is False
+    told = json.loads((tmp_path / "0.json").read_text())
+    assert (told["row"], told["tokens_per_second"], told["prompt_tokens"], told["ended"]) == (7, 6.0, 3, False)
+
+
 def test_what_is_asked_for_reaches_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, Any] = {}
 

@@ -166,6 +166,14 @@ def test_words_of_a_notebook_are_those_of_the_command() -> None:
     assert found.controls == {"key": "C"}
 
 
+@pytest.mark.parametrize(("system", "bytes_each"), [("linux", 1024), ("darwin", 1)])
+def test_memory_at_its_peak_is_in_bytes(system: str, bytes_each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = SimpleNamespace(ru_maxrss=5000)  # kilobytes, but on a Mac bytes
+    monkeypatch.setattr(planning, "resource", SimpleNamespace(getrusage=lambda who: usage, RUSAGE_SELF=0))
+    monkeypatch.setattr(planning, "sys", SimpleNamespace(platform=system))
+    assert planning._peak() == 5000 * bytes_each
+
+
 @pytest.mark.parametrize(("processes", "bytes_each"), [(1, 16), (2, 4)])
 def test_a_model_needs_weights_gradients_and_two_moments(
     processes: int, bytes_each: int, monkeypatch: pytest.MonkeyPatch

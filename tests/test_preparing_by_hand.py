@@ -397,6 +397,14 @@ def test_a_store_belongs_to_its_data_tokenizer_and_versions(tmp_path: Path, monk
     rows = cache.surveyed(dataset, DATA, progress=False)
     assert [row.title for row in rows] == ["0", "1", "2", "3", "4", "5"]
 
+    def impatient(function: Any, tasks: list[Item], **settings: Any) -> Iterator[Any]:
+        for task in tasks:
+            yield task, Failure("takes long", limited=True) if task.path == "5" else function(task)
+
+    monkeypatch.setattr(encoding, "spread", impatient)
+    told = store.TokenStore(folder("slow")).manifest
+    assert (told["limited"], told["unread"], told["refused"], told["counts"]["train"]["pieces"]) == (1, 1, 1, 2)
+
 
 def test_limits_that_could_bring_more_make_a_store_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"limited": 1, "limits": {"seconds": 3.0, "megabytes": 100}}
@@ -466,6 +474,40 @@ def test_vectors_of_controls_are_checked_piece_by_piece(tmp_path: Path) -> None:
         control.of = lambda piece, ids, tokenizer, given=given: given
         with pytest.raises(ValueError, match=said):
             controls._checked(control, None, [5, 6, 7], None)  # type: ignore[arg-type]
+
+
+def test_vectors_are_made_of_each_tune_and_belong_to_their_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three tunes of one book each has its own, but one that failed; other settings have a folder of their own."""
+    sides = ("train", "valid", "test")
+    infos = {
+        side: [store.PieceInfo(f"b#{n}", "", 1, 1, 1.0, 2, side, "", "/b.abc", n)]  # type: ignore[arg-type]
+        for n, side in enumerate(sides)
+    }
+    kept: Any = SimpleNamespace(
+        folder=tmp_path / "store", pieces=infos.get, count=lambda side: 1, tokenizer_folder=None
+    )
+    kept.folder.mkdir()
+    asked: list[Any] = []
+
+    def spread(function: Any, tasks: list[Item], **settings: Any) -> Iterator[Any]:
+        builders = function.args[0]
+        asked.append([len(builders), *(settings[key] for key in ("workers", "seconds", "megabytes"))])
+        for item in tasks:
+            rows = np.full((item.index + 1, 2), item.index, dtype=np.float32)
+            yield item, [rows] * len(builders) if item.index < 2 else Failure("takes long", limited=True)
+
+    monkeypatch.setattr(controls, "spread", spread)
+    monkeypatch.setenv("SWAPTUNES_CACHE", str(tmp_path / "cache"))
+    one, other = (controls.Wanted("c", lambda: SimpleNamespace(dim=2), key) for key in ("a", "b"))  # type: ignore[arg-type, return-value]
+    assert one.folder(kept) != other.folder(kept)
+    data = DataHParams(workers=1, seconds_per_file=7, megabytes_per_worker=999)
+    for wanted in ([one], [one], [one, other]):
+        made, *_ = controls.prepare_controls(wanted, kept, SimpleNamespace(), None, data, progress=False)  # type: ignore[arg-type]
+    assert asked == [[1, 1, 7, 999]] * 2, "what is there is not made again"
+    found = [made.rows(side, 0).tolist() for side in sides]  # type: ignore[arg-type]
+    assert found == [[[0, 0]], [[1, 1], [1, 1]], []] and made.unknown == 1
 
 
 def test_a_refusing_disk_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

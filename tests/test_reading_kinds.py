@@ -85,6 +85,39 @@ def bars(*pitches: int) -> list[tuple[int, int, int]]:
         ("K:C\nC4 [|] D4 :| E4 |\n", bars(60, 62, 60, 62, 64)),
         ("K:C\n|: C4 |1 D4 :| E4 |\n", bars(60, 62, 60, 64)),  # 4.9: the second time it is passed over
         ("K:C\n|: C4 |[1,2 D4 :| E4 |\n", bars(60, 62, 60, 62, 60, 64)),
+        ("K:D exp ^f\nF C c2\n", [(0, 66, 1), (1, 60, 1), (2, 72, 2)]),  # 3.1.14: exp, and the keys of pipes
+        ("K:HP\nF c G2\n", [(0, 66, 1), (1, 73, 1), (2, 67, 2)]),
+        ("K:C ^f^c\nF C B2\n", [(0, 66, 1), (1, 61, 1), (2, 71, 2)]),
+        ("K:^f\nF4\n", [(0, 66, 4)]),
+        ("K:Clydian\nF [K:Ephr] F [K:Aaeo] C [K:Fion] B\n", [(0, 66, 1), (1, 65, 1), (2, 60, 1), (3, 70, 1)]),
+        ("K:C\nC,, c'' (3::2 C2 D\n", [(0, 36, 1), (1, 96, 1), (2, 60, 4 / 3), (10 / 3, 62, 2 / 3)]),
+        ("K:C\n{/c}z C3\n", [(1, 72, 1 / 12), (13 / 12, 60, 35 / 12)]),
+        ("K:C\n{cd}C/8 D\n", [(0, 72, 1 / 32), (1 / 32, 74, 1 / 32), (1 / 16, 60, 1 / 16), (1 / 8, 62, 1)]),
+        ("K:C\nC2-{D}C2\n", [(0, 60, 2), (2, 62, 1 / 12), (25 / 12, 60, 23 / 12)]),  # no tie leads over them
+        ("I:propagate-accidentals octave\nK:C\n^F f F2\n", [(0, 66, 1), (1, 77, 1), (2, 66, 2)]),
+        ('K:C\n"50\\% of it"C D=20\ny2 =3DE F "Am\n', [(n, p, 1) for n, p in enumerate((60, 62, 64, 65))]),
+        ("K:C\n+C2E2+ [F2A2]/ G\n", [(0, 60, 2), (0, 64, 2), (2, 65, 1), (2, 69, 1), (3, 67, 1)]),
+        ("K:C\n[GB]4-|[GB]2 C2\n", [(0, 67, 6), (0, 71, 6), (6, 60, 2)]),
+        ("K:C\nL:1/8\nM:3/4\nV:1\nC4 Z C2|\nV:2\nE4|\n", [(0, 60, 2), (0, 64, 2), (5, 60, 1)]),  # they hold for all
+        ("P:AB\nK:C\nG4|\nP:A\nC4|\nP:B\nD4|\n", bars(67, 60, 62)),  # what belongs to no part comes first
+        ("K:C\n(1:3:2 C/C/ D\n", [(0, 60, 3 / 2), (3 / 2, 60, 3 / 2), (3, 62, 1)]),
+        ("C4|\nK:C\nG4|\n", [(0, 67, 4)]),  # 3.1: the header ends with K:
+        ("K:C\nC>>>D E<<F\n", [(0, 60, 15 / 8), (15 / 8, 62, 1 / 8), (2, 64, 1 / 4), (9 / 4, 65, 7 / 4)]),
+        ("K:C\n^F [K:C]F ^F [K:D]=F\n", [(0, 66, 1), (1, 65, 1), (2, 66, 1), (3, 65, 1)]),
+        ("K:C\n^C4 & C4 | C4\n", [(0, 60, 4), (0, 61, 4), (4, 60, 4)]),
+        (
+            "K:C\nV:1 clef=treble-8 octave=1 transpose=2\nC4|\nV:2\nE4|\nV:1\nD4|\n",
+            [(0, 62, 4), (0, 64, 4), (4, 64, 4)],
+        ),
+        ("K:C treble-8\nV:bass\nC4|\n", [(0, 48, 4)]),  # a name says nothing of its sound
+        ("K:C\nC4 |\nD:| E4 |\n", [(0, 60, 4), (4, 62, 1), (5, 60, 4), (9, 62, 1), (10, 64, 4)]),
+        ("K:C\n|: C4 |1 D4 || E4 |\n", bars(60, 62, 64)),  # an ending alone, and no sign that repeats
+        ("K:C\nC4 :|\n|: D4 :|\n", bars(60, 60, 62, 62)),
+        ("K:C\nC4 ||\n| D4 :|\n", bars(60, 62, 62)),
+        ("K:C\nE4 |:\n| C4 :|\n", bars(64, 60, 60)),
+        ("K:C\n|: C4 || D4 :|\n", bars(60, 62, 60, 62)),
+        ("K:C\n|: C4 |1 D4 :|2 E4 || F4 :|\n", bars(60, 62, 60, 64, 65, 65)),
+        ("K:C\n|: C4 |1 D4 :|2 E4 | F4 |1 G4 :|2 A4 |\n", bars(60, 62, 60, 64, 65, 67, 69)),
     ],
 )  # fmt: skip
 def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, int, int]]) -> None:

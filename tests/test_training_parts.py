@@ -6,7 +6,10 @@ import importlib.util
 import json
 import logging
 import math
+import os
+import platform
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,23 +17,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from core.errors import HubError
 from core.log import logger
 from core.model.optim import parameter_groups
 from datatools import ngram
 from hparams.base import HParams
+from plugins.manager import load_manager, own_version
 from supervisors import language_model
 from supervisors.artefacts import artefact
 from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.training import engine as engines
-from supervisors.training import precision, token_supervisor
+from supervisors.training import environment, precision, token_supervisor
 from supervisors.training.engine import build_engine
+from supervisors.training.ranks import Ranks
 from tests.toy import Loss, Toy, quick, toy
+from tests.toy_tokenizer import ToyTokenizer
 
 __all__ = ["quick"]  # a fixture that holds for this module as well
+
+REALLY = environment.write  # which toys leave away
 
 
 @pytest.fixture
@@ -313,6 +322,186 @@ def test_intervals_of_a_run(tmp_path: Path) -> None:
         run.take({"valid_loss": loss})
         assert run.stopped_early() is (step == 6)
     assert saved == [1, 2, 4] and run.best == {"valid_loss": 1.5, "step": 4} and run.stale == 2
+
+
+def test_a_step_is_summed_over_parts_and_processes_and_each_part_drops_out_in_its_own_way() -> None:
+    """Two micro-batches of two processes; the other one of these has 30 nats more, and all count 8 targets."""
+    told: list[Any] = []
+
+    def engine(batch: dict[str, Any]) -> torch.Tensor:
+        told.append(torch.initial_seed())
+        return batch["ids"].sum()
+
+    found: Any = engine
+    found.set_rate = lambda rate: told.append(("rate", rate))
+    found.backward = lambda loss: told.append(float(loss))
+    found.step = lambda: told.append("step")
+    found.rate, found.gradient_norm = (lambda: 0.25), (lambda: 4.0)
+    hparams = HParams(name="x", seed=9)
+    hparams.train.accumulate, hparams.train.lr, hparams.train.warmup = 2, 0.5, 0.5
+    ranks = SimpleNamespace(rank=1, world=2, device=torch.device("cpu"), sum=lambda total: total + 30)
+    batches = SimpleNamespace(
+        counted=lambda step: 8, batch=lambda *given: told.append(given) or {"ids": torch.tensor([3.0, 2.0 + given[1]])}
+    )
+    model = nn.Dropout().eval()
+    run: Any = SimpleNamespace(hparams=hparams, ranks=ranks, engine=engine, batches=batches, model=model, steps=40)
+    values = token_supervisor.TokenSupervisor.train_step(run, 6)
+    # 5 and 6 nats here, 41 in all; an engine takes the mean over four parts, which makes up for times four.
+    assert values == {"loss": 41 / 8, "lr": 0.25, "grad_norm": 4.0, "tokens": 8} and model.training
+
+    def seed(micro: int) -> int:
+        digest = hashlib.blake2b(f"9\x1fdropout\x1f6\x1f{micro}\x1f1".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    assert told == [
+        ("rate", pytest.approx(0.5 * 7 / 20)),
+        *((6, 0, 1, 2), seed(0), 5 * 4 / 8, "step"),
+        *((6, 1, 1, 2), seed(1), 6 * 4 / 8, "step"),
+    ]
+
+
+def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[Any] = []
+
+    def whole(store: Any, split: str, **given: Any) -> str:
+        told.append((store, split, given))
+        return "batches"
+
+    monkeypatch.setattr(language_model, "whole", whole)
+    monkeypatch.setattr(language_model, "token_kinds", lambda tokenizer: "kinds")
+    monkeypatch.setattr(language_model, "score_pieces", lambda *given: given)
+    monkeypatch.setattr(language_model, "asked_of", lambda manager, hparams: "what is asked")
+    monkeypatch.setattr(language_model, "write_samples", lambda *given: told.append(given) or [tmp_path / "0.mid"])
+    monkeypatch.setattr(language_model.scores, "read", lambda path: SimpleNamespace(score=path))
+    tokenizer = SimpleNamespace(bos_id=7, eos_id=8, pad_id=9)
+    shown: list[Any] = []
+    run: Any = SimpleNamespace(
+        store="a store", tokenizer=tokenizer, whole_model=lambda: "a model", autocast=lambda: "a format",
+        manager=None, hparams="settings", load_best=lambda: "the best", ranks=SimpleNamespace(first=True),
+        best={"step": 40.0}, folder=SimpleNamespace(samples=tmp_path), _show=lambda *given: shown.append(given),
+    )  # fmt: skip
+    scored = LanguageModelSupervisor.measure(run, "test", 99, "vectors")  # type: ignore[arg-type]
+    ids = {"bos_id": 7, "eos_id": 8, "pad_id": 9}
+    assert scored == ("a model", "batches", "kinds", "a format")  # type: ignore[comparison-overlap]
+    assert told == [("a store", "test", {**ids, "limit_tokens": 99, "beside": "vectors"})]
+    LanguageModelSupervisor.generate(run)
+    LanguageModelSupervisor.generate(run, tmp_path / "out")
+    places = [tmp_path / "step_000040", tmp_path / "out"]
+    assert told[1:] == [("the best", tokenizer, "settings", place, "what is asked") for place in places]
+    assert shown == [(40, tmp_path / "0.mid")], "trackers hear what a run itself leaves"
+    run.ranks.first = False
+    assert LanguageModelSupervisor.generate(run) == [] and len(told) == 3
+
+
+def test_environment_tells_what_a_run_ran_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = load_manager()
+    monkeypatch.setattr(environment, "LIBRARIES", ("torch", "no-such-library"))
+    REALLY(tmp_path / "e.json", manager, manager.preset("tiny"), Ranks(1, 3, torch.device("cpu")))
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert told["libraries"] == {"torch": torch.__version__.partition("+")[0], "no-such-library": None} or (
+        told["libraries"] == {"torch": torch.__version__, "no-such-library": None}
+    )
+    assert (told["python"], told["system"]) == (platform.python_version(), platform.platform())
+    assert (told["ranks"], told["threads"], told["processors"]) == (3, torch.get_num_threads(), os.cpu_count())
+    version = own_version()
+    parts = {"supervisor": "language_model", "backbone": "mamba", "tokenizer": "remi", "dataset": "bach_chorales"}
+    assert told["swaptunes"] == version and told["plugins"] == {
+        slot: {"name": name, "distribution": "swaptunes", "version": version} for slot, name in parts.items()
+    }
+
+
+def test_a_model_s_folder_says_all_that_reading_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, tokenizer, place = load_manager(), ToyTokenizer(), tmp_path / "run" / "model"
+    monkeypatch.setattr(artefact, "build_tokenizer", lambda manager, hparams, folder: ToyTokenizer(folder))
+    facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": ""}
+    with pytest.raises(HubError, match="run is neither a run nor an artefact"):
+        artefact.settings(tmp_path / "run", manager)
+    weights = {"w": torch.arange(3.0)}
+    artefact.write(place, weights, tokenizer, manager.preset("tiny"), manager, facts)  # type: ignore[arg-type]
+    config = json.loads((place / "config.json").read_text())
+    told = {key: config[key] for key in ("format", "vocab_size", "tokenizer_fingerprint", "sha256", "best")}
+    digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+    assert told == {
+        "format": 1, "vocab_size": 132, "tokenizer_fingerprint": "toy 0", "sha256": digest, "best": {"step": 4}
+    }  # fmt: skip
+    assert config["hparams"]["data"]["length"] == 64 and config["plugins"]["backbone"]["name"] == "mamba"
+    found = artefact.read(tmp_path / "run", manager)
+    assert found.folder == place and found.weights["w"].tolist() == [0, 1, 2] and found.hparams.name == "tiny"
+
+    def refused(**changes: Any) -> str:
+        (place / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(HubError) as said:
+            artefact.read(tmp_path / "run", manager)
+        return str(said.value)
+
+    assert "has format 2, newer than 1; update swaptunes" in refused(format=2)
+    assert "is not the tokenizer that" in refused(tokenizer_fingerprint="toy 1")
+    assert "was changed since it was written" in refused(sha256="0")
+    foreign = {key: value for key, value in config.items() if key != "hparams"} | {"model_type": "llama"}
+    (place / "config.json").write_text(json.dumps(foreign))
+    with pytest.raises(HubError, match=r"holds another library's checkpoint; train from it first, with model\.start="):
+        artefact.settings(tmp_path / "run", manager)
+    (place / "model.safetensors").unlink()
+    assert "has no model.safetensors; copy the folder again" in refused()
+    shutil.rmtree(place)
+    (tmp_path / "run" / "hparams.yaml").touch()
+    with pytest.raises(HubError, match="run has no trained model yet; train it first: --run "):
+        artefact.settings(tmp_path / "run", manager)
+
+
+def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(artefact, "write", lambda *given: told.append(given))
+    dataset = {"license": "CC0", "url": "https://d"}
+    counts = {"train": {"pieces": 1200, "notes_told": 5}, "test": {"pieces": 1}}
+    manifest = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
+    ranks = Ranks(0, 1, torch.device("cpu"))
+    run: Any = SimpleNamespace(
+        weights=lambda: "weights", ranks=ranks, best={"step": 4}, parameters=9, hparams=HParams(name="x"), manager="m",
+        store=SimpleNamespace(manifest=manifest, failures_path=tmp_path / "f.txt", folder=tmp_path), tokenizer="t",
+        identity=lambda: {"data": "print"}, folder=SimpleNamespace(model=tmp_path / "model"),
+    )  # fmt: skip
+    run.folder.evaluation = tmp_path / "evaluation.json"
+    token_supervisor.TokenSupervisor.save_model(run)
+    facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": "https://d"}
+    facts["data_fingerprint"] = "print"
+    assert told == [(tmp_path / "model", "weights", "t", run.hparams, "m", facts)]
+    monkeypatch.setattr(token_supervisor, "advice", lambda manifest, tokenizer: ["lost a bit"])
+    monkeypatch.setattr(token_supervisor, "suggestions", lambda store, tokens: [f"{tokens} a step"])
+    run.hparams.data.length, run.hparams.data.batch_size = 64, 4
+    assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
+        "train  1,200 pieces, 5 notes told", "test   1 pieces",
+        f"1 files not used, 2 near-duplicates left out: {tmp_path / 'f.txt'}", "lost a bit", "256 a step",
+        f"store  {tmp_path}",
+    ]  # fmt: skip
+    remembered = token_supervisor.TokenSupervisor._remembered
+    assert remembered(run, "w") == {}
+    training = {"steps": 8, "tokens_seen": 99, "minutes": 2.5, "weights": "w"}
+    run.folder.evaluation.write_text(json.dumps({**training, "test": {}, "headline": 1}))
+    assert remembered(run, "w") == training and remembered(run, "others") == {}, "an older model's are not this one's"
+    run.folder.evaluation.write_text("[1]")
+    assert remembered(run, "w") == {}
+
+
+def test_weights_that_do_not_fit_are_named() -> None:
+    model = nn.ModuleDict({"a": nn.Linear(2, 3, bias=False), "b": nn.Linear(2, 3, bias=False)})
+    good = {f"{name}.weight": torch.full((3, 2), value) for name, value in (("a", 1.0), ("b", 2.0))}
+    artefact.load_into(model, good, "x")
+    assert model["b"].weight.tolist() == [[2.0, 2.0]] * 3
+    for weights, said in (
+        ({"a.weight": torch.ones(3, 2)}, "b.weight is missing"),
+        ({**good, "c": torch.ones(1), "d": torch.ones(1)}, "c is unknown and 1 more"),
+        ({**good, "a.weight": torch.ones(2, 3)}, r"a.weight is \(2, 3\), expected \(3, 2\)"),
+    ):
+        with pytest.raises(HubError, match=f"the weights of x do not fit this model: {said}$"):
+            artefact.load_into(model, weights, "x")
+    model["b"].weight = model["a"].weight
+    artefact.load_into(model, {"b.weight": torch.full((3, 2), 5.0)}, "x")
+    assert model["a"].weight.tolist() == [[5.0, 5.0]] * 3, "of tied weights one name is enough"
 
 
 def test_the_facts_of_training_are_those_of_its_steps(tmp_path: Path) -> None:

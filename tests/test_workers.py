@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from core.errors import HubError
+from datatools.workers import pool
 from datatools.workers.pool import AHEAD, Failure, map_pieces, processors, watch_interval
 from datatools.workers.worker import reason
 from tests.toy_tasks import act, warm_badly, warm_wrongly
@@ -98,6 +99,28 @@ def test_workers_are_as_many_as_processors_and_of_one_thread_each(monkeypatch: p
     asked = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"]
     found = map_pieces(os.getenv, asked, workers=1, seconds=60, megabytes=1024)
     assert [value for _, value in found] == ["1"] * 4
+
+
+def test_as_many_workers_as_asked_for_else_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And never more than tasks; only where these are few does the second worker wait for a second."""
+    made: list[tuple[int, float]] = []
+
+    class Pool:
+        def __init__(self, seats: list[pool.Seat], tasks: Iterator[str], interval: float, patience: float) -> None:
+            made.append((len(seats), patience))
+
+        def results(self) -> Iterator[Any]:
+            return iter(())
+
+        def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr(pool, "_Pool", Pool)
+    monkeypatch.setattr(pool, "processors", lambda: 3)
+    few = ["a"] * 9
+    for workers, tasks in ((0, few), (2, few), (5, few[:4]), (0, iter(few[:2])), (1, ["a"] * 64), (1, ["a"] * 65)):
+        list(map_pieces(act, tasks, workers=workers, seconds=5, megabytes=9))
+    assert made == [(3, 1.0), (2, 1.0), (4, 1.0), (3, 0.0), (1, 1.0), (1, 0.0)]
 
 
 def test_no_more_workers_than_tasks() -> None:

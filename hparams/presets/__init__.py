@@ -15,6 +15,7 @@ from hparams.presets.published import (
     music_transformer_remi,
     performance_rnn,
     performance_rnn_attentive,
+    performance_rnn_magenta,
 )
 from hparams.presets.tiny import tiny
 
@@ -30,5 +31,5 @@ def register_presets(register: Callable[..., None]) -> None:
         register(preset)
     for preset in (folk_rnn, gpt2_abc, gpt2_remi, llama_remi, music_transformer_remi, mamba_tsd_bpe):
         register(preset)
-    for preset in (performance_rnn, performance_rnn_attentive):
+    for preset in (performance_rnn, performance_rnn_attentive, performance_rnn_magenta):
         register(preset)

@@ -1,8 +1,8 @@
 """Models of earlier work in their published shapes; the hub's own sizes are those of `<backbone>_<tokenizer>`.
 
 Shapes and schedules: Sturm et al., arXiv 1604.08723 (Folk-RNN); Symbotunes, arXiv 2410.20515 (GPT-2 on ABC);
-Neuromusic (Music Transformer, GPT-2 and Llama on REMI); Simon and Oore, Performance RNN (Magenta, 2017), in the form
-of Performance-RNN-PyTorch. Training is the hub's, AdamW with warm-up and cosine decay.
+Neuromusic (Music Transformer, GPT-2 and Llama on REMI); Simon and Oore, Performance RNN (Magenta, 2017), in its own
+form and in that of Performance-RNN-PyTorch. Training is the hub's, AdamW with warm-up and cosine decay.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from hparams.base import AugmentHParams, DataHParams, HParams, ModelHParams, Tra
 from hparams.datasets import BachChoralesHParams, FolkTunesHParams, MaestroHParams
 from hparams.tokenizers.abc import AbcHParams
 from hparams.tokenizers.note_tokens import RemiHParams, TsdHParams
-from hparams.tokenizers.performances import Performance240HParams
+from hparams.tokenizers.performances import Performance240HParams, Performance388HParams
 
 
 def folk_rnn() -> HParams:
@@ -61,6 +61,21 @@ def performance_rnn_attentive() -> HParams:
     hparams = performance_rnn()
     hparams.name = "performance_rnn_attentive"
     hparams.backbone = AttentiveGruHParams(dim=512, layers=3, dropout=0.3, heads=8)
+    return hparams
+
+
+def performance_rnn_magenta() -> HParams:
+    """PerformanceRNN of Magenta, LSTM 3 x 512, `python -m supervisors.run --hparams performance_rnn_magenta`.
+
+    Asked for nothing. The embedding stands for its one-hot input: folded into the first layer it is the same function.
+    """
+    hparams = performance_rnn()
+    hparams.name = "performance_rnn_magenta"
+    hparams.backbone = LstmHParams(dim=512, layers=3, dropout=0.0)
+    hparams.tokenizer = Performance388HParams()
+    hparams.model.controls = []
+    hparams.data.batch_size = 64
+    hparams.train.clip = 3.0
     return hparams
 
 

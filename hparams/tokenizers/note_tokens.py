@@ -135,6 +135,9 @@ class MidiLikeHParams(MidiTokHParams):
 class NotesOnlyHParams(MidiTokHParams):
     """What those share that tell notes and nothing of tempo or meter."""
 
+    remedies: ClassVar[dict[str, str]] = {
+        cause: setting for cause, setting in MidiTokHParams.remedies.items() if cause != "tempos"
+    }
     follows: ClassVar[dict[str, str]] = {"use_programs": "programs", "use_velocities": "velocities"}
 
     # Notes only are told; bars are those of 4/4.

@@ -31,4 +31,6 @@ def build(hparams: Performance240HParams, folder: Path | None = None) -> Perform
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
     """Offers `performance_240`."""
-    register("performance_240", Performance240HParams, build)
+    register(
+        "performance_240", Performance240HParams, build, defaults={"dataset": "maestro", "data.augment.transpose": 5}
+    )

@@ -30,4 +30,6 @@ def build(hparams: Performance388HParams, folder: Path | None = None) -> Perform
 @hookimpl
 def register_tokenizers(register: Callable[..., None]) -> None:
     """Offers `performance_388`."""
-    register("performance_388", Performance388HParams, build)
+    register(
+        "performance_388", Performance388HParams, build, defaults={"dataset": "maestro", "data.augment.transpose": 5}
+    )

@@ -72,12 +72,13 @@
       ask.textContent = "No music here, only a check: please choose " + trial.check + " on every scale.";
       form.append(ask);
     }
-    const scales = clips.length > 1 ? ["preference"] : test.scales;
-    const choices = clips.length > 1 ? ["A", "no preference", "B"] : ["1", "2", "3", "4", "5"];
+    const pairs = test.kind === "pairs"; // a check, which has no clips, asks what all trials ask
+    const scales = pairs ? ["preference"] : test.scales;
+    const choices = pairs ? ["A", "no preference", "B"] : ["1", "2", "3", "4", "5"];
     for (const scale of scales) {
       const set = document.createElement("fieldset");
       const legend = document.createElement("legend");
-      legend.textContent = clips.length > 1 ? "Which do you prefer?" : scale + " (1 bad, 5 excellent)";
+      legend.textContent = pairs ? "Which do you prefer?" : scale + " (1 bad, 5 excellent)";
       set.append(legend);
       for (const choice of choices) {
         const label = document.createElement("label");

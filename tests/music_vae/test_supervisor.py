@@ -1,5 +1,7 @@
 """The supervisor: it keeps the laws, plays what is asked of its latent vectors, and refuses in one line."""
 
+import functools
+import hashlib
 import json
 import math
 import re
@@ -7,19 +9,22 @@ import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from core.errors import HubError
-from hparams.base import LatentHParams
+from hparams.base import GenerateHParams, LatentHParams
 from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.laws.supervisors.subject import SupervisorSubject, quiet
 from plugins.manager import load_manager
 from supervisors.language_model import LanguageModelSupervisor
-from supervisors.music_vae import latents
+from supervisors.music_vae import latents, supervisor
 from supervisors.music_vae.latents import slerp
+from supervisors.music_vae.measures import Window
 from supervisors.music_vae.supervisor import MusicVaeSupervisor
 
 
@@ -93,6 +98,97 @@ def test_it_draws_decodes_leads_over_and_adds(run: Any, tmp_path: Path) -> None:
     assert more == to, "first + (last - first)"
     less = played(run, tmp_path / "less", 1, source=first, attribute=[str(folder), first], amount=0.0)
     assert less == again[:1]
+
+
+def test_a_validation_weighs_what_diverges_beyond_the_free_bits_and_divides_by_tokens() -> None:
+    nats = ([1.0, 2.0], [3.0, 4.0, 5.0])
+    windows = [Window(0, np.zeros(len(n)), np.array(n), d, 1, None) for n, d in zip(nats, (9.0, 1.0), strict=True)]
+    asked: list[Any] = []
+    hparams = load_manager().preset("music_vae")
+    hparams.evaluate.tokens = 77
+    run: Any = SimpleNamespace(
+        whole_model=lambda: "a model", windows=lambda *given: asked.append(given) or windows, hparams=hparams,
+        own=MusicVaeHParams(beta=0.5, free_bits=2),
+    )  # fmt: skip
+    found = MusicVaeSupervisor.validate(run)
+    assert found["valid_loss"] == pytest.approx((15 + 0.5 * (9 - 2 * math.log(2))) / 5)  # 1 nat is less than 2 bits
+    assert (found["valid_elbo"], found["valid_divergence"], found["valid_step_accuracy"]) == (-7.5 - 5, 5.0, 2 / 5)
+    assert asked == [("a model", "valid", 77)]
+
+
+def test_vectors_are_drawn_by_seed_and_row_or_taken_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"a": torch.tensor([[1.0, 0.0], [2.0, 0.0]]), "b": torch.tensor([[0.0, 1.0], [0.0, 4.0], [9.0, 9.0]])}
+    monkeypatch.setattr(latents, "_of_file", lambda model, tokenizer, key, path: files[path.name])
+    model: Any = SimpleNamespace(latent=2)
+
+    def wanted(count: int, seed: int = 0, **asked: Any) -> torch.Tensor:
+        wish = GenerateHParams(count=count, seed=seed, latent=LatentHParams(**asked))
+        return latents.wanted(model, None, wish)  # type: ignore[arg-type]
+
+    drawn = wanted(3, seed=5)
+    for row in range(3):
+        digest = hashlib.blake2b(f"5\x1flatent\x1f{row}".encode(), digest_size=8).digest()
+        rng = np.random.Generator(np.random.Philox(int.from_bytes(digest, "little") >> 1))
+        assert drawn[row, 0].tolist() == pytest.approx(rng.standard_normal(2).tolist(), rel=1e-6)
+    assert drawn.shape == (3, 1, 2) and torch.equal(wanted(2, seed=5), drawn[:2])
+    assert wanted(3, source="a").tolist() == [files["a"].tolist()] * 3
+    way = wanted(3, source="a", target="b")
+    assert way.shape == (3, 2, 2) and torch.allclose(way[0], files["a"]) and torch.allclose(way[2], files["b"][:2])
+    assert way[1].tolist()[0] == pytest.approx([math.sqrt(0.5)] * 2), "half of the way"
+    with pytest.raises(HubError, match=r"generate\.count is 1; expected at least 2 pieces on the way"):
+        wanted(1, source="a", target="b")
+    more = wanted(1, source="a", attribute=["b", "a"], amount=-2.0)  # means (3, 14/3) and (1.5, 0)
+    assert more[0, 0].tolist() == pytest.approx([1 - 2 * 1.5, -2 * 14 / 3])
+
+
+def test_pieces_of_several_windows_are_told_by_the_number_of_their_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def sample(model: Any, vectors: Any, sampling: Any, **given: Any) -> torch.Tensor:
+        told.append((len(vectors), list(given["rows"]), given["grammar"], sampling.top_k))
+        return torch.arange(6)[:, None].repeat(1, 4)
+
+    monkeypatch.setattr(supervisor, "sample", sample)
+    monkeypatch.setattr(supervisor.latents, "wanted", lambda *given: torch.zeros(2, 3, 5))
+    monkeypatch.setattr(supervisor, "write_pieces", lambda *given: told.append(given[2:5]) or [])
+    sounds: list[int] = [1]
+    tokenizer = SimpleNamespace(
+        grammar=lambda bars: f"{bars} bars", vocab_size=9, pad_id=6, bos_id=7, eos_id=8,
+        decode=lambda ids: SimpleNamespace(score=SimpleNamespace(note_num=lambda: sounds[0])),
+    )  # fmt: skip
+    model: Any = SimpleNamespace(bars=2, tokens=4)
+    model.eval = lambda: model
+    hparams = load_manager().preset("music_vae")
+    hparams.generate.top_k = 3
+    run: Any = SimpleNamespace(
+        load_best=lambda: model, hparams=hparams, ranks=SimpleNamespace(first=True), tokenizer=tokenizer,
+        best={"step": 40.0}, folder=SimpleNamespace(samples=tmp_path),
+    )  # fmt: skip
+    run.insist_windows = functools.partial(MusicVaeSupervisor.insist_windows, run)
+    for source in ("", "a.mid"):  # a file may be silent for a window
+        hparams.generate.latent = LatentHParams(source=source)
+        MusicVaeSupervisor.generate(run)
+        rows, (made, numbers, folder) = told[-2:]
+        assert rows == (6, list(range(6)), None if source else "2 bars", 3)
+        assert [piece.ids for piece in made] == [[0] * 4 + [1] * 4 + [2] * 4, [3] * 4 + [4] * 4 + [5] * 4]
+        assert list(numbers) == [0, 3] and folder == tmp_path / "step_000040" and not made[0].ended
+    sounds[0] = 0
+    with pytest.raises(HubError, match="2 of 2 pieces have no note"):
+        MusicVaeSupervisor.generate(run)
+    for key, good, bad, said in (
+        ("bars", (0, 2), 3, r"generate\.bars is 3; this model's windows have 2 bars"),
+        ("length", (4, 9), 3, r"generate\.length is 3; a window of this model has 4 tokens"),
+    ):
+        before = getattr(hparams.generate, key)
+        for value in good:
+            setattr(hparams.generate, key, value)
+            run.insist_windows(model)
+        setattr(hparams.generate, key, bad)
+        with pytest.raises(HubError, match=said):
+            run.insist_windows(model)
+        setattr(hparams.generate, key, before)
 
 
 def test_the_way_between_two_vectors_is_an_arc() -> None:

@@ -19,7 +19,8 @@ from core.errors import HubError
 from datatools.reading import scores
 from hparams.base import GenerateHParams
 from supervisors.generating.drawing import draw
-from supervisors.studio import engine
+from supervisors.run import main
+from supervisors.studio import app, engine
 from supervisors.studio.asking import GenerateRequest
 from supervisors.studio.verb import listening_on
 from tests.studio import attack
@@ -97,6 +98,14 @@ def test_going_on_from_a_place_draws_what_the_sampler_draws_behind_it(
 def test_info_tells_ranges_that_are_kept(client: Client) -> None:
     info = client.json(f"/info?model={MODEL}")
     assert info["models"] == [MODEL, "twin"] and info["model"]["constant_memory"]
+    about = {key: info["model"][key] for key in ("name", "backbone", "tokenizer", "streams", "most_prompt", "controls")}
+    config = json.loads((GOLDEN / "run" / "model" / "config.json").read_text())
+    parts = {slot: config["hparams"][slot]["name"] for slot in ("backbone", "tokenizer")}
+    assert about == {"name": MODEL, **parts, "streams": 1, "most_prompt": 8191, "controls": {}}
+    assert (info["model"]["parameters"], info["model"]["most_tokens"]) == (config["parameters"], None)
+    assert info["limits"] == {
+        "streams": 6, "upload_megabytes": 4.0, "prompt_tokens": 8192, "piece_tokens": 20_000, "notes": 20_000
+    }  # fmt: skip
     for name, limits in info["settings"].items():
         if name == "guidance":  # towards nothing, of a model without controls
             continue
@@ -107,7 +116,7 @@ def test_info_tells_ranges_that_are_kept(client: Client) -> None:
         assert status == 400 and line.startswith(f"{name} is {beyond}; expected") and str(limits["most"]) in line
 
 
-def test_a_file_and_notes_become_a_prompt(client: Client) -> None:
+def test_a_file_and_notes_become_a_prompt(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     content = (GOLDEN / "music" / "00.mid").read_bytes()
     found = client.json(f"/prompt?model={MODEL}&name=../../etc/x.MID", content)
     tokenizer = client.studio.players.get(MODEL).tokenizer
@@ -117,6 +126,9 @@ def test_a_file_and_notes_become_a_prompt(client: Client) -> None:
     found = client.json("/prompt", {"model": MODEL, "notes": notes})
     assert [[note[1], note[2], note[5]] for note in found["notes"]] == [note[:3] for note in notes]
     assert [bar[0] for bar in found["bars"]] == [0, 4]
+    monkeypatch.setattr(app, "MOST", 5)
+    cut = client.json("/prompt", {"model": MODEL, "notes": notes})
+    assert cut["tokens"] == found["tokens"][:4] and cut["cut"] == len(found["tokens"]) - 4, "one is left to be drawn"
 
 
 def test_scores_are_those_of_the_whole_piece_read_at_once(client: Client) -> None:
@@ -169,7 +181,8 @@ def test_a_piece_is_kept_among_the_samples_of_its_run(client: Client) -> None:
     midi, record = map(Path, files)
     assert midi.parent.parent == client.studio.players.runs / MODEL / "samples"
     assert scores.read(midi).score.note_num() == 1
-    assert json.loads(record.read_text())["tokens"] == tokens
+    told = json.loads(record.read_text())
+    assert (told["tokens"], told["notes"], told["about"]) == (tokens, 1, {"seed": 1})
 
 
 BAD: list[tuple[str, Any, int, str]] = [
@@ -243,9 +256,12 @@ def test_a_huge_upload_is_refused_before_it_is_held(client: Client) -> None:
 
 
 def test_too_many_streams_are_told_to_come_again_and_leaving_makes_room(client: Client) -> None:
-    streams = [client.stream({"model": MODEL, "endless": True}) for _ in range(6)]
-    for stream in streams:
-        assert next(stream)[0] == "start"
+    streams = [client.stream({"model": MODEL, "endless": True}) for _ in range(5)]
+    streams.append(client.stream({"model": MODEL, "endless": True, "seed": 77}))
+    begun = [next(stream) for stream in streams]
+    assert {name for name, _ in begun} == {"start"}
+    seeds = [data["seed"] for _, data in begun]
+    assert seeds[5] == 77 and len(set(seeds)) == 6, "a seed that nobody gave is told"
     status, line = client.refused("/generate", {"model": MODEL})
     assert status == 503 and "6 pieces" in line
     assert client.ask("/info")[0] == 200
@@ -322,6 +338,22 @@ def test_an_attack_finds_nothing(client: Client) -> None:
     faults, seen = attack.attack(client, 80, 20)
     assert not faults, faults[:3]
     assert {200, 400, 401, 404, 503} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train.lr=1"], '"train.lr=1" cannot be changed here; only studio'),
+        ([], "there is no trained model in nowhere"),
+    ],
+)
+def test_a_studio_without_a_model_does_not_open(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", "nowhere")
+    with pytest.raises(SystemExit) as stop:
+        main(["studio", *words])
+    assert stop.value.code == 2 and says in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_one_line() -> None:

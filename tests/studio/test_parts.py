@@ -1,10 +1,12 @@
 """Parts of the studio by themselves: who comes in, which models are held, what a request means, which way is taken."""
 
 import asyncio
+import itertools
 import json
 import math
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,9 @@ import torch
 
 from core.errors import HubError
 from core.model.conditioning import Known
+from core.model.interleaving import Wish
+from core.model.sampling import Sampling
+from datatools.workers.pool import Failure
 from hparams.base import GenerateHParams
 from supervisors.studio import door, filling, players, reading
 from supervisors.studio.asking import DrawRequest, FillRequest, GenerateRequest, ranges, request, tokens_of
@@ -273,6 +278,111 @@ def test_a_way_is_taken_as_often_as_it_makes_the_rest_likely(
     assert seeds == [("fill", "9")] and found["ways"] == 3 and found["seed"] == 9
     assert found["tokens"] == [7, 10, 7, 20 + taken, 7, 9, 7, 13]
     assert found["nats"] == pytest.approx(costs[f"line {taken}"])
+
+
+def test_what_follows_is_judged_behind_its_bar_line_and_no_further_than_256_tokens() -> None:
+    told: list[Any] = []
+
+    def loss(ids: Any, targets: Any, state: Any, known: Any) -> Any:
+        told.append((ids[0].tolist(), targets[0].tolist(), {key: part.tolist() for key, part in state.items()}, known))
+        return torch.full(targets.shape, 0.5), None
+
+    player: Any = SimpleNamespace(model=SimpleNamespace(loss=loss))
+    line: Any = SimpleNamespace(device="cpu", state={"s": torch.tensor([[1.0], [2.0]])}, known=None)
+    assert filling._cost(player, line, list(range(300))) == 255 * 0.5
+    assert told == [(list(range(255)), list(range(1, 256)), {"s": [[1.0]]}, None)], "of two rows the one that knows"
+    line.known = Known(torch.tensor([[[3.0]], [[3.0]]]), torch.tensor([[[True]], [[False]]]))
+    assert filling._cost(player, line, [7, 8]) == 0.5 and told[1][:2] == ([7], [8])
+    assert (told[1][3].values.tolist(), told[1][3].given.tolist()) == ([[[3.0]]], [[[True]]])
+    assert filling._cost(player, line, [7]) == 0.0 and len(told) == 2
+
+
+def test_ways_are_rows_that_all_begin_where_the_first_has_read_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three ways the second never ends."""
+    told: list[Any] = []
+
+    class Company:
+        def __init__(self, model: Any) -> None:
+            self.lines: list[Any] = []
+
+        def join(self, line: Any) -> None:
+            self.lines.append(line)
+
+        def step(self) -> list[Any]:
+            drawn = [SimpleNamespace(line=line, token=next(line.tokens, None)) for line in self.lines]
+            self.lines = [one.line for one in drawn if one.token is not None]
+            return drawn
+
+    def made(wish: Any, before: Any) -> Any:
+        tokens = iter([10, 11]) if wish.row == 0 else iter([]) if wish.row == 2 else itertools.repeat(7)
+        line = SimpleNamespace(row=wish.row, tokens=tokens, hidden="hidden", state="state")
+        line.resume = lambda kept: told.append((line.row, kept.hidden, kept.state))
+        return line
+
+    async def read(line: Any, before: Any, capacity: int) -> None:
+        told.append((line.row, before, capacity))
+
+    async def work(job: Any) -> Any:
+        return job()
+
+    monkeypatch.setattr(filling, "Company", Company)
+    monkeypatch.setattr(filling, "MOST", 5)
+    player: Any = SimpleNamespace(model=None, line=made, capacity=lambda prompt, length: (prompt, length))
+    engine: Any = SimpleNamespace(read=read, run=work)
+    ways = _run(filling._ways(engine, player, Wish(Sampling()), [1, 2, 3], 3))
+    assert [(line.row, tokens) for line, tokens in ways] == [(0, [10, 11]), (2, [])]
+    assert told == [(0, [1, 2, 3], (3, 5 + 256)), *((row, "hidden", "state") for row in range(3))]
+
+
+def test_a_grammar_counts_what_the_prompt_holds_and_is_made_once() -> None:
+    asked: list[Any] = []
+
+    class Barred(ToyTokenizer):
+        def bar_starts(self, ids: list[int]) -> list[int]:
+            return list(range(0, len(ids), 2))
+
+        def grammar(self, bars: int = 0, length: int = 0) -> Any:
+            asked.append((bars, length))
+            return f"{bars} {length}"
+
+    player: Any = piece_player(True, 9)
+    player.tokenizer, player._grammars, player._grammar_lock = Barred(), OrderedDict(), threading.Lock()
+    for prompt, length, bars, found in (
+        ([1, 2, 3], 10, 4, "6 13"), ([1, 2, 3], 0, 4, "6 0"), ([1, 2, 3], 10, 0, "0 13"), ([], 10, 4, "4 10"),
+        ([], 0, 0, "0 0"), ([1, 2, 3], 10, 4, "6 13"),
+    ):  # fmt: skip
+        assert player.grammar(prompt, length, bars) == found
+    assert asked == [(6, 13), (6, 0), (0, 13), (4, 10), (0, 0)]
+    for bars in range(20, 20 + players.GRAMMARS):
+        player.grammar_of(bars)
+    assert len(player._grammars) == players.GRAMMARS and player.grammar([], 0, 0) == "0 0" and asked[-1] == (0, 0)
+    count = player.bar_counter([1, 2, 3], 2)
+    assert not count([1] * 8) and count([1] * 9), "the fifth bar is one too many behind two"
+
+
+def test_a_file_that_is_sent_is_its_music_and_its_own_text() -> None:
+    def reader(found: Any) -> Any:
+        made = object.__new__(reading.Reader)
+        made._lock = threading.Lock()
+        made._seat = SimpleNamespace(run=lambda path: found(path) if callable(found) else found, look=lambda: None)
+        return made
+
+    text = "X:1\nL:1/4\nK:C\n_DD|\n"
+    piece = reader(("T", score(line([61, 61])), text)).read("../a.ABC", b"x")
+    assert "_D D |" in piece.abc and piece.title == "T", "spelled as it was"
+    midi = reader(("T", score(line([60, 62])), None)).read("b.mid", b"x")
+    assert midi.score.note_num() == 2 and (midi.source, midi.title) == ("sent.mid", "T")
+    sent: list[bytes] = []
+    reader(lambda path: sent.append(Path(path).read_bytes()) or ("", midi.score, None)).read("c.mid", b"bytes")
+    assert sent == [b"bytes"]
+    many = score(line([60] * 3))
+    for found, said in (
+        (lambda path: Failure(f"{path} is cut short"), "^the file cannot be read: it is cut short$"),
+        (("T", many, None), "the file has 3 notes; expected at most 2"),
+    ):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(HubError, match=said):
+            patch.setattr(reading, "MOST_NOTES", 2)
+            reader(found).read("d.mid", b"")
 
 
 def test_notes_outside_the_marked_bars_are_counted_from_where_these_end() -> None:
