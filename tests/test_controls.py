@@ -110,9 +110,49 @@ class MixesModes(key.Key):
         return np.roll(vector, semitones, axis=-1)
 
 
+class SortsTheIds(Register):
+    def of(self, piece, ids, tokenizer):
+        ids.sort()
+        return super().of(piece, ids, tokenizer)
+
+
+class MakesEverythingSoft(Register):
+    def of(self, piece, ids, tokenizer):
+        for track in piece.score.tracks:
+            for note in track.notes:
+                note.velocity = 1
+        return super().of(piece, ids, tokenizer)
+
+
+class OneVectorForAll(Register):
+    vector_of_all = np.zeros(1, dtype=np.float32)
+
+    def of(self, piece, ids, tokenizer):
+        self.vector_of_all[:] = super().of(piece, ids, tokenizer)
+        return self.vector_of_all
+
+
+class MovesTheFirstRow(Register):
+    def transposed(self, vector, semitones):
+        return super().transposed(np.ravel(vector)[:1], semitones)
+
+
+class TakesNoNumber(Register):
+    def parse(self, text):
+        found = float(text)
+        if found < 0 or found > 127:
+            raise ValueError("expected 0 to 127")
+        return self.vector(found)
+
+
 @pytest.mark.parametrize(
     ("fault", "name"),
     [
+        (SortsTheIds, "piece and ids left alone"),
+        (MakesEverythingSoft, "piece and ids left alone"),
+        (OneVectorForAll, "piece and ids left alone"),
+        (MovesTheFirstRow, "commutes with transposition"),
+        (TakesNoNumber, "parses what it describes"),
         (NoWidth, "declares its width"),
         (TooWide, "gives vectors of its width"),
         (DividesByNothing, "is finite"),
