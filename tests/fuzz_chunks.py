@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from core.contracts.tokenizer import Ids, vocab_sizes
 from tests import fuzz_cases, fuzz_tokens
 
 SECONDS = 20.0  # for one input, as the hub's data.seconds_per_file
@@ -60,16 +61,16 @@ def tokenizers(folder: str, task: tuple[str, int, int, int]) -> dict[str, dict[s
     """What became of scores start to stop in every tokenizer, and of one sequence of ids for each in its decoder."""
     _, seed, start, stop = task
     tallies = {f"{name}, {way}": Tally() for name in fuzz_tokens.built() for way in ("encode", "decode")}
-    real: dict[str, list[int]] = {}
+    real: dict[str, Ids] = {}
     with tempfile.TemporaryDirectory() as place:
         for number in range(start, stop):
             piece = fuzz_tokens.read_case(seed, number, corpus(folder), Path(place))
             for name, tokenizer in fuzz_tokens.built().items():
                 random = Random(f"{name} {seed} {number}")
-                ids: list[int] = []
+                ids: Ids = []
                 tallies[f"{name}, encode"].add(fuzz_tokens.encoding(tokenizer, piece, ids), number)
                 before, real[name] = real.get(name, []), ids or real.get(name, [])
-                odd = fuzz_tokens.fuzzed_ids(random, tokenizer.vocab_size, ids, before)
+                odd = fuzz_tokens.fuzzed_ids(random, vocab_sizes(tokenizer), ids, before)
                 tallies[f"{name}, decode"].add(fuzz_tokens.decoding(tokenizer, odd, number % WRITTEN == 0), number)
     return {name: tally.finished() for name, tally in tallies.items()}
 

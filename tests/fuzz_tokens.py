@@ -12,13 +12,14 @@ from random import Random
 from typing import Any
 
 from core.contracts.piece import Piece
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.errors import HubError
 from datatools.reading.scores import piece_from_score
 from plugins.manager import load_manager
 from tests import fuzz_cases, made_scores
 
 SECONDS = 20.0
+Sizes = tuple[int, ...]
 SHORT = 120  # notes and quarters
 EVERYTHING: dict[str, Any] = {
     f"use_{what}": True
@@ -32,7 +33,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 @cache
 def built() -> dict[str, Tokenizer]:
-    """Every registered tokenizer whose tokens are single ids with its defaults, and variants of some."""
+    """Every registered tokenizer with its defaults, and variants of some."""
     made: dict[str, Tokenizer] = {}
     tunes = [piece_from_score(score) for score in made_scores.tunes(12)]
     tokenizers = load_manager().tokenizers
@@ -40,10 +41,7 @@ def built() -> dict[str, Tokenizer]:
         entry = tokenizers[name]
         assert entry.build is not None and entry.hparams is not None
         for label, options in {name: {}, **VARIANTS.get(name, {})}.items():
-            tokenizer = entry.build(entry.hparams(**options))
-            if tokenizer.streams > 1:  # the changes below are of single ids
-                continue
-            made[label] = tokenizer
+            made[label] = entry.build(entry.hparams(**options))
             if options.get("bpe"):
                 made[label].train(tunes)  # type: ignore[attr-defined]
     return made
@@ -67,20 +65,23 @@ def read_case(seed: int, number: int, good: fuzz_cases.Corpus, place: Path) -> P
             return piece
 
 
-def encoding(tokenizer: Tokenizer, piece: Piece, ids: list[int]) -> fuzz_cases.Outcome:
+def encoding(tokenizer: Tokenizer, piece: Piece, ids: Ids) -> fuzz_cases.Outcome:
     """How encoding ends; `ids` takes the result."""
 
     def work() -> None:
         ids.extend(tokenizer.encode(piece))
-        special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
-        assert ids and all(type(id) is int and 0 <= id < tokenizer.vocab_size for id in ids), "ids out of range"
-        assert not special & set(ids), "special ids"
+        special, sizes = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}, vocab_sizes(tokenizer)
+        said = [[token] if tokenizer.streams == 1 else token for token in ids]
+        assert ids and all(len(token) == len(sizes) for token in said), "ids of another number of streams"
+        inside = (type(id) is int and 0 <= id < size for token in said for id, size in zip(token, sizes, strict=True))
+        assert all(inside), "ids out of range"
+        assert not special & {token[0] for token in said}, "special ids"
         assert tokenizer.decode(ids).score.note_num(), "no note is left"
 
     return fuzz_cases.ending(work, SECONDS)
 
 
-def decoding(tokenizer: Tokenizer, ids: list[int], write: bool) -> fuzz_cases.Outcome:
+def decoding(tokenizer: Tokenizer, ids: Ids, write: bool) -> fuzz_cases.Outcome:
     """How decoding ends: `read` when there is a note in it, `refused` when there is none; `write` has it written."""
     empty: list[bool] = []
 
@@ -107,59 +108,65 @@ def decoding(tokenizer: Tokenizer, ids: list[int], write: bool) -> fuzz_cases.Ou
     return outcome._replace(end="refused", why="the ids tell no note") if empty else outcome
 
 
-def fuzzed_ids(random: Random, vocabulary: int, ids: list[int], other: list[int]) -> list[int]:
+def fuzzed_ids(random: Random, sizes: Sizes, ids: Ids, other: Ids) -> Ids:
     """Ids of real music changed at many places or few, cut short, spliced, repeated; or ids by chance, or none."""
     ids, way = list(ids), random.randrange(10)
     if way == 0 or not ids:
-        return [random.randrange(vocabulary) for _ in range(random.choice((0, 1, 3, 50, 400)))]
+        return [token(random, sizes) for _ in range(random.choice((0, 1, 3, 50, 400)))]
     if way == 1:
-        return [random.randrange(-5, vocabulary + 200) for _ in range(200)] + [2**31, -(2**40)]
+        wild = [token(random, sizes, low=-5, more=200) for _ in range(200)]
+        return [*wild, *(id if len(sizes) == 1 else [id] * random.randrange(6) for id in (2**31, -(2**40)))]
     if way == 2:
         return ids[: random.randrange(len(ids))]
     if way == 3:
-        return random.choices(sorted(set(ids)), k=random.choice((30, 600)))
+        kinds = sorted(set(ids)) if len(sizes) == 1 else [list(one) for one in sorted(set(map(tuple, ids)))]
+        return random.choices(kinds, k=random.choice((30, 600)))
     if way == 4:
         return [random.choice(ids)] * random.choice((2, 30, 30, 1000))
     for _ in range(random.choice((1, 1, 3, 3, 10, 40))):
         if ids:
-            random.choice(_CHANGES)(random, ids, vocabulary, other)
+            random.choice(_CHANGES if len(sizes) == 1 else (*_CHANGES, _stream))(random, ids, sizes, other)
     return ids
 
 
-def _other(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
-    ids[random.randrange(len(ids))] = random.randrange(vocabulary)
+def token(random: Random, sizes: Sizes, low: int = 0, more: int = 0) -> Any:
+    """A token by chance: an id, or one of each of several streams, from `low` to `more` above the vocabulary."""
+    ids = [random.randrange(low, size + more) for size in sizes]
+    return ids[0] if len(ids) == 1 else ids
 
 
-def _more(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
-    ids.insert(random.randrange(len(ids) + 1), random.randrange(vocabulary))
+def _other(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
+    ids[random.randrange(len(ids))] = token(random, sizes)
 
 
-def _less(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+def _stream(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
+    at, stream = random.randrange(len(ids)), random.randrange(len(sizes))
+    ids[at] = [*ids[at][:stream], random.randrange(sizes[stream]), *ids[at][stream + 1 :]]
+
+
+def _more(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
+    ids.insert(random.randrange(len(ids) + 1), token(random, sizes))
+
+
+def _less(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
     at = random.randrange(len(ids))
     del ids[at : at + random.choice((1, 1, 5, 30))]
 
 
-def _twice(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+def _twice(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
     at = random.randrange(len(ids))
     ids[at:at] = ids[at : at + random.choice((1, 4, 20))] * random.choice((1, 1, 1, 5))
 
 
-def _splice(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+def _splice(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
     at = random.randrange(len(other) + 1)
     place = random.randrange(len(ids) + 1)
     ids[place:place] = other[at : at + random.choice((1, 10, 40))]
 
 
-def _swap(random: Random, ids: list[int], vocabulary: int, other: list[int]) -> None:
+def _swap(random: Random, ids: Ids, sizes: Sizes, other: Ids) -> None:
     one, two = random.randrange(len(ids)), random.randrange(len(ids))
     ids[one], ids[two] = ids[two], ids[one]
 
 
-_CHANGES: tuple[Callable[[Random, list[int], int, list[int]], None], ...] = (
-    _other,
-    _more,
-    _less,
-    _twice,
-    _splice,
-    _swap,
-)
+_CHANGES: tuple[Callable[[Random, Ids, Sizes, Ids], None], ...] = (_other, _more, _less, _twice, _splice, _swap)

@@ -1,6 +1,7 @@
 """ABC text to notes: known answers, and abc2midi (inside symusic) as the independent reader."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,9 @@ def silence() -> Iterator[None]:
 
 
 def oracle(text: str) -> list[tuple[int, int, int]]:
-    """Notes by abc2midi, which starts them a tick late and shortens them by one."""
+    """Notes by abc2midi, which starts them a tick late and shortens them by one, without its accompaniment."""
     with silence():
-        score = symusic.Score.from_abc(text)
+        score = symusic.Score.from_abc(re.sub(r"(?m)^(K:.*\n)", r"\1%%MIDI gchordoff\n", text, count=1))
     return sorted((n.time - 1, n.pitch, n.duration + 1) for track in score.tracks for n in track.notes)
 
 

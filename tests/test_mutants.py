@@ -2,10 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.mutants import reach, results
+from tests.mutants.__main__ import _stands
+from tests.mutants.planting import Outcome
 from tests.mutants.source import Mutant, mutants
 
 
@@ -88,3 +92,12 @@ def test_every_argued_equivalent_stands_in_the_code() -> None:
 
     code = {line.strip() for name in tree.sources() for line in (tree.ROOT / name).read_text("utf-8").splitlines()}
     assert [key for key in results.argued() if key[1] not in code] == []
+
+
+def test_what_a_lost_test_noticed_is_planted_again() -> None:
+    there: Any = SimpleNamespace(tests={"tests/test_a.py::test_one": None})
+    noticed = {
+        by: _stands(Outcome("killed", by), there) for by in ("tests/test_a.py::test_one", "tests/test_a.py::two")
+    }
+    assert noticed == {"tests/test_a.py::test_one": True, "tests/test_a.py::two": False}
+    assert _stands(Outcome("killed", "the process of the tests died"), there) and _stands(Outcome("timed out"), there)

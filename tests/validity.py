@@ -2,11 +2,11 @@
 
 `python -m tests.validity NAME [bpe=0] [n=10000] [free=10000] [first=0] [music21=10000] [music21_free=2000]`: sequences
 with the grammar and without it, from which number on; how many of the tunes music21 reads. Draws from random logits,
-the worst case, by the hub's own sampler; prints a Markdown row for each way and what was refused. It is a benchmark
-and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens name notes
-that decode leaves out; for ABC, where ties join notes, not counted), `changed` (the music is another after encoding and
-decoding again), `refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the first and the last
-excepted, is too short or too long to abc2midi).
+the worst case, by the hub's own sampler, of several streams id by id; prints a Markdown row for each way and, with the
+grammar, what failed. It is a benchmark and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty`
+(no note), `lost` (the tokens name notes that decode leaves out; not counted where a note is no token: ABC, grids),
+`changed` (the music is another after encoding and decoding again), `refused` (ABC that music21 or abc2midi cannot read,
+or a bar of which, the first and the last excepted, is too short or too long to abc2midi).
 """
 
 import gc
@@ -19,9 +19,10 @@ from typing import Any
 
 import symusic
 import torch
+from torch import Tensor
 
-from core.contracts.grammar import Grammar
-from core.contracts.tokenizer import Tokenizer
+from core.contracts.grammar import Grammar, State
+from core.contracts.tokenizer import Ids, Tokenizer, token_names, vocab_sizes
 from core.model.sampling import Sampling, draw
 from core.seeds import derive
 from plugins.manager import load_manager
@@ -45,32 +46,27 @@ def built(name: str, bpe: int) -> Any:
     return tokenizer
 
 
-def sequences(tokenizer: Tokenizer, first: int, count: int, masked: bool) -> list[list[int]]:
-    """Sequences `first` to `first + count` of ids without eos, each from logits N(0, 1) drawn anew at each step."""
+def sequences(tokenizer: Tokenizer, first: int, count: int, masked: bool) -> list[Ids]:
+    """Sequences `first` to `first + count` of tokens without eos, each from logits N(0, 1) drawn anew for each id."""
     grammar = tokenizer.grammar(length=LENGTH) if masked else None  # type: ignore[attr-defined]
     assert first % BATCH == 0, f"first is {first}; expected a multiple of {BATCH}"
-    result: list[list[int]] = []
+    result: list[Ids] = []
     for start in range(first, first + count, BATCH):
         result += _batch(tokenizer, grammar, range(start, min(start + BATCH, first + count)))
     return result
 
 
-def _batch(tokenizer: Tokenizer, grammar: Grammar | None, numbers: range) -> list[list[int]]:
+def _batch(tokenizer: Tokenizer, grammar: Grammar | None, numbers: range) -> list[Ids]:
     random = torch.Generator().manual_seed(derive("validity", numbers.start))
     rows = torch.arange(numbers.start, numbers.stop)
-    made: list[list[int]] = [[] for _ in rows]
+    made: list[Ids] = [[] for _ in rows]
     going = torch.arange(len(rows))
     state = grammar.begin(len(rows)) if grammar is not None else {}
     for step in range(LENGTH + 1):
-        if grammar is not None:
-            allowed = grammar.allowed(state)
-        else:
-            allowed = torch.ones(len(going), tokenizer.vocab_size, dtype=torch.bool)
-            allowed[:, [tokenizer.pad_id, tokenizer.bos_id]] = False
-            allowed[:, tokenizer.eos_id] = step > 0
-        logits = torch.randn(len(going), tokenizer.vocab_size, generator=random)
-        ids = draw(logits, Sampling(), rows[going], step, allowed)
-        goes = (ids != tokenizer.eos_id) & torch.tensor(step < LENGTH)
+        ids = _token(tokenizer, grammar, state, rows[going], step, random)
+        goes = (ids[:, 0] != tokenizer.eos_id) & torch.tensor(step < LENGTH)
+        if tokenizer.streams == 1:
+            ids = ids[:, 0]
         if grammar is not None:
             state = {key: value[goes] for key, value in grammar.advance(state, ids).items()}
         going, ids = going[goes], ids[goes]
@@ -79,6 +75,41 @@ def _batch(tokenizer: Tokenizer, grammar: Grammar | None, numbers: range) -> lis
         if not len(going):
             break
     return made
+
+
+def _token(
+    tokenizer: Tokenizer, grammar: Grammar | None, state: State, rows: Tensor, step: int, random: torch.Generator
+) -> Tensor:
+    """The ids (b k) of a token of each row; beside eos anything may stand."""
+    ids = torch.zeros(len(rows), 0, dtype=torch.long)
+    for stream, size in enumerate(vocab_sizes(tokenizer)):
+        if grammar is None:
+            allowed = torch.ones(len(rows), size, dtype=torch.bool)
+        else:
+            allowed = grammar.allowed(state, ids) if stream else grammar.allowed(state)
+        if not stream and grammar is None:
+            allowed[:, [tokenizer.pad_id, tokenizer.bos_id]] = False
+            allowed[:, tokenizer.eos_id] = step > 0
+        if stream:
+            allowed = allowed | (ids[:, :1] == tokenizer.eos_id)
+        logits = torch.randn(len(rows), size, generator=random)
+        id = draw(logits, Sampling(), rows, step * tokenizer.streams + stream, allowed)
+        ids = torch.cat([ids, id[:, None]], dim=1)
+    return ids
+
+
+NOTES = ("Pitch", "NoteOn", "DrumOn", "note_on")  # what a token's name begins with that tells a note
+
+
+def told(tokenizer: Any, ids: Ids) -> int | None:
+    """How many notes the tokens name; None where a note is no token."""
+    if hasattr(tokenizer, "base_ids"):
+        names = [[tokenizer.base_tokens[id]] for id in tokenizer.base_ids(ids)]
+    elif tokenizer.streams > 1 or hasattr(tokenizer, "events"):
+        names = [token_names(tokenizer, token) for token in ids]
+    else:
+        return None
+    return sum(any(name.startswith(NOTES) for name in token) for token in names)
 
 
 def notes(piece: Any) -> list[tuple[int, int, int]]:
@@ -122,8 +153,8 @@ def complaint(text: str) -> bool:
     return not heard or "Error" in words or inner
 
 
-def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int, told: bool) -> str:
-    """One line of the table; music21 reads the first so many ABC tunes. `told`: prints those that are refused."""
+def row(tokenizer: Tokenizer, name: str, drawn: list[Ids], music21: int, said: bool) -> str:
+    """One line of the table; music21 reads the first so many ABC tunes. `said`: prints what failed."""
     failed = dict.fromkeys(("undecodable", "empty", "lost", "changed", "refused"), 0)
     heard = 0
     for number, ids in enumerate(drawn):
@@ -137,17 +168,19 @@ def row(tokenizer: Tokenizer, name: str, drawn: list[list[int]], music21: int, t
         failed["empty"] += not music
         if not music:
             continue
-        if hasattr(tokenizer, "base_ids"):
-            names = [tokenizer.base_tokens[id] for id in tokenizer.base_ids(ids)]  # type: ignore[attr-defined]
-            failed["lost"] += sum(name.startswith(("Pitch", "Drum")) for name in names) != len(music)
-        else:
+        lost = told(tokenizer, ids) not in (None, len(music))
+        failed["lost"] += lost
+        if "abc" in getattr(tokenizer, "formats", ()):
             refused = complaint(piece.abc) or (number < music21 and unreadable(piece.abc))
             failed["refused"] += refused
-            if refused and told:
+            if refused and said:
                 print(f"refused: {piece.abc!r}", flush=True)
         if number % 500 == 499:  # music21's objects hold one another; looking for them all the time doubles its time
             gc.collect()
-        failed["changed"] += notes(tokenizer.decode(tokenizer.encode(piece))) != music
+        changed = notes(tokenizer.decode(tokenizer.encode(piece))) != music
+        failed["changed"] += changed
+        if said and (changed or lost):
+            print(f"{'changed' if changed else 'lost'}: {number} {ids}", flush=True)
     mean = sum(map(len, drawn)) / len(drawn)
     cells = [
         name,

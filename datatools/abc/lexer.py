@@ -2,11 +2,14 @@
 
 Source: the ABC music standard 2.1 (abcnotation.com/wiki/abc:standard:v2.1), sections 2 to 4, and the older habits that
 real collections keep (`!` and `\\` at line ends, `+CEG+` chords). What carries no pitch or time (decorations, slurs,
-lyrics, chord names, spacing) is left out here; what cannot be told is an error that names the line.
+lyrics, annotations, spacing) is left out here, and a chord symbol goes with the note or rest that follows; what cannot
+be told is an error that names the line.
 """
 
 import re
 from typing import NamedTuple
+
+from datatools.abc.symbols import chord_symbol
 
 LONGEST_TEXT = 4_000_000  # characters of one tune
 # How far an accidental reaches in its bar: its letter in all octaves, in its own octave, no further than its note.
@@ -16,11 +19,12 @@ LONGEST_SOURCE = 250_000  # symbols of one tune; more is no tune, and would stal
 
 
 class Symbol(NamedTuple):
-    """One thing of the music: `kind`, the parts that its pattern caught, and its line (from 1)."""
+    """One thing of the music: `kind`, the parts that its pattern caught, its line (from 1), and the chord over it."""
 
     kind: str
     parts: tuple[str, ...]
     line: int
+    chord: str = ""
 
 
 class Source(NamedTuple):
@@ -47,7 +51,7 @@ _PATTERNS = {
     "tie": (r"-()", 1),
     "plus": (r"\+()", 1),
     "overlay": (r"&()", 1),
-    # Spacing, slurs, decorations in all their forms, chord names, score line breaks.
+    # Spacing, slurs, decorations in all their forms, words and chord symbols, score line breaks.
     "skip": (r'[\s().`~$*\\]|![^!|\[\]\n"]{0,40}!|!|"[^"]*"?|y\d*|[H-Wh-w]', 0),
 }
 _MASTER = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _PATTERNS.items()))
@@ -59,6 +63,7 @@ _GROUPS = {
     kind: range(_MASTER.groupindex[kind] + 1, _MASTER.groupindex[kind] + 1 + n) for kind, (_, n) in _PATTERNS.items()
 }
 _MUSIC_FIELDS = frozenset("KMLQVP")
+_UNDER_CHORDS = frozenset(("note", "rest", "open", "plus"))
 _BEGIN = re.compile(r"%%+[ \t]*begin(text|ps|svg|ml)\b", re.IGNORECASE)
 _END = re.compile(r"%%+[ \t]*end(text|ps|svg|ml)\b", re.IGNORECASE)
 _PROPAGATE = re.compile(r"(?:%%[ \t]*|I:[ \t]*)propagate-accidentals[ \t]+(\w+)")
@@ -134,7 +139,7 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
         )
     if "+" in line:
         line = _PLUS_DECORATION.sub(" ", line)
-    at = 0
+    at, chord, graces = 0, "", False
     if symbols and symbols[-1].kind == "bar":
         at = _ending(line, at, number, symbols)
     while at < len(line):
@@ -144,8 +149,13 @@ def _lex_line(line: str, number: int, symbols: list[Symbol]) -> None:
         at = match.end()
         kind = match.lastgroup or "skip"
         if kind == "skip":
+            if match[0][0] == '"':
+                chord = chord_symbol(match[0].strip('"')) or chord
             continue
-        symbol = Symbol(kind, tuple(match[group] or "" for group in _GROUPS[kind]), number)
+        graces = kind == "grace" or (graces and kind != "ungrace")
+        under = chord if kind in _UNDER_CHORDS and not graces else ""
+        symbol = Symbol(kind, tuple(match[group] or "" for group in _GROUPS[kind]), number, under)
+        chord = "" if under else chord
         if kind == "bar":
             _add_bar(symbol, symbols)
             at = _ending(line, at, number, symbols)

@@ -26,6 +26,7 @@ from datatools.abc.keys import (
     transposed,
 )
 from datatools.abc.lexer import NOT, PITCH, STEP, Source, Symbol
+from datatools.abc.symbols import shifted
 from datatools.abc.tune import Event, Pitch, Tuplet, spelled
 
 LONGEST_NOTE = 64  # whole notes
@@ -176,12 +177,12 @@ class _Parser:
     def _symbol(self, symbol: Symbol, stream: Iterator[Symbol]) -> None:
         state, kind, parts = self.state, symbol.kind, symbol.parts
         if kind == "note":
-            self._place((self._pitch(parts),), _length(parts[3]), (False,))
+            self._place((self._pitch(parts),), _length(parts[3]), (False,), symbol.chord)
         elif kind == "bar":
             state.items.append(_bar(parts[0], symbol.line))
             self._begin_bar()
         elif kind == "rest":
-            self._rest(parts)
+            self._rest(parts, symbol.chord)
         elif kind == "tie":
             if state.last is not None and state.last.pitches:
                 state.last.ties = (True,) * len(state.last.pitches)
@@ -192,9 +193,9 @@ class _Parser:
         elif kind == "grace":
             state.graces += self._graces(stream)
         elif kind == "open":
-            self._chord(stream, "close")
+            self._chord(stream, "close", symbol.chord)
         elif kind == "plus":
-            self._chord(stream, "plus")
+            self._chord(stream, "plus", symbol.chord)
         elif kind == "overlay":
             state.layer += 1
             state.items.append(Mark(layer=state.layer, line=symbol.line))
@@ -239,8 +240,8 @@ class _Parser:
         self.heard[pitch] = (written, alter)
         return pitch
 
-    def _place(self, pitches: tuple[Pitch, ...], ratio: Fraction, ties: tuple[bool, ...]) -> None:
-        """Adds an event of `ratio` unit lengths."""
+    def _place(self, pitches: tuple[Pitch, ...], ratio: Fraction, ties: tuple[bool, ...], chord: str = "") -> None:
+        """Adds an event of `ratio` unit lengths, under a chord symbol if there is one."""
         state = self.state
         length = ratio * state.unit
         if state.stretch_left:
@@ -253,6 +254,7 @@ class _Parser:
         # Grace notes wait for the next note, over rests and bar lines.
         graces = tuple(state.graces) if pitches else ()
         event = Event(pitches, length, state.sounding_key, state.meter, ties, graces, None, state.tempo)
+        event.symbol = _sounding_symbol(chord, state.semitones)
         state.graces, state.tempo = ([] if pitches else state.graces), None
         if state.tuplet_left:
             event.tuplet = state.tuplet
@@ -267,10 +269,10 @@ class _Parser:
         state.last, state.begun = event, True
         state.written, self.heard, state.tied = self.heard, {}, {}
 
-    def _rest(self, parts: tuple[str, ...]) -> None:
+    def _rest(self, parts: tuple[str, ...], chord: str) -> None:
         state = self.state
         if parts[0] in "zx":
-            self._place((), _length(parts[1]), ())
+            self._place((), _length(parts[1]), (), chord)
             return
         bars = _length(parts[1])
         if bars.denominator != 1 or not 1 <= bars <= 1000:
@@ -279,7 +281,7 @@ class _Parser:
         for bar in range(int(bars)):
             if bar:
                 state.items.append(Mark())
-            self._place((), whole / state.unit, ())
+            self._place((), whole / state.unit, (), "" if bar else chord)
 
     def _broken(self, signs: str) -> None:
         factor = _BROKEN.get(len(signs))
@@ -316,7 +318,7 @@ class _Parser:
                 break
         raise ValueError("grace notes without their closing }")
 
-    def _chord(self, stream: Iterator[Symbol], end: str) -> None:
+    def _chord(self, stream: Iterator[Symbol], end: str, chord: str) -> None:
         """The notes up to the bracket; each keeps its own length, the chord lasts as long as its first note."""
         notes: dict[Pitch, tuple[Fraction, bool]] = {}
         first: Fraction | None = None
@@ -329,6 +331,7 @@ class _Parser:
                 last, length = self._pitch(symbol.parts), _length(symbol.parts[3])
                 first = first or length
                 notes.setdefault(last, (length, False))
+                chord = chord or symbol.chord
             elif symbol.kind == "tie" and last is not None:
                 notes[last] = (notes[last][0], True)
             elif symbol.kind in ("bar", "field", "open"):
@@ -342,7 +345,7 @@ class _Parser:
         pitches = sorted(notes, key=lambda pitch: (pitch.midi, pitch.step))
         by_midi = {pitch.midi: pitch for pitch in reversed(pitches)}
         kept = tuple(by_midi[midi] for midi in sorted(by_midi))
-        self._place(kept, first * outer, tuple(notes[pitch][1] for pitch in kept))
+        self._place(kept, first * outer, tuple(notes[pitch][1] for pitch in kept), chord)
 
     def _field(self, letter: str, value: str) -> None:
         state = self.state
@@ -393,12 +396,21 @@ def _sound(state: _State, value: str) -> None:
     state.semitones = state.semitones if semitones is None else semitones
 
 
+def _steps(semitones: int) -> int:
+    """The letters that a key moves by with so many semitones."""
+    letters = 4 * fifths_of(semitones)  # a fifth is four letters
+    return letters + 7 * round((semitones * 7 / 12 - letters) / 7)
+
+
+def _sounding_symbol(symbol: str, semitones: int) -> str:
+    return shifted(symbol, _steps(semitones), semitones) if symbol and semitones else symbol
+
+
 def _shifted(pitch: Pitch, semitones: int) -> Pitch:
     """The pitch so many semitones higher, spelled as its key is."""
     if not semitones:
         return pitch
-    letters = 4 * fifths_of(semitones)  # a fifth is four letters
-    steps = letters + 7 * round((semitones * 7 / 12 - letters) / 7)
+    steps = _steps(semitones)
     midi = pitch.midi + semitones
     return spelled(pitch.step + steps, midi - Pitch(pitch.step + steps, 0).midi)
 

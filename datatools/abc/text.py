@@ -104,6 +104,8 @@ def _event_words(event: Event, speller: Speller, unit: Fraction) -> Iterator[str
         for pitch in event.graces:
             yield speller.word(pitch)
         yield "}"
+    if event.symbol:
+        yield f'"{event.symbol}"'
     length = length_word(event.length / unit)
     if not event.pitches:
         yield "z"
@@ -123,8 +125,11 @@ def _event_words(event: Event, speller: Speller, unit: Fraction) -> Iterator[str
         yield "-"
 
 
-def words(tune: Tune) -> list[str]:
-    """The whole tune: meter, unit length and key, then the bars, the voices' bars interleaved; each bar ends in `|`."""
+def words(tune: Tune, chords: bool = False) -> list[str]:
+    """The whole tune: meter, unit length and key, then the bars, the voices' bars interleaved; each bar ends in `|`.
+
+    Chord symbols are left out unless asked for; one such as `"Am7/G"` is two words, `"Am7"` and `"/G"`.
+    """
     out = [meter_word(tune.meter), f"L:{tune.unit}", f"K:{tune.key.name}"]
     spellers = [Speller(tune.key) for _ in tune.voices]
     meters = [tune.meter for _ in tune.voices]
@@ -137,9 +142,18 @@ def words(tune: Tune) -> list[str]:
             if voice[number].meter != meters[index]:
                 meters[index] = voice[number].meter
                 out.append(meter_word(meters[index]))
-            out += [word for word, _ in bar_words(voice[number], spellers[index], tune.unit) if word[0] != "Q"]
+            for word, _ in bar_words(voice[number], spellers[index], tune.unit):
+                if word[0] == '"':
+                    out += _chord_words(word) if chords else []
+                elif word[0] != "Q":
+                    out.append(word)
             out.append("|")
     return out
+
+
+def _chord_words(word: str) -> list[str]:
+    above, slash, bass = word.strip('"').partition("/")
+    return [f'"{above}"', *([f'"/{bass}"'] if slash else [])]
 
 
 def text_of(tune: Tune) -> str:

@@ -56,6 +56,7 @@ class Event:
     graces: tuple[Pitch, ...] = ()
     tuplet: Tuplet | None = None
     tempo: float | None = None
+    symbol: str = ""  # the chord over it, such as Am7/G
 
     @property
     def duration(self) -> Fraction:

@@ -3,7 +3,7 @@
 A piece is its canonical ABC, word by word: `M:6/8 L:1/8 K:Ador`, then bars such as `e A A B 2 A |`. Repeats are written
 out; a pitch and its accidental are one token, a length other than 1 another; the bars of several voices take turns
 (`V:1` bar `V:2` bar). What is lost: title, tempo, velocities, instruments, and all that ABC writes without pitch or
-time.
+time. `chord_symbols` keeps those, a token each and another for a bass note: `"Am7" "/G" e`.
 """
 
 import hashlib
@@ -21,9 +21,17 @@ from datatools.abc.text import text_of, words
 from hparams.tokenizers.abc import AbcHParams
 from plugins import hookimpl
 from plugins.tokenizers.abc_tokens.repair import MOST_WORDS, repaired
-from plugins.tokenizers.abc_tokens.vocabulary import SPECIALS, fits_tuplet, parse_length, parse_pitch, vocabulary
+from plugins.tokenizers.abc_tokens.vocabulary import (
+    SPECIALS,
+    chord_words,
+    fits_tuplet,
+    parse_length,
+    parse_pitch,
+    vocabulary,
+)
 
 if TYPE_CHECKING:
+    from plugins.tokenizers.abc_tokens.chords import ChordGrammar
     from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
 
 FORMAT = 1  # raised whenever the same text would give other words
@@ -37,8 +45,9 @@ class AbcTokenizer:
     formats = ("abc",)  # its tokens tell more than notes do
     pad_id, bos_id, eos_id = 0, 1, 2
 
-    def __init__(self) -> None:
-        self._words = vocabulary()
+    def __init__(self, chord_symbols: bool = False) -> None:
+        self.chord_symbols = chord_symbols
+        self._words = vocabulary() + ([word for group in chord_words() for word in group] if chord_symbols else [])
         self._ids = {word: id for id, word in enumerate(self._words)}
         self.vocab_size = len(self._words)
 
@@ -51,7 +60,7 @@ class AbcTokenizer:
         for event in (event for voice in tune.voices for bar in voice for event in bar.events):
             if event.tuplet and not fits_tuplet(event.length / tune.unit, tune.unit):
                 raise _named(piece, f"a note of {event.length} in a tuplet has no note head")
-        said = words(tune)
+        said = words(tune, self.chord_symbols)
         if len(said) > MOST_WORDS:
             raise _named(piece, f"it has {len(said)} abc tokens; expected at most {MOST_WORDS}")
         try:
@@ -105,14 +114,16 @@ class AbcTokenizer:
         short = bool(grammar.broken_off(state)[0])
         return list(ids[:-1]) if short and self._words[ids[-1]] == "|" else list(ids)
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar | ChordGrammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not; HubError below 24 tokens, in which no clean end can be promised.
         """
+        from plugins.tokenizers.abc_tokens.chords import ChordGrammar
         from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
         from plugins.tokenizers.abc_tokens.tables import Tables
 
-        return AbcGrammar(Tables(), self.eos_id, bars, length)
+        grammar = AbcGrammar(Tables(), self.eos_id, bars, length)
+        return ChordGrammar(grammar, *map(len, chord_words())) if self.chord_symbols else grammar
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps([FORMAT, self._words]).encode()).hexdigest()[:16]
@@ -129,7 +140,7 @@ def _named(piece: Any, message: str) -> ValueError:
 
 def build(hparams: AbcHParams, folder: Path | None = None) -> AbcTokenizer:
     """The tokenizer; ValueError when `folder` holds another vocabulary than this version has."""
-    tokenizer = AbcTokenizer()
+    tokenizer = AbcTokenizer(hparams.chord_symbols)
     path = Path(folder) / FILE if folder is not None else None
     if path is not None and path.is_file():
         saved = json.loads(path.read_text(encoding="utf-8"))

@@ -54,6 +54,7 @@ SLOW = "decode accepts anything"  # of long vocabularies; other tests read odd i
         ("midilike", SMALL | {"use_tempos": True, "num_tempos": 4}),
         ("structured", SMALL),
         *((name, {}) for name in ("melody", "trio", "performance_240", "performance_388")),
+        ("abc", {"chord_symbols": True}),
     ],
 )
 def test_further_tokenizers(name: str, options: dict[str, Any]) -> None:

@@ -90,6 +90,11 @@ def _outcomes(
         process.join()
 
 
+def _stands(outcome: Outcome, map_of: reach.Reach) -> bool:
+    """Whether the test that noticed a fault is still there; by whatever else was noticed, stays."""
+    return "::" not in outcome.by or outcome.by in map_of.tests
+
+
 def main() -> int:
     options = _arguments()
     stale = [name for name in reach.stale() if options.tests is None or name in options.tests]
@@ -100,11 +105,15 @@ def main() -> int:
     known = results.remembered()
     done = [(m, known[m.name]) for m in chosen if m.name in known]
     if not options.list:
-        argued = results.argued()
-        done = [(m, o) for m, o in done if (m.key in argued if o.state == "survived" else not options.fresh)]
+        argued, map_of = results.argued(), reach.Reach()
+        done = [
+            (m, o)
+            for m, o in done
+            if (m.key in argued if o.state == "survived" else not options.fresh and _stands(o, map_of))
+        ]
         passed = {m.name for m, _ in done}
         todo = [m for m in chosen if m.name not in passed]
-        for mutant, outcome in _outcomes(todo, known, reach.Reach(), options.jobs, options.budget):
+        for mutant, outcome in _outcomes(todo, known, map_of, options.jobs, options.budget):
             results.remember(mutant, outcome)
             print(results.line(mutant, outcome), flush=True)
             done.append((mutant, outcome))

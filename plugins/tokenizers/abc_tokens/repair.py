@@ -30,6 +30,7 @@ class _Voice:
         self.tuplet_left = 0
         self.grouped = False  # whether the last event is of a tuplet
         self.graces_at = -1  # where grace notes still wait for their note
+        self.chord = ""  # the symbol that waits for its note, its quotes aside
         self.time = Fraction(0)
         self.last = Fraction(0)
 
@@ -82,12 +83,18 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.out.append(f"\n{word}\n")
             voice.sized, voice.tieable = True, False
         return
-    if word == "|":
+    if word[0] == '"':
+        inner = word.strip('"')
+        if not voice.open and inner[0] != "/":
+            voice.chord = inner
+        elif not voice.open and voice.chord and "/" not in voice.chord:
+            voice.chord += inner
+    elif word == "|":
         _close_bar(voice)
     elif word in ("[", "{"):
         if not voice.open:
             voice.open, voice.open_at = word, len(voice.out)
-            voice.out.append(word)
+            voice.out.append((_symbol(voice) if word == "[" else "") + word)
             voice.sized, voice.tieable = True, False
     elif word == "]" or word == "}":
         _close(voice, word, unit)
@@ -97,13 +104,13 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.sized, voice.tieable = True, False
     elif word == "z":
         if not voice.open:
-            _event(voice, [word], unit, False)
+            _event(voice, [_symbol(voice) + word], unit, False)
     elif parse_pitch(word) is not None:
         if voice.open:
             voice.out.append(word)
             voice.tieable = voice.open == "["
         else:
-            _event(voice, [word], unit, True)
+            _event(voice, [_symbol(voice) + word], unit, True)
     elif parse_tuplet(word) is not None:
         if not voice.open:
             _drop_tuplet(voice)
@@ -117,6 +124,12 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.out.append(word)
             voice.time += (length - 1) * unit
             voice.sized = True
+
+
+def _symbol(voice: _Voice) -> str:
+    """The chord symbol for the event that begins."""
+    chord, voice.chord = voice.chord, ""
+    return f'"{chord}"' if chord else ""
 
 
 def _event(voice: _Voice, words: list[str], unit: Fraction, sounds: bool) -> None:
@@ -160,7 +173,7 @@ def _close_bar(voice: _Voice) -> None:
     if voice.open:
         _close(voice, {"[": "]", "{": "}"}[voice.open], Fraction(0))
     _drop_tuplet(voice)
-    voice.sized, voice.tieable = True, False
+    voice.sized, voice.tieable, voice.chord = True, False, ""
     if voice.events:
         voice.out.append("|")
         voice.events = 0

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from datatools.abc.keys import LETTERS, key_names
+from datatools.abc.symbols import ROOTS, TYPES
 from datatools.abc.text import length_word, pitch_word
 from datatools.abc.tune import Pitch
 
@@ -63,6 +64,11 @@ def vocabulary() -> list[str]:
     words += [length_word(length) for length in LENGTHS]
     words += [pitch_word(Pitch(step, 0), sign) for step in range(LOWEST, HIGHEST + 1) for sign in ("", "^", "=", "_")]
     return words
+
+
+def chord_words() -> tuple[list[str], list[str]]:
+    """What a vocabulary with chord symbols has more: the chords, and the bass notes that may follow one."""
+    return [f'"{root}{kind}"' for root in ROOTS for kind in TYPES], [f'"/{root}"' for root in ROOTS]
 
 
 def parse_pitch(word: str) -> tuple[int, int | None] | None:
