@@ -295,3 +295,43 @@ class PacksNotDeclared(Reference):
 class Raises(Reference):
     def recall(self, layer, state):
         return state[f"memory{layer}"][:, : self.missing]
+
+
+@breaks("declares dim and packs")
+class NoSpreadOfEmbeddings(Reference):
+    embedding_std = 0.0
+
+
+@breaks("input left alone")
+class StartsChangedInPlace(Reference):
+    def pieces(self, starts):
+        found = super().pieces(starts)
+        starts.zero_()
+        return found
+
+
+@breaks("state keeps its keys and dtypes")
+class CountsInFloats(Reference):
+    def init_state(self, batch, max_length):
+        state = super().init_state(batch, max_length)
+        return {**state, "position": state["position"].to(self.table)}
+
+    def positions(self, position, starts):
+        return super().positions(position.long(), starts)
+
+    def next_position(self, position):
+        return super().next_position(position).to(self.table)
+
+
+@breaks("a long row equals its parts")
+class ForgetsEvery256(Reference):
+    def remember(self, layer, hidden, state, starts):
+        starts = starts.clone()
+        starts[:, 256::256] = True
+        return super().remember(layer, hidden, state, starts)
+
+
+@breaks("dropout is heard in training")
+class DropoutIgnored(Reference):
+    def drop(self, x):
+        return x

@@ -2,11 +2,12 @@
 
 import itertools
 import pickle
+from collections import namedtuple
 
 import symusic
 import torch
 
-from tests.reference_tokenizer import FIRST, IDS, NAMES, SIXTEENTH, ReferenceGrammar, ReferenceTokenizer
+from tests.reference_tokenizer import FIRST, IDS, NAMES, SIXTEENTH, Decoded, ReferenceGrammar, ReferenceTokenizer
 
 FAULTS = {}
 
@@ -257,6 +258,18 @@ class MasksLongNotes(ReferenceGrammar):
 
 
 @breaks("grammar allows real music")
+class NoLowPitchesWhereBarsAreCounted(ReferenceTokenizer):
+    def grammar(self, bars=0, length=0):
+        return MasksLowPitches(bars) if bars else ReferenceGrammar()
+
+
+class MasksLowPitches(ReferenceGrammar):
+    def open(self, row, kind, floor):
+        super().open(row, kind, floor)
+        row[FIRST["Pitch"] : FIRST["Pitch"] + 64] = False
+
+
+@breaks("grammar allows real music")
 @with_grammar
 class NeverEnds(ReferenceGrammar):
     def allowed(self, state):
@@ -271,6 +284,35 @@ class AllRowsLikeTheFirst(ReferenceGrammar):
     def allowed(self, state):
         allowed = super().allowed(state)
         return allowed[:1].expand_as(allowed)
+
+
+@breaks("grammar keeps rows apart")
+@with_grammar
+class AdvancesInPlace(ReferenceGrammar):
+    def advance(self, state, ids):
+        state.update(super().advance(state, ids))
+        return state
+
+
+@breaks("grammar always leaves a token")
+class DeadEndAtTheLength(ReferenceTokenizer):
+    def grammar(self, bars=0, length=0):
+        return StopsAfter(bars, length)
+
+
+class StopsAfter(ReferenceGrammar):
+    def __init__(self, bars, length):
+        super().__init__(bars)
+        self.length = length
+
+    def begin(self, batch):
+        return {**super().begin(batch), "tokens": torch.zeros(batch, dtype=torch.int64)}
+
+    def allowed(self, state):
+        return super().allowed(state) & ((state["tokens"] < self.length) | (self.length == 0))[:, None]
+
+    def advance(self, state, ids):
+        return {**super().advance(state, ids), "tokens": state["tokens"] + 1}
 
 
 @breaks("grammar always leaves a token")
@@ -372,3 +414,138 @@ class OpensWithTheBeginning(ReferenceTokenizer):
 class KindsOfItsOwn(ReferenceTokenizer):
     def kind_of(self, id):
         return "loud"
+
+
+@breaks("ticks of a quarter do not matter")
+class TakesEveryFileFor480(ReferenceTokenizer):
+    def encode(self, piece):
+        score = piece.score
+        return super().encode(_Piece(_Score(score.tracks, score.tempos, 480)))
+
+
+_Score = namedtuple("_Score", "tracks tempos ticks_per_quarter")
+_Piece = namedtuple("_Piece", "score")
+
+
+@breaks("odd music is taken or named")
+class NeedsATempo(ReferenceTokenizer):
+    def encode(self, piece):
+        assert piece.score.tempos[0].qpm > 0
+        return super().encode(piece)
+
+
+@breaks("odd music is taken or named")
+class KnowsThreeMeters(ReferenceTokenizer):
+    def encode(self, piece):
+        for meter in piece.score.time_signatures:
+            {(4, 4): 0, (3, 4): 1, (6, 8): 2}[meter.numerator, meter.denominator]
+        return super().encode(piece)
+
+
+@breaks("long music is not cut in silence")
+class CutsAtThirtyBars(ReferenceTokenizer):
+    def kept(self, rows):
+        return [row for row in rows if row[0][0] < 30 * 16]
+
+
+@breaks("tempos are told as they are")
+class TellsTheQuarterForTheTempo(ReferenceTokenizer):
+    def tempo_level(self, tempo):
+        return super().tempo_level(12000 / tempo)
+
+
+class _Drums(ReferenceTokenizer):
+    """Tells low pitches as drums."""
+
+    def decode(self, ids):
+        score = super().decode(ids).score
+        notes = list(score.tracks[0].notes)
+        score.tracks[0].notes = [note for note in notes if note.pitch >= 48]
+        score.tracks.append(symusic.Track(is_drum=True))
+        score.tracks[-1].notes.extend([note for note in notes if note.pitch < 48])
+        return Decoded(score)
+
+
+@breaks("drums do not move")
+class MovesDrums(_Drums):
+    pass
+
+
+@breaks("decode leaves its ids alone and remembers nothing")
+class TakesTheEndOff(ReferenceTokenizer):
+    def decode(self, ids):
+        while ids and ids[-1] < 3:
+            ids.pop()
+        return super().decode(ids)
+
+
+@breaks("decode leaves its ids alone and remembers nothing")
+class RemembersTheTempo(ReferenceTokenizer):
+    last = 120
+
+    def decode(self, ids):
+        score = super().decode(ids).score
+        self.last = score.tempos[0].qpm if len(score.tempos) else self.last + 1
+        score.tempos.clear()
+        score.tempos.append(symusic.Tempo(0, self.last))
+        return Decoded(score)
+
+
+@breaks("fingerprint tells the options")
+class ForgetsHowSoft(ReferenceTokenizer):
+    def __init__(self, hparams, folder=None):
+        super().__init__(hparams, folder)
+        self.softer = hparams.softer
+
+    def note(self, onset, duration, pitch, velocity):
+        return symusic.Note(SIXTEENTH * onset, SIXTEENTH * duration, pitch, 16 * velocity + 8 - self.softer)
+
+
+@breaks("kinds fit the maps")
+class PitchesAreDurations(ReferenceTokenizer):
+    def kind_of(self, id):
+        return {"Pitch": "duration", "Duration": "pitch"}.get(NAMES[id].partition("_")[0], "other")
+
+
+@breaks("bars are cut where they begin")
+class BarStartsBehindTheBar(ReferenceTokenizer):
+    def bar_starts(self, ids):
+        return [at + 1 for at in super().bar_starts(ids) if at + 1 < len(ids)]
+
+
+@breaks("bars are cut where they begin")
+class BarStartsBeforeTheBar(ReferenceTokenizer):
+    def bar_starts(self, ids):
+        return sorted({max(0, at - 1) for at in super().bar_starts(ids)})
+
+
+class _Seconds(ReferenceTokenizer):
+    def times(self, ids):
+        bar, seconds = -1, []
+        for kind, value in self.read(ids):
+            bar += kind == "Bar"
+            at = seconds[-1] if seconds else 0.0
+            seconds.append(2.0 * max(bar, 0) + value / 8 if kind == "Position" else max(at, 2.0 * bar))
+        return seconds
+
+
+@breaks("seconds and tokens of bars are as declared")
+class TellsMilliseconds(_Seconds):
+    def times(self, ids):
+        return [1000 * time for time in super().times(ids)]
+
+
+@breaks("seconds and tokens of bars are as declared")
+class LeavesATimeOut(_Seconds):
+    def times(self, ids):
+        return super().times(ids)[1:]
+
+
+@breaks("seconds and tokens of bars are as declared")
+class BarsOfSixteen(ReferenceTokenizer):
+    bar_tokens = 16
+
+
+@breaks("what does not learn stays as it is")
+class LearnsInSecret(ReferenceTokenizer):
+    learns = False

@@ -25,6 +25,7 @@ COUNT = dict(KINDS)
 @dataclass(kw_only=True)
 class ReferenceTokenizerHParams:
     name: Literal["reference"] = "reference"
+    softer: int = 0  # than it is told, in steps of velocity; read by one of the planted faults
 
 
 class ReferenceTokenizer:

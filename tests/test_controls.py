@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,9 +110,49 @@ class MixesModes(key.Key):
         return np.roll(vector, semitones, axis=-1)
 
 
+class SortsTheIds(Register):
+    def of(self, piece, ids, tokenizer):
+        ids.sort()
+        return super().of(piece, ids, tokenizer)
+
+
+class MakesEverythingSoft(Register):
+    def of(self, piece, ids, tokenizer):
+        for track in piece.score.tracks:
+            for note in track.notes:
+                note.velocity = 1
+        return super().of(piece, ids, tokenizer)
+
+
+class OneVectorForAll(Register):
+    vector_of_all = np.zeros(1, dtype=np.float32)
+
+    def of(self, piece, ids, tokenizer):
+        self.vector_of_all[:] = super().of(piece, ids, tokenizer)
+        return self.vector_of_all
+
+
+class MovesTheFirstRow(Register):
+    def transposed(self, vector, semitones):
+        return super().transposed(np.ravel(vector)[:1], semitones)
+
+
+class TakesNoNumber(Register):
+    def parse(self, text):
+        found = float(text)
+        if found < 0 or found > 127:
+            raise ValueError("expected 0 to 127")
+        return self.vector(found)
+
+
 @pytest.mark.parametrize(
     ("fault", "name"),
     [
+        (SortsTheIds, "piece and ids left alone"),
+        (MakesEverythingSoft, "piece and ids left alone"),
+        (OneVectorForAll, "piece and ids left alone"),
+        (MovesTheFirstRow, "commutes with transposition"),
+        (TakesNoNumber, "parses what it describes"),
         (NoWidth, "declares its width"),
         (TooWide, "gives vectors of its width"),
         (DividesByNothing, "is finite"),
@@ -515,6 +556,24 @@ def test_a_supervisor_gets_no_more_than_it_takes(
     monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
     with pytest.raises(HubError, match=message):
         TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
+
+
+def test_vectors_are_kept_by_all_that_they_hang_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[Wanted]] = []
+    monkeypatch.setattr(run_controls, "prepare_controls", lambda wanted, *given: told.append(wanted) or "stores")
+    monkeypatch.setattr(run_controls, "Beside", lambda *given: given)
+    hparams = load_manager().preset("tiny")
+    store: Any = None
+    assert run_controls.stored(load_manager(), hparams, store, store, store) is None
+    hparams.model.controls, hparams.model.control_dropout, hparams.seed = ["label", "key"], 0.25, 9
+    for words in (["a", "b"], ["a", "c"], ["a", "b"]):
+        hparams.controls = {"label": {"column": "x", "words": words}}
+        found: Any = run_controls.stored(load_manager(), hparams, store, store, store)
+        assert found[1:] == ("stores", 0.25, 9) and [type(control).__name__ for control in found[0]] == ["Label", "Key"]
+        assert [one.name for one in told[-1]] == ["label", "key"]
+    first, second, third = ([one.key for one in wanted] for wanted in told)
+    assert first == third and first[1] == second[1] and first[0] != second[0], "other words, other vectors"
+    assert all(part in first[0] for part in ("label", "swaptunes", load_manager().controls["label"].version))
 
 
 def test_what_is_asked_stands_at_its_control_s_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What a setting is that nobody gives, what it may be, and what the presets of papers set: written out by hand."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -137,6 +137,57 @@ def test_settings_at_their_ends(section: Any, key: str, good: list[Any], bad: li
     for value in bad:
         with pytest.raises(ValueError, match=rf"{key} is |{key} -1|beats is |prompt_beats is "):
             section(**{key: value})
+
+
+# The same of plugins, at their own defaults.
+PLUGINS: list[tuple[str, str, str, list[Any], list[Any]]] = [
+    ("backbone", "transformer", "heads", [1, 128], [0, 3, 256]),
+    ("backbone", "transformer", "kv_heads", [0, 1, 2, 4], [3, 5, 8, -1]),
+    ("backbone", "transformer", "rope_base", [1.1], [1]),
+    ("backbone", "transformer", "norm_eps", [1e-9], [0]),
+    ("backbone", "mamba", "state", [1], [0]),
+    ("backbone", "mamba", "conv", [1], [0]),
+    ("backbone", "mamba", "expand", [1], [0]),
+    ("backbone", "mamba", "dt_rank", [0], [-1]),
+    ("backbone", "gpt2", "heads", [1, 256], [0, 3]),
+    ("backbone", "gpt2", "positions", [1], [0]),
+    ("backbone", "music_transformer", "heads", [1, 256], [0, 3]),
+    ("backbone", "music_transformer", "distances", [1], [0]),
+    ("backbone", "mlstm", "heads", [1, 128], [0, 3, 256]),
+    ("backbone", "mlstm", "gate_soft_cap", [0.1], [0]),
+    ("backbone", "rwkv7", "head", [0, 2, 256], [-1, 7, 1]),
+    ("backbone", "attentive_gru", "heads", [1, 4], [0, 3]),
+    ("backbone", "hybrid", "heads", [1], [0]),
+    ("backbone", "hybrid", "window", [2], [1]),
+    *(("backbone", name, "hidden", [0], [-1]) for name in ("transformer", "gpt2", "mlstm", "rwkv7")),
+    ("tokenizer", "remi", "pitch_range", [(0, 127)], [(-1, 50), (50, 50), (60, 50), (0, 128)]),
+    ("tokenizer", "remi", "num_velocities", [1, 127], [0, 128]),
+    ("tokenizer", "remi", "num_tempos", [2], [1]),
+    ("tokenizer", "remi", "tempo_range", [(1, 1000)], [(0, 100), (100, 100), (1, 1001)]),
+    ("tokenizer", "remi", "bpe", [0], [-1]),
+    ("tokenizer", "remi", "beat_res", [{"0_4": 96}, {"4_12": 4, "0_4": 12}],
+     [{}, {"0_4": 0}, {"0_4": 97}, {"1_4": 4}, {"0_4": 12, "5_8": 4}, {"0_4": 12, "4_8": 5}, {"4_0": 4}]),
+    ("tokenizer", "remi", "time_signature_range", [{"4": [4, 64]}, {"4": [4], "8": [1]}],
+     [{"4": [4], "3": [4]}, {"4": [0, 4]}, {"4": [4, 65]}]),
+    ("tokenizer", "octuple", "max_bar_embedding", [1, 4096], [0, 4097]),
+    ("tokenizer", "octuple", "bpe", [0], [500]),
+    ("tokenizer", "mumidi", "max_bar_embedding", [1, 4096], [0, 4097]),
+    ("tokenizer", "cpword", "options", [{}], [{"a": 1}]),
+    ("tokenizer", "mmm", "use_programs", [True], [False]),
+    ("tokenizer", "structured", "use_chords", [False], [True]),
+]  # fmt: skip
+
+
+def test_settings_of_plugins_at_their_ends() -> None:
+    manager = load_manager()
+    for slot, name, key, good, bad in PLUGINS:
+        section = manager.section(slot, name)
+        for value in good:
+            assert getattr(replace(section, **{key: value}), key) == value
+        for value in bad:
+            with pytest.raises(ValueError, match=rf"^{slot}\.({key}[\w.]*|dim) is "):
+                replace(section, **{key: value})
+                pytest.fail(f"{name}: {key}={value} was taken")
 
 
 def test_settings_that_exclude_each_other() -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from hparams.backbones.gru import GruHParams
 from hparams.backbones.lstm import LstmHParams
 from hparams.base import HParams
 from hparams.supervisors import MusicVaeHParams
-from supervisors.training import logbook, start, token_supervisor
+from supervisors.training import base, logbook, ranks, start, token_supervisor
 from supervisors.training.base import Interrupted
 from supervisors.training.logbook import Logbook
 from supervisors.training.ranks import Ranks
@@ -84,6 +85,33 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(tmp_path: Path, told: py
     other.build_model()
     with pytest.raises(HubError, match=r"step_000008 belongs to another data \(toy, now else\); train under another"):
         other.restore()
+
+
+def test_checkpoints_have_an_interval_of_their_own_and_saving_is_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock by which a step takes 1 s, a validation 10 s and a checkpoint 100 s."""
+    now = [0.0]
+    monkeypatch.setattr(base, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=time.monotonic))
+
+    def slow(run: Toy, name: str, seconds: float) -> None:
+        plain = getattr(run, name)
+        setattr(run, name, lambda *given: (now.__setitem__(0, now[0] + seconds), plain(*given))[1])
+
+    def made(steps: int) -> Toy:
+        run = toy(tmp_path)
+        run.steps, run.hparams.evaluate.every, run.hparams.checkpoint.every = steps, 2, 3
+        for name, seconds in (("train_step", 1.0), ("validate", 10.0), ("save_state", 100.0)):
+            slow(run, name, seconds)
+        run.train()
+        return run
+
+    first = made(6)
+    assert names(first) == ["step_000003", "step_000006"] and first.seconds == 6 * 1 + 3 * 10
+    lines = [json.loads(line) for line in (first.folder.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "valid_loss" in line] == [2, 4, 6]
+    assert [line["tokens_per_second"] for line in lines if "loss" in line] == [10.0] * 6, "10 tokens in a second"
+    assert made(8).seconds == 36 + 2 * 1 + 1 * 10, "over all continuations"
 
 
 def test_what_is_wrong_with_a_checkpoint(tmp_path: Path) -> None:
@@ -235,6 +263,30 @@ def test_one_process_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert one.any(True) and not one.any(False) and one.from_first("x") == "x"
     assert one.sum(torch.tensor(2.0)) == 2
     with pytest.raises(KeyError, match="mine"), one.together():
+        raise KeyError("mine")
+
+
+def test_two_processes_agree_by_what_either_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process is played: what it brings to a sum or a vote, and what the first one sends to all."""
+    other: list[int] = [0]
+
+    def reduced(value: torch.Tensor, op: Any = ranks.dist.ReduceOp.SUM) -> None:
+        value.copy_(value.clamp(min=other[0]) if op == ranks.dist.ReduceOp.MAX else value + other[0])
+
+    monkeypatch.setattr(ranks.dist, "all_reduce", reduced)
+    monkeypatch.setattr(ranks.dist, "broadcast_object_list", lambda box, device: box.__setitem__(0, "of the first"))
+    second = Ranks(1, 2, torch.device("cpu"))
+    for theirs, mine, either in ((0, False, False), (0, True, True), (1, False, True), (1, True, True)):
+        other[0] = theirs
+        assert second.any(mine) is either
+    other[0] = 3
+    assert float(second.sum(torch.tensor(2.0))) == 5 and second.from_first("mine") == "of the first"
+    with pytest.raises(HubError, match="another process of this run could not go on"), second.together():
+        pass
+    other[0] = 0
+    with second.together():
+        pass
+    with pytest.raises(KeyError, match="mine"), second.together():
         raise KeyError("mine")
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,13 +23,17 @@ from core.errors import HubError
 from core.log import logger
 from core.model.optim import parameter_groups
 from datatools import ngram
+from hparams.backbones.gru import GruHParams
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import HParams
+from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.manager import load_manager, own_version
 from supervisors import language_model
 from supervisors.artefacts import artefact
 from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.music_vae import supervisor as vae
 from supervisors.training import engine as engines
 from supervisors.training import environment, precision, token_supervisor
 from supervisors.training.engine import build_engine
@@ -359,6 +364,36 @@ def test_a_step_is_summed_over_parts_and_processes_and_each_part_drops_out_in_it
     ]
 
 
+def test_training_rows_are_those_that_the_settings_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_supervisor, "Batches", lambda *given, **named: (given, named))
+    monkeypatch.setattr(vae, "Windows", lambda *given, **named: (given, named))
+    hparams = HParams(name="x", seed=9, supervisor=MusicVaeHParams(bars=3, latent=5))
+    hparams.data.length, hparams.data.batch_size, hparams.train.accumulate = 77, 12, 4
+    tokenizer = SimpleNamespace(bos_id=7, eos_id=8, pad_id=9, bar_tokens=16)
+    run: Any = SimpleNamespace(
+        hparams=hparams, store="a store", tokenizer=tokenizer, beside="vectors", own=hparams.supervisor
+    )
+    rows = {"batch_size": 12, "seed": 9, "accumulate": 4, "augment": hparams.data.augment}
+    assert token_supervisor.TokenSupervisor.build_batches(run, True) == (
+        ("a store", "train"),
+        {"bos_id": 7, "eos_id": 8, "pad_id": 9, "length": 77, "packs": True, "tokenizer": tokenizer,
+         "beside": "vectors", **rows},
+    )  # fmt: skip
+    assert vae.MusicVaeSupervisor.build_batches(run, False) == (
+        ("a store", tokenizer), {"bars": 3, "bar_tokens": 16, "latent": 5, **rows}
+    )  # fmt: skip
+    hparams.backbone = LstmHParams(dim=64, layers=3, dropout=0.5)
+    run.manager = SimpleNamespace(
+        section=lambda slot, name: GruHParams(dim=8, layers=2), make=lambda slot, section: section
+    )
+    for part, made in (
+        (PartHParams(), LstmHParams(dim=64, layers=3, dropout=0.5)),
+        (PartHParams(dim=32, layers=1), LstmHParams(dim=32, layers=1, dropout=0.5)),
+        (PartHParams(backbone="gru"), GruHParams(dim=64, layers=2)),
+    ):
+        assert vae.MusicVaeSupervisor._part(run, hparams, part, "encoder") == made
+
+
 def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -444,10 +479,46 @@ def test_a_model_s_folder_says_all_that_reading_it_needs(tmp_path: Path, monkeyp
         artefact.settings(tmp_path / "run", manager)
     (place / "model.safetensors").unlink()
     assert "has no model.safetensors; copy the folder again" in refused()
-    (place / "config.json").unlink()
+    shutil.rmtree(place)
     (tmp_path / "run" / "hparams.yaml").touch()
     with pytest.raises(HubError, match="run has no trained model yet; train it first: --run "):
         artefact.settings(tmp_path / "run", manager)
+
+
+def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(artefact, "write", lambda *given: told.append(given))
+    dataset = {"license": "CC0", "url": "https://d"}
+    counts = {"train": {"pieces": 1200, "notes_told": 5}, "test": {"pieces": 1}}
+    manifest = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
+    ranks = Ranks(0, 1, torch.device("cpu"))
+    run: Any = SimpleNamespace(
+        weights=lambda: "weights", ranks=ranks, best={"step": 4}, parameters=9, hparams=HParams(name="x"), manager="m",
+        store=SimpleNamespace(manifest=manifest, failures_path=tmp_path / "f.txt", folder=tmp_path), tokenizer="t",
+        identity=lambda: {"data": "print"}, folder=SimpleNamespace(model=tmp_path / "model"),
+    )  # fmt: skip
+    run.folder.evaluation = tmp_path / "evaluation.json"
+    token_supervisor.TokenSupervisor.save_model(run)
+    facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": "https://d"}
+    facts["data_fingerprint"] = "print"
+    assert told == [(tmp_path / "model", "weights", "t", run.hparams, "m", facts)]
+    monkeypatch.setattr(token_supervisor, "advice", lambda manifest, tokenizer: ["lost a bit"])
+    monkeypatch.setattr(token_supervisor, "suggestions", lambda store, tokens: [f"{tokens} a step"])
+    run.hparams.data.length, run.hparams.data.batch_size = 64, 4
+    assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
+        "train  1,200 pieces, 5 notes told", "test   1 pieces",
+        f"1 files not used, 2 near-duplicates left out: {tmp_path / 'f.txt'}", "lost a bit", "256 a step",
+        f"store  {tmp_path}",
+    ]  # fmt: skip
+    remembered = token_supervisor.TokenSupervisor._remembered
+    assert remembered(run, "w") == {}
+    training = {"steps": 8, "tokens_seen": 99, "minutes": 2.5, "weights": "w"}
+    run.folder.evaluation.write_text(json.dumps({**training, "test": {}, "headline": 1}))
+    assert remembered(run, "w") == training and remembered(run, "others") == {}, "an older model's are not this one's"
+    run.folder.evaluation.write_text("[1]")
+    assert remembered(run, "w") == {}
 
 
 def test_weights_that_do_not_fit_are_named() -> None:

@@ -19,10 +19,10 @@ from core.errors import HubError
 from core.model.conditioning import Conditioning, Known
 from datatools.reading.scores import piece_from_score
 from plugins.laws.law import Finding, Law, LawBroken, verdict
-from plugins.laws.pieces import Specimen, specimens
+from plugins.laws.pieces import Specimen, heard, specimens
 
 SEMITONES = (-2, 1, 5)
-NONSENSE = ("", "no such thing", "-1e9", "???")
+NONSENSE = ("", "no such thing", "-1e9", "???", "nan", "inf")
 LABELS = ("quick", "slow", "slow", "quick")  # what a control that reads labels finds on the pieces, in turn
 ENOUGH = 2  # tokenizers
 ROUNDING = 1e-4  # of float32
@@ -138,6 +138,22 @@ def deterministic(subject: ControlSubject, specimen: Specimen) -> Iterator[Findi
         yield _same("another one of the same hparams", other, one)
 
 
+@law("piece and ids left alone")
+def left_alone(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
+    fresh = next(one.piece for one in specimens() if one.name == specimen.name)  # not asked about before
+    fresh.labels = dict(specimen.piece.labels)
+    for tokenizer in subject.tokenizers:
+        before, labels = heard(fresh), dict(fresh.labels)
+        found = subject.known(subject.control, fresh, tokenizer)
+        yield verdict("of changed the piece", heard(fresh) == before and fresh.labels == labels)
+        if found is not None:
+            values, ids = found
+            yield verdict("of changed the ids", ids == list(tokenizer.encode(fresh)))
+            kept = np.array(values)
+            subject.known(subject.control, subject.specimens[-1].piece, tokenizer)
+            yield verdict("another piece changed the vectors of this one", np.array_equal(values, kept))
+
+
 def _same(what: str, found: Any, expected: Any) -> Finding:
     if found is None or expected is None:
         return verdict(f"{what}: known once and unknown once", found is expected)
@@ -184,6 +200,12 @@ def commutes(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
                 expected = subject.control.transposed(values, semitones)
                 near = moved[0].shape == expected.shape and np.allclose(moved[0], expected, rtol=0, atol=ROUNDING)
                 yield verdict(f"{semitones} semitones: other vectors", near)
+        pair, kept = np.stack([values, values]), np.array(values)
+        moved = subject.control.transposed(pair, 1)
+        each = subject.control.transposed(values, 1)
+        fits = getattr(moved, "shape", None) == pair.shape and all(np.array_equal(row, each) for row in moved)
+        yield verdict(f"transposed of shape {pair.shape}: other vectors than one by one", fits)
+        yield verdict("transposed changed the vectors that it was given", np.array_equal(values, kept))
 
 
 @law("absent it says nothing", once=True)

@@ -3,6 +3,8 @@
 Shapes: b windows, n tokens of a window, z latent numbers.
 """
 
+import hashlib
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from torch import nn
 from core.model.sampling import Sampling
 from hparams.supervisors import MusicVaeHParams
 from plugins.manager import load_manager
+from supervisors.music_vae import measures
 from supervisors.music_vae.drawing import sample
+from supervisors.music_vae.measures import scored
 from supervisors.music_vae.model import Encoder, MusicVae
 from supervisors.music_vae.supervisor import Bound
 
@@ -158,6 +162,41 @@ def test_any_backbone_learns_and_draws(name: str, hierarchical: bool) -> None:
     drawn = sample(made, latent, rows=[0, 1], **greedy)
     with torch.no_grad():
         assert torch.equal(made.decode(made.inputs(drawn), latent).argmax(-1), drawn), "step by step equals whole"
+
+
+def test_a_window_s_figures_are_those_of_its_one_draw_and_of_its_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, ids = model(), windows()
+    targets = ids.clone()
+    targets[1, 9:] = -100
+    batches = [{"ids": ids, "targets": targets, "places": [(3, 0), (5, 12)]}]
+    rows: list[Any] = []
+
+    def drawing(model: MusicVae, mean: torch.Tensor, sampling: Sampling, **given: Any) -> torch.Tensor:
+        rows.append((list(given["rows"]), sampling, list(given["music"])))
+        return sample(model, mean, sampling, **given)
+
+    monkeypatch.setattr(measures, "sample", drawing)
+    assert scored(made.eval(), batches, nullcontext())[0].drawn_right is None and not made.training and not rows
+    found = scored(made.train(), [*batches, *batches], nullcontext(), music=range(17))
+    assert rows == [([0, 1], Sampling(), list(range(17))), ([2, 3], Sampling(), list(range(17)))]
+    assert made.training and [window.piece for window in found] == [3, 5, 3, 5]
+    made.eval()
+    with torch.no_grad():
+        mean, scale = made.encoder(ids, torch.tensor([12, 9]))
+        for row, (place, length) in enumerate((((3, 0), 12), ((5, 12), 9))):
+            digest = hashlib.blake2b(f"bound\x1f{place[0]}\x1f{place[1]}".encode(), digest_size=8).digest()
+            noise = np.random.Generator(np.random.Philox(int.from_bytes(digest, "little") >> 1)).standard_normal(6)
+            latent = mean[row] + scale[row] * torch.from_numpy(noise)
+            inputs = made.inputs(ids[row : row + 1])
+            logits = made.decode(inputs, latent[None])[0].log_softmax(-1)
+            nats = [-float(logits[k, ids[row, k]]) for k in range(length)]
+            assert found[row].nats.tolist() == pytest.approx(nats, rel=1e-6)
+            likeliest = made.decode(inputs, mean[row : row + 1])[0].argmax(-1)
+            assert found[row].right == sum(int(likeliest[k] == ids[row, k]) for k in range(length))
+            cost = sum(-np.log(float(s)) + float(s * s + m * m) / 2 - 0.5 for m, s in zip(mean[row], scale[row]))
+            assert found[row].divergence == pytest.approx(cost, rel=1e-5)
+        drawn = sample(made, mean, Sampling(), music=range(17), rows=[2, 3])
+    assert [one.drawn_right for one in found[2:]] == (drawn == targets).sum(1).tolist(), "windows are rows one by one"
 
 
 def test_a_window_is_drawn_alone_as_among_others() -> None:

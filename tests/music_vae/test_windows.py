@@ -29,7 +29,7 @@ class Made:
         return np.arange(LENGTHS[k])
 
 
-def windows(batch_size: int = 4, accumulate: int = 1, transpose: int = 0) -> Windows:
+def windows(batch_size: int = 4, accumulate: int = 1, transpose: int = 0, seed: int = 1) -> Windows:
     tokenizer = load_manager().make("tokenizer", load_manager().section("tokenizer", "melody"))
     return Windows(
         Made(),
@@ -39,7 +39,7 @@ def windows(batch_size: int = 4, accumulate: int = 1, transpose: int = 0) -> Win
         latent=3,
         batch_size=batch_size,
         accumulate=accumulate,
-        seed=1,
+        seed=seed,
         augment=AugmentHParams(transpose=transpose),
     )
 
@@ -66,6 +66,10 @@ def test_rows_do_not_depend_on_how_they_are_dealt_out() -> None:
         parts = [windows(accumulate=2).batch(3, micro, replica, 2)[key] for micro in (0, 1) for replica in (0, 1)]
         assert torch.equal(torch.cat(parts), whole[key])
     assert int(whole["step"]) == 3
+    other = windows(seed=2).batch(3, 0, 0, 1)
+    assert not any(torch.equal(other[key], whole[key]) for key in ("ids", "noise", "chance")), "each by its seed"
+    later = windows().batch(4, 0, 0, 1)
+    assert not any(torch.equal(later[key], whole[key]) for key in ("noise", "chance")), "and by its step"
     assert windows().counted(3) == int((whole["targets"] >= 0).sum())
 
 

@@ -98,6 +98,14 @@ def test_going_on_from_a_place_draws_what_the_sampler_draws_behind_it(
 def test_info_tells_ranges_that_are_kept(client: Client) -> None:
     info = client.json(f"/info?model={MODEL}")
     assert info["models"] == [MODEL, "twin"] and info["model"]["constant_memory"]
+    about = {key: info["model"][key] for key in ("name", "backbone", "tokenizer", "streams", "most_prompt", "controls")}
+    config = json.loads((GOLDEN / "run" / "model" / "config.json").read_text())
+    parts = {slot: config["hparams"][slot]["name"] for slot in ("backbone", "tokenizer")}
+    assert about == {"name": MODEL, **parts, "streams": 1, "most_prompt": 8191, "controls": {}}
+    assert (info["model"]["parameters"], info["model"]["most_tokens"]) == (config["parameters"], None)
+    assert info["limits"] == {
+        "streams": 6, "upload_megabytes": 4.0, "prompt_tokens": 8192, "piece_tokens": 20_000, "notes": 20_000
+    }  # fmt: skip
     for name, limits in info["settings"].items():
         if name == "guidance":  # towards nothing, of a model without controls
             continue
@@ -173,7 +181,8 @@ def test_a_piece_is_kept_among_the_samples_of_its_run(client: Client) -> None:
     midi, record = map(Path, files)
     assert midi.parent.parent == client.studio.players.runs / MODEL / "samples"
     assert scores.read(midi).score.note_num() == 1
-    assert json.loads(record.read_text())["tokens"] == tokens
+    told = json.loads(record.read_text())
+    assert (told["tokens"], told["notes"], told["about"]) == (tokens, 1, {"seed": 1})
 
 
 BAD: list[tuple[str, Any, int, str]] = [
@@ -247,9 +256,12 @@ def test_a_huge_upload_is_refused_before_it_is_held(client: Client) -> None:
 
 
 def test_too_many_streams_are_told_to_come_again_and_leaving_makes_room(client: Client) -> None:
-    streams = [client.stream({"model": MODEL, "endless": True}) for _ in range(6)]
-    for stream in streams:
-        assert next(stream)[0] == "start"
+    streams = [client.stream({"model": MODEL, "endless": True}) for _ in range(5)]
+    streams.append(client.stream({"model": MODEL, "endless": True, "seed": 77}))
+    begun = [next(stream) for stream in streams]
+    assert {name for name, _ in begun} == {"start"}
+    seeds = [data["seed"] for _, data in begun]
+    assert seeds[5] == 77 and len(set(seeds)) == 6, "a seed that nobody gave is told"
     status, line = client.refused("/generate", {"model": MODEL})
     assert status == 503 and "6 pieces" in line
     assert client.ask("/info")[0] == 200

@@ -10,7 +10,9 @@ import torch
 from core.contracts.backbone import select
 from plugins.laws.backbones.measures import equal, law
 from plugins.laws.backbones.subject import Size, Subject, apply
-from plugins.laws.law import Finding, LawBroken, verdict
+from plugins.laws.law import Finding, LawBroken, Skipped, verdict
+
+LONG_PARTS = [250, 290]
 
 
 def chunkings(length: int) -> list[list[int]]:
@@ -28,6 +30,8 @@ def declares(subject: Subject, size: Size) -> Iterator[Finding]:
     model = subject.model
     yield verdict(f"dim is {getattr(model, 'dim', None)!r}; expected an int", isinstance(model.dim, int))
     yield verdict(f"packs is {getattr(model, 'packs', None)!r}; expected a bool", isinstance(model.packs, bool))
+    std = getattr(model, "embedding_std", 1.0)
+    yield verdict(f"embedding_std is {std!r}; expected a number above 0", isinstance(std, int | float) and std > 0)
 
 
 @law("returns a pair")
@@ -63,6 +67,13 @@ def input_left_alone(subject: Subject, size: Size) -> Iterator[Finding]:
     given = x.clone()
     subject.call(given)
     yield equal("x was changed in place", given, x)
+    if subject.packs:
+        starts = torch.zeros(size, dtype=torch.bool, device=x.device)
+        starts[:, size.length // 2] = size.length > 1
+        for state in (None, subject.state(*size)):
+            asked = starts.clone()
+            subject.call(given, state, asked)
+            yield verdict("starts were changed in place", torch.equal(asked, starts))
 
 
 @law("deterministic in evaluation", within=0.0)
@@ -77,6 +88,13 @@ def deterministic(subject: Subject, size: Size) -> Iterator[Finding]:
 def train_equals_eval(subject: Subject, size: Size) -> Iterator[Finding]:
     x = subject.x(*size)
     yield equal("train() differs from eval()", apply(subject.plain, x)[0], subject.hidden(x))
+
+
+@law("dropout is heard in training")
+def dropout_is_heard(subject: Subject, size: Size) -> Iterator[Finding]:
+    x = subject.x(*size)
+    dropped = subject.again(0.5, 0).train()
+    yield verdict("with dropout 0.5 training is as without", not torch.equal(apply(dropped, x)[0], subject.hidden(x)))
 
 
 @law("state batch first")
@@ -98,6 +116,9 @@ def state_keeps_dtypes(subject: Subject, size: Size) -> Iterator[Finding]:
     for key, value in fresh.items():
         now = after[key].dtype
         yield verdict(f"state[{key!r}] was {value.dtype} and became {now}", now == value.dtype)
+        counted = now.is_floating_point and size.length > 1 and bool((after[key] == size.length).all())
+        what = f"state[{key!r}] counts tokens in {now}, which bfloat16 would round from 256 on; expected integers"
+        yield verdict(what, not (counted and after[key].numel()))
 
 
 @law("chunks equal whole", long=True)
@@ -108,6 +129,18 @@ def chunks_equal_whole(subject: Subject, size: Size) -> Iterator[Finding]:
         found = subject.steps(x, subject.state(*size), chunks)[0]
         shown = chunks if len(chunks) < 8 else f"[1] * {len(chunks)}"
         yield equal(f"chunks {shown} differ from the whole", found, whole)
+
+
+@law("a long row equals its parts")
+def long_row(subject: Subject, size: Size) -> Iterator[Finding]:
+    """Over the borders of the chunks that are usual inside a backbone, in two parts that do not meet at one."""
+    x = subject.x(1, sum(LONG_PARTS))
+    try:
+        whole = subject.hidden(x)
+        found = subject.steps(x, subject.state(1, x.shape[1]), LONG_PARTS)[0]
+    except ValueError as error:
+        raise Skipped(f"rows of {x.shape[1]}: {error}") from error
+    yield equal(f"chunks {LONG_PARTS} differ from the whole", found, whole)
 
 
 @law("causal", long=True)

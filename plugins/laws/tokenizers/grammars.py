@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from core.contracts.backbone import select
+from core.contracts.backbone import fork, select
 from core.contracts.tokenizer import Ids, token_names, vocab_sizes
 from core.seeds import derive
 from plugins.laws.law import Finding, LawBroken, verdict
@@ -17,7 +17,7 @@ from plugins.laws.pieces import Specimen, heard
 from plugins.laws.tokenizers.subject import TokenizerSubject, law, same_music
 from plugins.laws.tokenizers.tokens import ids_of, token_of
 
-ROWS, STEPS = 16, 300
+ROWS, STEPS, FEW = 16, 300, 40
 
 
 class Sample(NamedTuple):
@@ -42,7 +42,19 @@ def _allowed(subject: TokenizerSubject, grammar: Any, state: Any, batch: int, kn
 
 @law("grammar allows real music")
 def allows_real_music(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
-    grammar, ids = subject.offered("grammar")(), subject.ids(specimen)
+    yield from _allows(subject, subject.offered("grammar")(), subject.ids(specimen))
+    counted = getattr(subject.tokenizer, "bar_starts", None)
+    if specimen.plain and counted is not None:
+        bars = len(counted(subject.ids(specimen)))
+        try:
+            grammar = subject.offered("grammar")(bars=bars)
+        except ValueError:  # it counts no bars
+            return
+        for finding in _allows(subject, grammar, subject.ids(specimen)):
+            yield finding._replace(what=f"grammar(bars={bars}), {finding.what}")
+
+
+def _allows(subject: TokenizerSubject, grammar: Any, ids: Ids) -> Iterator[Finding]:
     tokenizer, state = subject.tokenizer, grammar.begin(1)
     for at, token in enumerate([*ids, token_of(tokenizer, tokenizer.eos_id)]):
         said, names = ids_of(token), token_names(tokenizer, token)
@@ -71,7 +83,11 @@ def keeps_rows_apart(subject: TokenizerSubject, specimen: Specimen) -> Iterator[
                 yield verdict(f"row {row} of {len(rows)}, id {at}: another mask than alone", same)
         for row, ids in enumerate(rows):
             alone[row] = grammar.advance(alone[row], torch.tensor([ids[at]]))
-        together = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
+        kept = fork(together)
+        after = grammar.advance(together, torch.tensor([ids[at] for ids in rows]))
+        changed = [key for key, value in kept.items() if not torch.equal(together[key], value)]
+        yield verdict(f"id {at}: advance changed {', '.join(changed)} of the state that it was given", not changed)
+        together = after
 
 
 def _samples(subject: TokenizerSubject) -> list[Sample]:
@@ -82,14 +98,14 @@ def _samples(subject: TokenizerSubject) -> list[Sample]:
     return found
 
 
-def sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
-    """Draws rows of at most STEPS tokens from random logits under the mask."""
+def sample(subject: TokenizerSubject, grammar: Any, steps: int = STEPS, count: int = ROWS) -> Iterator[Sample]:
+    """Draws `count` rows of at most `steps` tokens from random logits under the mask."""
     tokenizer = subject.tokenizer
     drawn = torch.Generator().manual_seed(derive("grammar laws"))
-    ids: list[Ids] = [[] for _ in range(ROWS)]
-    wrong: list[list[str]] = [[] for _ in range(ROWS)]
-    rows, state, ends = list(range(ROWS)), grammar.begin(ROWS), [-1] * ROWS
-    for step in range(STEPS):
+    ids: list[Ids] = [[] for _ in range(count)]
+    wrong: list[list[str]] = [[] for _ in range(count)]
+    rows, state, ends = list(range(count)), grammar.begin(count), [-1] * count
+    for step in range(steps):
         mask = _allowed(subject, grammar, state, len(rows))
         logits = torch.randn(mask.shape, generator=drawn).masked_fill(~mask, -torch.inf)  # b v
         for at, row in enumerate(rows):
@@ -115,7 +131,7 @@ def sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
         state = grammar.advance(state, tokens)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             ids[row].append(token)
-    for row in range(ROWS):
+    for row in range(count):
         yield Sample(ids[row], ends[row], wrong[row])
 
 
@@ -123,6 +139,12 @@ def sample(subject: TokenizerSubject, grammar: Any) -> Iterator[Sample]:
 def always_leaves_a_token(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     for ids, _, wrong in _samples(subject):
         yield verdict(f"after {len(ids)} random tokens, {wrong[0] if wrong else 'all is well'}", not wrong)
+    try:
+        grammar = subject.offered("grammar")(length=FEW)
+    except ValueError:
+        return
+    for ids, _, wrong in sample(subject, grammar, FEW + 1, 4):
+        yield verdict(f"length {FEW}, {len(ids)} random tokens, {wrong[0] if wrong else 'all is well'}", not wrong)
 
 
 @law("grammar samples are music that survives", once=True)

@@ -21,7 +21,8 @@ SEMITONES = (-12, -5, -1, 1, 7)
 Tables = list[list[int]]  # one a stream
 
 
-def _table(subject: TokenizerSubject, method: str, amount: float) -> Tables:
+def table_of(subject: TokenizerSubject, method: str, amount: float) -> Tables:
+    """A map as it was asked for; Skipped for none, AssertionError for one of other sizes or images."""
     try:
         made = list(subject.offered(method)(amount))
     except ValueError as error:  # these hyper-parameters leave nothing to map, and say so
@@ -36,7 +37,7 @@ def _table(subject: TokenizerSubject, method: str, amount: float) -> Tables:
     return tables
 
 
-def _images(tables: Tables, tokens: Ids) -> Ids | None:
+def images_of(tables: Tables, tokens: Ids) -> Ids | None:
     """The tokens under the map; None when an id of them has no image."""
     images = [[table[id] for table, id in zip(tables, ids_of(token), strict=True)] for token in tokens]
     if any(-1 in image for image in images):
@@ -47,11 +48,11 @@ def _images(tables: Tables, tokens: Ids) -> Ids | None:
 @law("transposition commutes")
 def transposition_commutes(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     ids, tokenizer = subject.ids(specimen), subject.tokenizer
-    nought = _images(_table(subject, "transpose_table", 0), ids)
+    nought = images_of(table_of(subject, "transpose_table", 0), ids)
     yield verdict("transposition by 0 changes ids", nought == ids)
     plain = heard(tokenizer.decode(ids))
     for semitones in SEMITONES:
-        images = _images(_table(subject, "transpose_table", semitones), ids)
+        images = images_of(table_of(subject, "transpose_table", semitones), ids)
         if images is None:
             yield verdict(f"a plain melody has no image {semitones} semitones away", not specimen.plain)
             continue
@@ -62,7 +63,7 @@ def transposition_commutes(subject: TokenizerSubject, specimen: Specimen) -> Ite
 @law("transposition can be undone", once=True)
 def transposition_undone(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding]:
     for semitones in SEMITONES:
-        pair = (_table(subject, "transpose_table", sign * semitones) for sign in (1, -1))
+        pair = (table_of(subject, "transpose_table", sign * semitones) for sign in (1, -1))
         for stream, (there, back) in enumerate(zip(*pair, strict=True)):
             for id, image in enumerate(there):
                 if image != -1:
@@ -78,14 +79,14 @@ def other_maps(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Findin
     reasons = []
     for method, nothing, amounts in (("velocity_table", 0, (-2, 1)), ("tempo_table", 1.0, (0.5, 0.9, 1.1, 2.0))):
         try:
-            nought = _table(subject, method, nothing)
+            nought = table_of(subject, method, nothing)
         except Skipped as reason:
             reasons.append(str(reason))
             continue
-        yield verdict(f"{method}({nothing}) changes ids", _images(nought, ids) == ids)
+        yield verdict(f"{method}({nothing}) changes ids", images_of(nought, ids) == ids)
         told, moved = _told(subject, specimen, method), []
         for amount in amounts:
-            images = _images(_table(subject, method, amount), ids)
+            images = images_of(table_of(subject, method, amount), ids)
             if images is not None:
                 mapped = tokenizer.decode(images)
                 found = [note._replace(velocity=0) for note in heard(mapped)]
