@@ -1,7 +1,7 @@
 """How the readers, tokenizers and decoders bear damaged and odd input.
 
 `python -m tests.fuzz readers [n=200000] [seed=0] [workers=2] [folder=FOLDER] [kind=NAME] [out=FILE]`
-`python -m tests.fuzz tokenizers [n=20000] ...` (encode and decode, n of each for each tokenizer)
+`python -m tests.fuzz tokenizers [n=20000] [kind=NAME,NAME] ...` (encode and decode, n of each for each tokenizer)
 `python -m tests.fuzz show kind=NAME number=N [seed=0] [folder=FOLDER] [out=FILE]` (one input of `readers`)
 
 Inputs are pure functions of (seed, number) and of the good files: those of the tests, and those below `folder`. They go
@@ -126,8 +126,9 @@ def main() -> None:
         results = run(fuzz_chunks.readers, tasks, settings)
     elif verb == "tokenizers":
         n = int(settings.get("n", 20_000))
-        tasks = [("all", seed, start, min(start + SCORES, n)) for start in range(0, n, SCORES)]
-        chunks = run(fuzz_chunks.tokenizers, tasks, settings)["all"]
+        names = settings.get("kind", "all")
+        tasks = [(names, seed, start, min(start + SCORES, n)) for start in range(0, n, SCORES)]
+        chunks = run(fuzz_chunks.tokenizers, tasks, settings)[names]
         results = {name: [chunk[name] for chunk in chunks if name in chunk] for name in chunks[0]}
     else:
         sys.exit(f'there is no "{verb}"; expected readers, tokenizers or show')

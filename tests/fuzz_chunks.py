@@ -58,14 +58,17 @@ def readers(folder: str, task: tuple[str, int, int, int]) -> dict[str, Any]:
 
 
 def tokenizers(folder: str, task: tuple[str, int, int, int]) -> dict[str, dict[str, Any]]:
-    """What became of scores start to stop in every tokenizer, and of one sequence of ids for each in its decoder."""
-    _, seed, start, stop = task
-    tallies = {f"{name}, {way}": Tally() for name in fuzz_tokens.built() for way in ("encode", "decode")}
+    """What became of scores start to stop in the tokenizers named (with commas, or "all"), and of one sequence of ids
+    for each in its decoder.
+    """
+    names, seed, start, stop = task
+    chosen = {name: made for name, made in fuzz_tokens.built().items() if names == "all" or name in names.split(",")}
+    tallies = {f"{name}, {way}": Tally() for name in chosen for way in ("encode", "decode")}
     real: dict[str, Ids] = {}
     with tempfile.TemporaryDirectory() as place:
         for number in range(start, stop):
             piece = fuzz_tokens.read_case(seed, number, corpus(folder), Path(place))
-            for name, tokenizer in fuzz_tokens.built().items():
+            for name, tokenizer in chosen.items():
                 random = Random(f"{name} {seed} {number}")
                 ids: Ids = []
                 tallies[f"{name}, encode"].add(fuzz_tokens.encoding(tokenizer, piece, ids), number)

@@ -9,6 +9,7 @@ import torch
 from core.seeds import derive
 from datatools.abc.repeats import read_tune, unrolled
 from datatools.abc.symbols import chord_symbol, shifted
+from datatools.abc.text import words
 from datatools.reading.scores import piece_from_abc
 from hparams.tokenizers.abc import AbcHParams
 from plugins.tokenizers.abc import build
@@ -30,6 +31,7 @@ ODD = '"Am" | "C" "C" C "/G" "G" "/B" "/D" E [ "F" C E ] "D" "D7" { "E" c } G "A
     ("said", "meant"),
     [("Am", "Am"), ("Amin7", "Am7"), ("A-7", "Am7"), ("BbM7", "Bbmaj7"), ("F♯sus", "F#sus4"), ("C+", "Caug")]
     + [("Cm(maj7)", "Cmmaj7"), ("G(Em)", "G"), ("D7/F#", "D7/F#"), ("C/e", "C/E"), ("Ebo7", "Ebdim7")]
+    + [("Co", "Cdim"), ("Cm6", "Cm6"), ("CM6", "C6"), ("B♭", "Bb"), ("C7+", "Caug7"), ("C(add9)", "Cadd9")]
     + [(none, "") for none in ("Fine", "D.C.", "DC", "Coda", "^Am", "am", "A min", "H7", "", "C/", "Cx", "A##")],
 )
 def test_symbols_in_one_spelling(said: str, meant: str) -> None:
@@ -38,9 +40,17 @@ def test_symbols_in_one_spelling(said: str, meant: str) -> None:
 
 def test_symbols_move_with_a_transposing_voice() -> None:
     assert [shifted(symbol, 1, 2) for symbol in ("C", "Am7/G", "Bb", "Eb7", "F#m")] == ["D", "Bm7/A", "C", "F7", "G#m"]
-    assert shifted("E#", 1, 2) == "", "it would take two sharps"
+    assert shifted("E#", 1, 2) == shifted("C/E#", 1, 2) == "", "it would take two sharps"
+    assert [shifted(symbol, 4, 7) for symbol in ("C", "F#m7/C#")] == ["G", "C#m7/G#"]
     events = read_tune('X:1\nK:C transpose=-2\n"C"C"Am/E"E\n').voices[0][0].events
     assert [event.symbol for event in events] == ["Bb", "Gm/D"]
+
+
+def test_what_a_symbol_stands_over() -> None:
+    """The note behind its grace notes, the first bar of a long rest, the chord that it is in; a tempo is no word."""
+    tune = read_tune('X:1\nM:4/4\nL:1/4\nK:C\n"G"{g}G4|"C"Z2|["Am"AC]4|[Q:1/4=90]C4|\n')
+    assert [event.symbol for bar in tune.voices[0] for event in bar.events] == ["G", "C", "", "Am", ""]
+    assert not [word for word in words(tune, chords=True) if word[0] == "Q"]
 
 
 def test_music21_reads_the_same_symbols_over_the_same_notes() -> None:

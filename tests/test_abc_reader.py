@@ -259,6 +259,9 @@ def test_fields_of_a_header_and_a_body() -> None:
     score = abc_reader.score(text)
     assert notes(score) == [[(0, 66, 480), (480, 66, 480), (960, 66, 480)]] and score.tracks[0].name == "First"
     assert [(t.time, round(t.qpm, 2)) for t in score.tempos] == [(0, 100), (480, 15), (960, 90)]
+    for body in ("Q:1/4=90\nV:A\nF|\nV:B\nF|\n", "V:A\n[Q:1/4=90]F|\nV:B\n[Q:1/4=90]F|\n"):
+        tempos = abc_reader.score(f"X:1\nQ:1/4=100\nK:C\n{body}").tempos
+        assert [(t.time, round(t.qpm, 2)) for t in tempos] == [(0, 90)], "before the first note it is the header's"
     voices = abc_reader.score("X:1\nT:Air\nL:1/4\nK:C\nV:1\nF|\nV:2\n[K:D]F|\nV:1\nF|\n")
     assert notes(voices) == [[(0, 65, 480), (480, 65, 480)], [(0, 66, 480)]], "a key in one voice is that voice's"
     assert [track.name for track in voices.tracks] == ["Air", ""]

@@ -251,6 +251,26 @@ def test_every_preset_is_trained_in_every_seed_and_the_table_holds_them(
     ]
 
 
+def test_a_sweep_says_which_keys_it_is_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
+    told: list[Any] = []
+
+    def equal(plans: list[HParams], settings: Any, manager: Any, folder: Path, swept: Any) -> None:
+        rows = [(one.name, one.backbone.dim, one.train.lr, one.dataset.name) for one in plans]
+        told.extend([rows, settings.parameters, folder, swept])
+        raise HubError("enough")
+
+    monkeypatch.setattr(verb, "equalize", equal)
+    words = ["backbone.dim=32,64", "train.lr=0.25", "compare.parameters=99", "name=x", "name=t"]
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "lstm_remi", *words])
+    assert stop.value.code == 2 and "enough" in capsys.readouterr().err
+    rows = [(f"lstm_remi-backbone.dim={dim}", dim, 0.25, "bach_chorales") for dim in (32, 64)]
+    assert told == [rows, 99, tmp_path / "runs" / "t", {"backbone.dim"}]
+
+
 def test_runs_that_differ_in_what_touches_no_model_are_one_model(tmp_path: Path) -> None:
     manager = load_manager()
     words = ["generate.count=9", "evaluate.beats=32", "checkpoint.keep=7"]

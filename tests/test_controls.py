@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -555,6 +556,24 @@ def test_a_supervisor_gets_no_more_than_it_takes(
     monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
     with pytest.raises(HubError, match=message):
         TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
+
+
+def test_vectors_are_kept_by_all_that_they_hang_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[Wanted]] = []
+    monkeypatch.setattr(run_controls, "prepare_controls", lambda wanted, *given: told.append(wanted) or "stores")
+    monkeypatch.setattr(run_controls, "Beside", lambda *given: given)
+    hparams = load_manager().preset("tiny")
+    store: Any = None
+    assert run_controls.stored(load_manager(), hparams, store, store, store) is None
+    hparams.model.controls, hparams.model.control_dropout, hparams.seed = ["label", "key"], 0.25, 9
+    for words in (["a", "b"], ["a", "c"], ["a", "b"]):
+        hparams.controls = {"label": {"column": "x", "words": words}}
+        found: Any = run_controls.stored(load_manager(), hparams, store, store, store)
+        assert found[1:] == ("stores", 0.25, 9) and [type(control).__name__ for control in found[0]] == ["Label", "Key"]
+        assert [one.name for one in told[-1]] == ["label", "key"]
+    first, second, third = ([one.key for one in wanted] for wanted in told)
+    assert first == third and first[1] == second[1] and first[0] != second[0], "other words, other vectors"
+    assert all(part in first[0] for part in ("label", "swaptunes", load_manager().controls["label"].version))
 
 
 def test_what_is_asked_stands_at_its_control_s_place(monkeypatch: pytest.MonkeyPatch) -> None:

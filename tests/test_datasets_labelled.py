@@ -56,6 +56,10 @@ def test_midicaps_by_test_set_and_md5(tmp_path: Path, caplog: pytest.LogCaptureF
     again = captioned(tmp_path / "m", [caption("a", caption="Another."), caption("b", test=True), caption("e")])
     again.prepare(tmp_path / "cache")
     assert again.fingerprint() != before and survey.reader(again)(items[0]).labels["caption"] == "Another."
+    before = again.fingerprint()
+    Path(items[2].path).write_bytes(Path(items[2].path).read_bytes() + b"more")
+    again.prepare(tmp_path / "cache")
+    assert again.fingerprint() != before, "the music counts, too"
 
 
 def test_midicaps_as_it_is_downloaded(tmp_path: Path) -> None:
@@ -94,14 +98,26 @@ def test_aria_keeps_works_and_recordings_together(tmp_path: Path) -> None:
         "1": {"metadata": nocturne, "audio_scores": {"0": 0.9, "1": 0.95}},
         "20": {"metadata": nocturne, "audio_scores": {"0": 0.8}},
         "3": {"metadata": {"genre": ["jazz", "blues"]}, "audio_scores": {"0": 0.7}},
+        "4": {"metadata": {"composer": "chopin", "opus": "9"}},
     }
-    midi(*(tmp_path / "a" / "data" / "aa" / f"{name}.mid" for name in ("000001_0", "000001_1", "000020_0", "000003_0")))
+    midi(
+        *(
+            tmp_path / "a" / "data" / "aa" / f"{name}.mid"
+            for name in ("000001_0", "000001_1", "000020_0", "000003_0", "000004_1")
+        )
+    )
     (tmp_path / "a" / "metadata.json").write_text(json.dumps(about))
     dataset = aria_midi.build(AriaMidiHParams(path=str(tmp_path / "a")))
     dataset.prepare(tmp_path / "cache")
     items = {Path(item.path).stem: item for item in dataset.items()}
     assert {name: item.group for name, item in items.items()} == (
-        {"000001_0": "chopin 9 2", "000001_1": "chopin 9 2", "000020_0": "chopin 9 2", "000003_0": "recording 3"}
+        {
+            "000001_0": "chopin 9 2",
+            "000001_1": "chopin 9 2",
+            "000020_0": "chopin 9 2",
+            "000003_0": "recording 3",
+            "000004_1": "recording 4",
+        }
     )
     assert {item.split for item in items.values()} == {None}
     read = survey.reader(dataset)

@@ -69,6 +69,10 @@ def test_chorales_come_through_with_their_split(form: str, chorales: dict[str, A
     other = jsb_chorales.build(JsbChoralesHParams(path=str(path)))
     other.prepare(tmp_path / "elsewhere")
     assert other.fingerprint() == dataset.fingerprint()
+    (tmp_path / "less.json").write_text(json.dumps(chorales | {"train": chorales["train"][:1]}))
+    less = jsb_chorales.build(JsbChoralesHParams(path=str(tmp_path / "less.json")))
+    less.prepare(tmp_path / "prepared")
+    assert len(list(less.items())) == 4 and less.fingerprint() != dataset.fingerprint()
 
 
 def test_a_published_split_stays_whatever_is_alike(chorales: dict[str, Any], tmp_path: Path) -> None:
@@ -152,7 +156,11 @@ def test_maestro_follows_its_table_and_names_what_is_missing(
     first = dataset.fingerprint()
     score_of(random_steps(7)).dump_midi(Path(next(iter(dataset.items())).path))
     dataset.prepare(tmp_path / "prepared")
-    assert dataset.fingerprint() != first
+    second = dataset.fingerprint()
+    (table,) = dataset.root.rglob("*.csv")
+    table.write_text(table.read_text().replace("A,Waltz,train,2004,2004/b.midi", "A,Waltz,test,2004,2004/b.midi"))
+    dataset.prepare(tmp_path / "prepared")
+    assert len({first, second, dataset.fingerprint()}) == 3, "music and sides count"
 
 
 def test_two_tables_are_one_set(performances: Path, tmp_path: Path) -> None:
@@ -207,7 +215,7 @@ def test_pop909_groups_takes_with_their_song(versions: bool, groups: str, songs:
         assert isinstance(dataset, Dataset)
         dataset.prepare(tmp_path / "prepared")
         assert [item.group for item in dataset.items()] == groups.split()
-        assert {item.split for item in dataset.items()} == {None}
+        assert {item.split for item in dataset.items()} == {None} and ("with versions" in dataset.identity) == versions
         assert len({item.path for item in dataset.items()}) == len(groups.split())
 
 
@@ -240,7 +248,8 @@ def test_archives_beside_folders_are_left_as_they_are_and_the_highest_file_is_ta
     packed(tmp_path / "set" / "deep")
     remote = Remote("http://nowhere", "a.json", 3, "0" * 64)
     assert sources.root(str(tmp_path / "set"), "x", None, tmp_path / "f") == tmp_path / "set"
-    (tmp_path / "set" / "z").mkdir()
+    (tmp_path / "set" / "0").mkdir()
+    (tmp_path / "set" / "0" / "a.json").write_text("below")
     (tmp_path / "set" / "a.json").write_text("top")
     assert sources.file(str(tmp_path / "set"), remote, tmp_path / "f").read_text() == "top"
     (tmp_path / "only").mkdir()
@@ -248,3 +257,7 @@ def test_archives_beside_folders_are_left_as_they_are_and_the_highest_file_is_ta
     (tmp_path / "only" / ".git").mkdir()
     found = sources.root(str(tmp_path / "only"), "x", None, tmp_path / "f")
     assert found.parent == tmp_path / "f" and [path.read_text() for path in found.rglob("a.json")] == ["deep"]
+    (tmp_path / "set" / "deep" / "a.json").write_text("new")
+    shutil.copy(packed(tmp_path / "set" / "deep"), tmp_path / "only" / "b.tar.gz")
+    again = sources.root(str(tmp_path / "only"), "x", None, tmp_path / "f")
+    assert [path.read_text() for path in again.rglob("a.json")] == ["new"], "another archive is unpacked anew"

@@ -47,10 +47,12 @@ def test_lakh_by_md5_and_its_songs_together(tmp_path: Path) -> None:
 
 def test_piano_sets(tmp_path: Path) -> None:
     midi(tmp_path / "p" / "bach" / "bach_846.mid", tmp_path / "p" / "bach" / "bach_846_format0.mid")
-    found = items(piano_midi.build(hparams.PianoMidiHParams(path=str(tmp_path / "p"))), tmp_path / "cache")
-    assert list(found) == ["bach/bach_846.mid"]
+    (tmp_path / "p" / "gone.mid").symlink_to("nowhere")
+    dataset = piano_midi.build(hparams.PianoMidiHParams(path=str(tmp_path / "p")))
+    assert list(items(dataset, tmp_path / "cache")) == ["bach/bach_846.mid"]
+    assert dataset.skipped() == [("gone.mid", "a link to nothing")]
     work = tmp_path / "a" / "Bach" / "Fugue" / "bwv_846"
-    midi(work / "midi_score.mid", work / "Shi05M.mid", work / "Lee01M.mid")
+    midi(work / "midi_score.mid", work / "Shi05M.mid", work / "Lee01M.mid", tmp_path / "a" / "stray.mid")
     found = items(asap.build(hparams.AsapHParams(path=str(tmp_path / "a"))), tmp_path / "cache")
     assert found == {f"Bach/Fugue/bwv_846/{name}.mid": ("Bach/Fugue/bwv_846", None) for name in ("Lee01M", "Shi05M")}
 
@@ -61,8 +63,9 @@ def test_nottingham_takes_the_cleaned_tunes_only(tmp_path: Path) -> None:
         (tmp_path / "n" / folder / "jigs.abc").write_text(TUNE + "\n" + TUNE.replace("X:1", "X:2"))
     midi(tmp_path / "n" / "MIDI" / "jigs1.mid")
     dataset = nottingham.build(hparams.NottinghamHParams(path=str(tmp_path / "n")))
-    assert list(items(dataset, tmp_path / "cache")) == ["ABC_cleaned/jigs.abc"]
-    assert [item.index for item in dataset.items()] == [0, 1]
+    (tmp_path / "n" / "ABC_cleaned" / "bad.abc").write_text("no tune")
+    assert list(items(dataset, tmp_path / "cache")) == ["ABC_cleaned/bad.abc", "ABC_cleaned/jigs.abc"]
+    assert [item.index for item in dataset.items()] == [0, 0, 1], "what cannot be read is named by a worker"
 
 
 def test_essen_is_music21s() -> None:
@@ -87,7 +90,8 @@ def test_folk_rnn_lines(tmp_path: Path) -> None:
 
 def test_a_line_may_stand_between_marks_and_a_name_may_tell_nothing(tmp_path: Path) -> None:
     assert folk_rnn.abc_of("<s> M:4/4 K:maj =C </s>") == "X:1\nM:4/4\nL:1/8\nK:Cmaj\n=C\n"
-    names = ("a/train.txt", "valid.txt", "my-validation_2.txt", "test/x.txt", "train_and_test.txt", "trained.txt")
+    assert folk_rnn.abc_of("M:4/4 K:Cdor =C K:Cmix =D") == "X:1\nM:4/4\nL:1/8\nK:Cdor\n=C[K:Cmix]=D\n"
+    names = ("a/Train.txt", "valid.txt", "my-validation_2.txt", "test/x.txt", "train_and_test.txt", "trained.txt")
     assert [lines.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
     (tmp_path / "a.txt").write_text("M:4/4 K:maj =C\n")
     dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path)))
@@ -106,9 +110,10 @@ def test_sets_of_files_know_their_content_and_capital_names(tmp_path: Path) -> N
     dataset = los_angeles_midi.build(hparams.LosAngelesMidiHParams(path=str(tmp_path / "l")))
     assert items(dataset, tmp_path / "cache")[f"{name}.mid"] == ("", "valid")
     before = dataset.fingerprint()
-    score = symusic.Score(tmp_path / "l" / f"{name}.mid")
+    last = tmp_path / "l" / f"{HASHES['train']}.mid"
+    score = symusic.Score(last)
     score.tracks[0].notes[0].pitch = 61
-    score.dump_midi(tmp_path / "l" / f"{name}.mid")
+    score.dump_midi(last)
     dataset.prepare(tmp_path / "cache")
     assert dataset.fingerprint() != before
 

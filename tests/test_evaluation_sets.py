@@ -146,6 +146,71 @@ def test_what_was_made_can_be_heard_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert sections == [(f"{kind}{k}", f"{kind} {k}", {"engraved": False}) for kind, k in shown]
 
 
+def test_a_report_asks_each_part_for_what_it_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, list[Any]] = {}
+
+    def plays(name: str, result: Any, of: Any = report) -> None:
+        monkeypatch.setattr(of, name, lambda *given: told.setdefault(name, []).append(given) or result)
+
+    music = score(line([60] * 4))
+    free: Any = Setting(["tested"], {"generated": ["g"], "tokenizer": ["t"], "real": ["r"], "ngram": ["n"]})  # type: ignore[dict-item, list-item]
+    bound: Any = Setting(["goes on"], {"generated": ["c"], "others": ["o"], "ngram": ["m"]}, ids=[[1], [2]])  # type: ignore[dict-item, list-item]
+    for name, found in {
+        "reader": "source", "_all_of": [music, None], "tokens_for": 99, "Maker": "maker", "Real": "real",
+        "unprompted": free, "prompted": bound, "training_of": "training", "copies": ({"c": 1}, [{"row": "r"}]),
+        "round_trip": "back", "leaks": "leaks", "made": "made", "write_json": None, "write_text": None,
+        "_write_music": None, "_with_prompts": "whole", "browsed": "html", "_shared_out": {"kinds": "shared"},
+        "_top": {"top": 1},
+    }.items():  # fmt: skip
+        plays(name, found)
+    monkeypatch.setattr(report, "measure", lambda *given: told.setdefault("measure", []).append(given) or given[-1])
+    plays("fit", "floor", report.ngram)
+    plays("lines", "lines", report.evaluation)
+    plays("page", "text", report.evaluation_page)
+    plays("write", ["a.png"], report.evaluation_plots)
+
+    def rolls(*given: Any) -> list[str]:
+        told.setdefault("rolls", []).append(given)
+        return [f"{given[2]}.png"]
+
+    monkeypatch.setattr(report.evaluation_plots, "rolls", rolls)
+    losses = {split: {"baselines": {"ngram": {"order": order}}} for split, order in (("valid", 3), ("test", 5))}
+    store = SimpleNamespace(count=lambda split: 2, pieces=lambda split: [SimpleNamespace(tokens=n) for n in (30, 40)])
+    hparams = SimpleNamespace(name="x", generate=GenerateHParams(seed=4), evaluate=EvaluateHParams(beats=32, count=9))
+    run: Any = SimpleNamespace(
+        evaluate=lambda: {"steps": 7, **losses}, ranks=SimpleNamespace(first=True), hparams=hparams, store=store,
+        tokenizer="tokenizer", manager="manager", load_best=lambda: "model",
+        folder=SimpleNamespace(evaluation="file", report=tmp_path),
+    )  # fmt: skip
+    result = report.report(run)
+    assert told["fit"] == [(store, "tokenizer")]
+    assert told["_shared_out"] == [("floor", 5, run, "valid"), ("floor", 5, run, "test")], "by one order, on both"
+    assert result["test"]["baselines"]["ngram"] == {"order": 5, "kinds": "shared"}
+    assert told["_all_of"] == [(store, "source", "test")] and told["tokens_for"] == [([30, 40], [4.0, 0.0], 32)]
+    assert told["Maker"] == [("model", "floor", 5, "tokenizer", hparams.generate)]
+    assert told["Real"] == [(store, "test", "tokenizer", "source")]
+    assert told["unprompted"] == told["prompted"] == [("real", "maker", hparams.evaluate, 99)]
+    assert told["training_of"] == [("real", 32)] and told["round_trip"] == [(["tested"], ["t"])]
+    assert told["measure"] == [
+        ("manager", free, "training", "measures"), ("manager", bound, "training", "measures of continuations")
+    ]  # fmt: skip
+    rows = {"generated": ["g"], "continued": ["c"], "ngram": ["n"]}
+    assert told["copies"] == [(store, "tokenizer", rows, 32)] and told["leaks"] == [(store, "lines")]
+    assert told["made"] == [(free, bound, 32)] and told["_write_music"] == [(run, free, bound)]
+    assert result["prompted"] == {"n": 2, "beats": 16.0, "metrics": "measures of continuations"}
+    assert (result["metrics"], result["copying"], result["top"], result["steps"]) == ("measures", {"c": 1}, 1, 7)
+    assert result["settings"]["evaluate"]["count"] == 9 and result["settings"]["generate"]["seed"] == 4
+    assert told["write_json"] == [("file", result)]
+    assert told["rolls"] == [(tmp_path, ["g"], "generated"), (tmp_path, "whole", "continued", 16.0)]
+    assert told["page"] == [("x", result, ["a.png", "generated.png", "continued.png"])]
+    assert told["write_text"] == [
+        (tmp_path / "originality.jsonl", '{"row": "r"}\n'), (tmp_path / "README.md", "text"),
+        (tmp_path / "index.html", "html"),
+    ]  # fmt: skip
+    run.ranks.first = False
+    assert report.report(run) == {"steps": 7, **losses} and len(told["fit"]) == 1
+
+
 class Opening(ToyTokenizer):
     """Ends its prompts with a step."""
 

@@ -10,7 +10,7 @@ import symusic
 
 from core.errors import HubError
 from datatools.preparing.losses import contents
-from hparams.following import left_open, settle
+from hparams.following import left_open, settle, settle_controls
 from hparams.loading import from_file, load
 from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams, TsdHParams
 from plugins.manager import load_manager
@@ -145,6 +145,14 @@ def test_another_value_is_one_line() -> None:
         hparams_of("tokenizer.use_programs=maybe")
     assert hparams_of("tokenizer.use_programs=auto").tokenizer == RemiHParams()
     assert StructuredHParams().use_tempos is False
+
+
+def test_controls_are_as_they_were_found_but_for_what_is_asked() -> None:
+    found = hparams_of("model.controls=[label,key]", "controls.label.column=pace")
+    settled = hparams_of("model.controls=[label,text]")
+    settled.controls = {"label": {"column": "genre", "words": ["jig"]}, "text": {"most": 3}}
+    settle_controls(found, settled)
+    assert found.controls == {"label": {"column": "pace", "words": ["jig"]}}, "a person's word stays; text is not here"
 
 
 def test_what_is_left_open_is_taken_from_a_run_of_the_same_tokenizer_alone() -> None:

@@ -20,7 +20,7 @@ from hparams.backbones.gru import GruHParams
 from hparams.backbones.lstm import LstmHParams
 from hparams.base import HParams
 from hparams.supervisors import MusicVaeHParams
-from supervisors.training import base, logbook, start, token_supervisor
+from supervisors.training import base, logbook, ranks, start, token_supervisor
 from supervisors.training.base import Interrupted
 from supervisors.training.logbook import Logbook
 from supervisors.training.ranks import Ranks
@@ -263,6 +263,31 @@ def test_one_process_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert one.any(True) and not one.any(False) and one.from_first("x") == "x"
     assert one.sum(torch.tensor(2.0)) == 2
     with pytest.raises(KeyError, match="mine"), one.together():
+        raise KeyError("mine")
+
+
+def test_two_processes_agree_by_what_either_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process is played: what it brings to a sum or a vote, and what the first one sends to all."""
+    other: list[int] = [0]
+
+    def reduced(value: torch.Tensor, op: Any = ranks.dist.ReduceOp.SUM) -> None:
+        both = torch.stack([value, torch.full_like(value, other[0])])
+        value.copy_({"MAX": both.amax, "MIN": both.amin, "SUM": both.sum}[str(op).rpartition(".")[2]](0))
+
+    monkeypatch.setattr(ranks.dist, "all_reduce", reduced)
+    monkeypatch.setattr(ranks.dist, "broadcast_object_list", lambda box, device: box.__setitem__(0, "of the first"))
+    second = Ranks(1, 2, torch.device("cpu"))
+    for theirs, mine, either in ((0, False, False), (0, True, True), (1, False, True), (1, True, True)):
+        other[0] = theirs
+        assert second.any(mine) is either
+    other[0] = 3
+    assert float(second.sum(torch.tensor(2.0))) == 5 and second.from_first("mine") == "of the first"
+    with pytest.raises(HubError, match="another process of this run could not go on"), second.together():
+        pass
+    other[0] = 0
+    with second.together():
+        pass
+    with pytest.raises(KeyError, match="mine"), second.together():
         raise KeyError("mine")
 
 

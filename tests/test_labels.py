@@ -1,6 +1,7 @@
 """Labels: what labels.csv may hold, what the controls `label` and `text` make of it, and what is refused."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,14 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
 
 def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
     (tmp_path / "book.abc").write_text("X:1\nK:C\nC|\n\nX:2\nK:C\nD|\n")
-    (tmp_path / "labels.csv").write_text("pace,file\n slow ,./book.abc\n")
+    (tmp_path / "labels.csv").write_text("pace,file,caption\n slow ,./book.abc, \n")
     dataset = Folder(str(tmp_path))
     assert [survey.reader(dataset)(item).labels for item in dataset.items()] == [{"pace": "slow"}] * 2
     assert dataset.labels() == {"pace": ["slow"]}
+    (tmp_path / "labels.csv").write_text("pace,file\nfast,book.abc\n")
+    os.utime(tmp_path / "labels.csv", ns=(1, 1))
+    assert Folder(str(tmp_path)).labels() == {"pace": ["fast"]}, "a table that changes is read anew"
+    assert Folder(str(tmp_path / "a" / "x")).identity != Folder(str(tmp_path / "b" / "x")).identity
 
 
 @pytest.mark.parametrize(

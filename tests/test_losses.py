@@ -77,9 +77,14 @@ def test_the_advice_keeps_what_it_says() -> None:
 
 
 def test_the_table_names_share_and_setting() -> None:
-    manifest = {"counts": {"train": {"notes": 200}}, "lost": {"unisons": 1, "drums": 60}, "remarks": 3}
+    manifest = {
+        "counts": {"train": {"notes": 200}},
+        "lost": {"unisons": 1, "drums": 60, "velocities": 200},
+        "remarks": 3,
+    }
     assert advice(manifest, RemiHParams()) == [
-        "lost         30 % of notes: drums -> tokenizer.use_programs=true",
+        "lost         100 % of notes: the loudness -> tokenizer.use_velocities=true",
+        "             30 % of notes: drums -> tokenizer.use_programs=true",
         "             0.5 % of notes: unisons merged",
         "remarks      on 3 pieces: remarks.txt in the token store",
     ]

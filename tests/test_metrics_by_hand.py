@@ -138,6 +138,10 @@ def test_the_limit_of_a_distance_is_where_its_line_against_1_by_n_begins(monkeyp
 
 
 def test_features_of_the_overlap() -> None:
+    octave = notes((0, 1, 60), (0, 1, 64), (1, 2, 72), (2, 3, 72))
+    told = {name: overlap_area_module.FEATURES[name](octave) for name in ("note_count", "used_pitches", "pitch_range")}
+    assert told == {"note_count": 4, "used_pitches": 3, "pitch_range": 12}
+    assert overlap_area_module.overlap_area([*tunes(2), None, score([])], [*tunes(2), score([])])["failures"] == 2
     assert inter_onset(notes((0, 3, 60), (0, 3, 64))) == 0.0
     assert inter_onset(notes((0, 3, 60), (3, 6, 64))) == 1.0 and inter_onset(notes((0, 3, 60), (12, 15, 64))) == 4.0
     assert pitch_class_histogram(notes((0, 3, 60), (3, 4, 49))).tolist() == [0.75, 0.25, *[0.0] * 10]
@@ -237,6 +241,26 @@ def test_chords_and_keys() -> None:
     bars = [(0, 24, pitch) for pitch in (48, 60, 64, 67)] + [(48, 72, pitch) for pitch in (55, 59, 62, 65)]
     for more in ([], [(48, 50, 61)]):
         assert reduction(notes(*bars, *more), 2.0) == ["0maj/0", "-", "77/0"]
+
+
+def test_every_quality_of_a_chord_over_its_root() -> None:
+    """Of chords that may have several roots (aug, dim7, sus4 and sus2) the one in the bass is told."""
+    qualities = {"maj": (0, 4, 7), "min": (0, 3, 7), "7": (0, 4, 7, 10), "min7": (0, 3, 7, 10), "maj7": (0, 4, 7, 11)}
+    qualities |= {"dim": (0, 3, 6), "hdim7": (0, 3, 6, 10), "dim7": (0, 3, 6, 9), "aug": (0, 4, 8), "sus4": (0, 5, 7)}
+    qualities |= {"sus2": (0, 2, 7), "fifth": (0, 7), "third": (0, 4), "lowthird": (0, 3), "note": (0,)}
+    for name, steps in qualities.items():
+        for root in range(12):
+            assert chord(48 + root + np.array(steps), 0) == f"{root}{name}/0"
+
+
+def test_vectors_hold_the_information_of_words() -> None:
+    """The symmetric root of it, whatever the rotation: their products, squared, are the information's square."""
+    draws = np.random.default_rng(0)
+    sequences = [draws.choice(list("abcdefg"), 12).tolist() for _ in range(9)]
+    found = word_vectors.learn(sequences)
+    information = word_vectors.information(word_vectors.contexts(sequences, found.words))
+    products = found.vectors @ found.vectors.T
+    assert products @ products == pytest.approx(information @ information.T, abs=1e-9) and information.any()
 
 
 def test_intervals_of_known_draws() -> None:
@@ -374,6 +398,7 @@ def test_likeness_of_beats() -> None:
     assert found.shape == (LAGS,) and found[:2].tolist() == [0.5, 1.0] and np.isnan(found[2:]).all()
     sparse = lag_profile(notes((0, 3, 60), (12, 15, 60), (60, 63, 60)))  # beats 0, 1 and 5 of 0 to 5
     assert sparse[:4].tolist() == [1 / 3, 0, 0, 1 / 2]  # at 1: one pair alike, two unlike, two empty
+    assert (LAGS, repetition_module.RUN, repetition_module.MOST_BEATS) == (64, 8, 2048)
     one, other = np.array([[0.5, 1.0, np.nan]]), np.array([[0.25, np.nan, 1.0], [0.25, 0.5, 1.0]])
     assert profile_error(one, other) == pytest.approx((0.25 + 0.5) / 2)
 

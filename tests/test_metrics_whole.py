@@ -1,6 +1,7 @@
 """Whole metrics, as they are registered, on a few notes: each figure worked by hand."""
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,9 @@ def test_a_summary_of_two_values() -> None:
     """Of two values a sample holds only one of them in half of all draws: the interval is their range."""
     found = summary([3.0, None, 1.0])
     assert found == {"value": 2.0, "low": 1.0, "high": 3.0, "std": 1.0, "n": 2, "failures": 1}
+    spread = summary(float(value) for value in range(100))
+    reach = NormalDist().inv_cdf(0.975) * spread["std"] / 10  # 95 % of a mean of so many
+    assert spread["high"] - spread["low"] == pytest.approx(2 * reach, rel=0.06)
     both = compared(lambda value: value, [4.0, 8.0], [1.0])
     assert (both["value"], both["low"], both["high"], both["reference"]["value"]) == (6.0, 4.0, 8.0, 1.0)
     assert ratio([1.0, 3.0], [2.0, 4.0]) == (pytest.approx(4 / 6), 0.5, 0.75)
@@ -160,10 +164,11 @@ def test_the_embedding_of_two_notes() -> None:
 
 def test_a_continuation_keeps_the_tempo_and_what_tells_scores_apart() -> None:
     piece = score(line([60, 62, 64, 65]), line([36] * 4), drums=(1,), meter="3/4")
+    piece.tracks[0].program = 40
     piece.tempos = [symusic.Tempo(0, 100), symusic.Tempo(480, 90), symusic.Tempo(1440, 80)]
     head, tail = split_at(piece, 2)
     for part in (head, tail):
-        assert [track.is_drum for track in part.tracks] == [False, True]
+        assert [(track.is_drum, track.program) for track in part.tracks] == [(False, 40), (True, 0)]
     assert [(event.time, round(event.qpm)) for event in tail.tempos] == [(0, 100), (0, 90), (480, 80)]
     assert [(event.time, round(event.qpm)) for event in head.tempos][:2] == [(0, 100), (480, 90)]
     assert tail.ticks_per_quarter == piece.ticks_per_quarter

@@ -177,6 +177,10 @@ def test_a_transposing_part_has_sounding_pitches_and_key(tmp_path: Path) -> None
     score = read(document(measure), tmp_path).score
     assert [n.pitch for n in score.tracks[0].notes] == [57, 68]
     assert [k.key for k in score.key_signatures] == [3, -4]
+    # up a semitone by no letter C major is C sharp major; of staves that differ the first one's key holds
+    staves = "<key number='1'><fifths>2</fifths></key><key number='2'><fifths>-1</fifths></key>"
+    measure = (attributes(key(0) + moves.format(0, 1)) + note("C"), attributes(moves.format(0, 0) + staves) + note("C"))
+    assert [k.key for k in read(document(measure), tmp_path).score.key_signatures] == [7, 2]
 
 
 def test_a_pick_up_ends_a_whole_bar_and_marks_before_it_hold_from_the_beginning(tmp_path: Path) -> None:

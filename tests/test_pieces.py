@@ -31,14 +31,17 @@ SOUND, SILENCE = Generated([PITCH + 60, STEP, PITCH + 62], 1, True), Generated([
 
 def test_a_silent_piece_is_drawn_again_under_another_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int | None, int]] = []
+    known: Any = "what is known"
 
-    def draw(model: Any, tokenizer: Any, wish: Any, prompt: Any, row: int | None, attempt: int, *_: Any) -> Any:
+    def draw(model: Any, tokenizer: Any, wish: Any, prompt: Any, row: int | None, attempt: int, *rest: Any) -> Any:
         asked.append((row, attempt))
+        assert (wish.seed, prompt, rest[-1]) == (5, [7], known), "what is asked for holds in every try"
         rows = range(3) if row is None else [row]
         return [(k, SOUND if k == 0 or (k, attempt) in ((1, 1), (2, 3)) else SILENCE) for k in rows]
 
     monkeypatch.setattr(pieces, "draw", draw)
-    files = pieces.write_samples(None, ToyTokenizer(), run(count=3, seed=5), tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(pieces, "prompt_ids", lambda tokenizer, asked: [7])
+    files = pieces.write_samples(None, ToyTokenizer(), run(count=3, seed=5), tmp_path, known)  # type: ignore[arg-type]
     assert asked == [(None, 0), (1, 1), (2, 1), (2, 2), (2, 3)]
     assert [path.name for path in files] == ["0.mid", "1.mid", "2.mid"]
     told = [json.loads(path.with_suffix(".json").read_text()) for path in files]

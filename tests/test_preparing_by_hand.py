@@ -157,6 +157,11 @@ def test_keys_count_in_48ths_and_know_an_octave() -> None:
     late = [(t + 480, d, p, v) for t, d, p, v in LINE]
     assert exact_key(made(late, [(1440, 10, 36, 80)], drums=(1,))) == exact_key(made(LINE, drums, drums=(1,)))
     assert exact_key(made(late, drums, drums=(1,))) != exact_key(made(LINE, drums, drums=(1,)))
+    pair, struck = (
+        made([(0, 480, 60, 80), (480, 480, 96, 80)]),
+        made([(0, 480, 60, 80)], [(480, 480, 36, 80)], drums=(1,)),
+    )
+    assert exact_key(pair) != exact_key(struck), "a drum is no pitch, whatever its number"
     # Drums count in a sketch only where there is nothing else.
     assert np.array_equal(sketch(made(LINE, drums, drums=(1,))), sketch(made(LINE)))
     assert not np.array_equal(
@@ -275,6 +280,9 @@ def test_a_store_says_of_itself_what_it_is(tmp_path: Path) -> None:
     assert opened.pieces("test") == [
         store.PieceInfo("c", "C", 40, 40, 61.0, 4, "test", "ccc", "/music/c", 0)
     ] and opened.ids("test", 0).tolist() == [5, 6, 7, 8]
+    for wrong in (-1, 1):
+        with pytest.raises(IndexError, match=f"test has 1 pieces; piece {wrong} was asked for"):
+            opened.ids("test", wrong)
     assert opened.pieces("valid") == [] and opened.lengths("train").tolist() == [3, 2]
     assert store.TokenStore(tmp_path, Path("/moved")).pieces("train")[1].path == "/moved/b"
     with pytest.raises(intact.Damaged, match=r"manifest.json is of format 3; expected 2"):
@@ -327,13 +335,13 @@ def test_what_a_worker_tells_of_a_piece(monkeypatch: pytest.MonkeyPatch, tmp_pat
 class Counted:
     """A data set of five pieces, two on each side but one to test, that counts how often it is read."""
 
-    license, url, identity, root = "", "http://x", "counted", None
+    license, url, identity, root = "", "http://x", "five pieces", None
 
     def __init__(self) -> None:
         self.print, self.count = "a", 5
 
     def prepare(self, folder: Path) -> None:
-        assert folder.parent.name == "datasets" and folder.name.startswith("counted-")
+        assert folder.parent.name == "datasets" and folder.name.startswith("five-pieces-")
 
     def fingerprint(self) -> str:
         return self.print
@@ -382,7 +390,11 @@ def test_a_store_belongs_to_its_data_tokenizer_and_versions(tmp_path: Path, monk
     assert folder() == first != folder("other")
     assert json.loads((first / "tokenizer" / "toy.json").read_text()) == ["0", "1"], "training pieces alone"
     opened = store.TokenStore(first)
-    assert [opened.count(split) for split in ("train", "valid", "test")] == [2, 2, 1]
+    sides = [[piece.title for piece in opened.pieces(split)] for split in ("train", "valid", "test")]
+    assert sides == [["0", "1"], ["2", "3"], ["4"]]
+    decoded = ToyTokenizer(first / "tokenizer").decode(opened.ids("valid", 1).tolist()).score
+    pitches = [note.pitch for note in dataset.read(Item("3")).score.tracks[0].notes]
+    assert [note.pitch for note in decoded.tracks[0].notes] == pitches, "and its tokens are its own"
     names = {path.name for path in (tmp_path / "surveys").iterdir()}
     monkeypatch.setattr(cache, "versions", lambda: {"symusic": "99"})
     newer = folder()
@@ -450,10 +462,65 @@ def test_what_was_left_out_binds_nobody_and_other_formats_are_no_ledgers(
     assert verdict == Verdict(by_hash(near.key), ())
     other = assign([*filler, replace(left, key="f" * 63 + "2"), near], Ledger())[0][-2:]
     assert {elder.similarity for verdict in other for elder in verdict.elders} == {0.312}  # 40 of 128
+    all_sides = [replace(known.entries[0], side=side) for side in ("train", "valid", "test", "out")]
+    Ledger(all_sides).save(tmp_path / "l.npz")
+    with np.load(tmp_path / "l.npz") as kept:  # ledgers outlive versions: what the numbers mean may never change
+        assert kept["sides"].tolist() == [0, 1, 2, 3] and kept["format"] == 1
     known.save(tmp_path / "l.npz")
     monkeypatch.setattr(ledger, "FORMAT", 2)
     with pytest.raises(HubError, match=r"cannot be read \(format 1\)"):
         ledger.load(tmp_path / "l.npz")
+
+
+def between(name: str, key: str, one: Candidate, other: Candidate, count: int = 64, **more: Any) -> Candidate:
+    """A piece with so many hashes of one in the first half and of the other in the second, and else its own."""
+    mixed = candidate(name).sketch.copy()
+    mixed[HASHES // 2 - count : HASHES // 2] = one.sketch[HASHES // 2 - count : HASHES // 2]
+    mixed[HASHES // 2 : HASHES // 2 + count] = other.sketch[HASHES // 2 : HASHES // 2 + count]
+    return Candidate(name, key, mixed, **more)
+
+
+def test_what_is_left_out_binds_nobody_and_stays_out() -> None:
+    filler = [candidate(key) for side in ("train", "valid", "test") for key in keys(side, 42)]
+    train, test = (candidate(name, f"{n}" * 64, split=name) for n, name in ((1, "train"), (2, "test")))
+    left = between("left", "d" * 64, train, test)
+    near = between("near", "e" * 64, left, left, 16)  # a quarter of it, and an eighth of either of the two
+    again = replace(left, name="left again", sketch=candidate("left again").sketch)
+    verdicts, known = assign([*filler, train, test, left, near, again], Ledger())
+    found = [verdict.side for verdict in verdicts[-3:]]
+    assert found == ["out", by_hash(near.key), "out"] and not verdicts[-2].elders
+    verdicts, _ = assign([*filler, near, left, again], known)
+    assert [verdict.side for verdict in verdicts[-3:]] == ["out" if n else by_hash(near.key) for n in range(3)]
+
+
+def test_a_far_elder_of_another_side_counts_however_many_are_nearer() -> None:
+    """Eight of training are half of it, one of testing three tenths: it is left out, and nine are named."""
+    nearer = [candidate(f"v{n}", f"{n}" * 64, 64, split="train") for n in range(8)]
+    far = candidate("far", "8" * 64, split="test")
+    asked = candidate("asked", "9" * 64, 64)
+    asked.sketch[64:104] = far.sketch[64:104]
+    verdict = assign([*nearer, far, candidate("v", "a" * 64, split="valid"), asked], Ledger())[0][-1]
+    assert verdict.side == "out" and [elder.side for elder in verdict.elders] == ["train"] * 8 + ["test"]
+    assert verdict.elders[-1] == Elder("far", "test", 0.312)
+
+
+def test_a_piece_that_is_known_twice_is_a_duplicate_and_a_split_that_is_published_later_holds() -> None:
+    filler = [candidate(key) for side in ("train", "valid", "test") for key in keys(side, 42)]
+    first = candidate("first", "f" * 64)
+    known = Ledger([Entry(first.key, "train", first.sketch, "old name")])
+    verdicts, _ = assign([*filler, first, replace(first, name="second")], known)
+    assert verdicts[-2:] == [Verdict("train", ()), Verdict("train", (Elder("old name", "train", 1.0),))]
+    verdicts, after = assign([*filler, replace(first, split="test")], known)
+    assert verdicts[-1].side == "test" == after.entries[0].side and known.entries[0].side == "train"
+
+
+def test_of_few_works_two_families_that_a_third_piece_joins_are_one() -> None:
+    """The first of the ranking, which trains, and the last, which tests, have a piece between them."""
+    names = sorted((f"{n:064x}" for n in range(12)), key=position)
+    works = [candidate(name) for name in names]
+    link = between("link", "f" * 64, works[0], works[-1])
+    alone, sides = ([verdict.side for verdict in assign(some, Ledger())[0]] for some in (works, [*works, link]))
+    assert (alone[0], alone[-1]) == ("train", "test") and sides[0] == sides[11] == sides[12]
 
 
 def test_vectors_of_controls_are_checked_piece_by_piece(tmp_path: Path) -> None:

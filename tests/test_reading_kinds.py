@@ -49,6 +49,8 @@ def signs(words: str) -> Signs:
         ("tocoda/dc/coda", "A B A C"),
         ("/segno/tocoda/ds/coda", "A B C D B C E"),
         ("/ds", "A B"),
+        ("/dc/|:/[1 :|/[2", "A B A B C E"),  # after a jump the last ending at once
+        ("/segno/segno/ds", "A B C D B C D"),  # of two signs the first
     ],
 )
 def test_bars_are_played_in_this_order(bars: str, expected: str) -> None:

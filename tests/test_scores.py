@@ -253,7 +253,8 @@ def test_book_of_tunes(tmp_path: Path) -> None:
     tune = (MUSIC / "small.abc").read_text()
     path = tmp_path / "book.abc"
     path.write_text("\n".join(tune.replace("X:1", f"X:{i}").replace("Small", f"Small {i}") for i in range(3)))
-    assert scores.count(path) == 3 and scores.count(MUSIC / "band.mid") == 1
+    (tmp_path / "LOUD.ABC").write_text(path.read_text())
+    assert scores.count(path) == scores.count(tmp_path / "LOUD.ABC") == 3 and scores.count(MUSIC / "band.mid") == 1
     pieces = [scores.read(path, i) for i in range(3)]
     assert [piece.title for piece in pieces] == [f"A Small {i} Tune" for i in range(3)]
     assert len({piece.sha256 for piece in pieces}) == 3 and pieces[1].source == f"{path}#1"

@@ -23,13 +23,17 @@ from core.errors import HubError
 from core.log import logger
 from core.model.optim import parameter_groups
 from datatools import ngram
+from hparams.backbones.gru import GruHParams
+from hparams.backbones.lstm import LstmHParams
 from hparams.base import HParams
+from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.manager import load_manager, own_version
 from supervisors import language_model
 from supervisors.artefacts import artefact
 from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
+from supervisors.music_vae import supervisor as vae
 from supervisors.training import engine as engines
 from supervisors.training import environment, precision, token_supervisor
 from supervisors.training.engine import build_engine
@@ -358,6 +362,36 @@ def test_a_step_is_summed_over_parts_and_processes_and_each_part_drops_out_in_it
         *((6, 0, 1, 2), seed(0), 5 * 4 / 8, "step"),
         *((6, 1, 1, 2), seed(1), 6 * 4 / 8, "step"),
     ]
+
+
+def test_training_rows_are_those_that_the_settings_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_supervisor, "Batches", lambda *given, **named: (given, named))
+    monkeypatch.setattr(vae, "Windows", lambda *given, **named: (given, named))
+    hparams = HParams(name="x", seed=9, supervisor=MusicVaeHParams(bars=3, latent=5))
+    hparams.data.length, hparams.data.batch_size, hparams.train.accumulate = 77, 12, 4
+    tokenizer = SimpleNamespace(bos_id=7, eos_id=8, pad_id=9, bar_tokens=16)
+    run: Any = SimpleNamespace(
+        hparams=hparams, store="a store", tokenizer=tokenizer, beside="vectors", own=hparams.supervisor
+    )
+    rows = {"batch_size": 12, "seed": 9, "accumulate": 4, "augment": hparams.data.augment}
+    assert token_supervisor.TokenSupervisor.build_batches(run, True) == (
+        ("a store", "train"),
+        {"bos_id": 7, "eos_id": 8, "pad_id": 9, "length": 77, "packs": True, "tokenizer": tokenizer,
+         "beside": "vectors", **rows},
+    )  # fmt: skip
+    assert vae.MusicVaeSupervisor.build_batches(run, False) == (
+        ("a store", tokenizer), {"bars": 3, "bar_tokens": 16, "latent": 5, **rows}
+    )  # fmt: skip
+    hparams.backbone = LstmHParams(dim=64, layers=3, dropout=0.5)
+    run.manager = SimpleNamespace(
+        section=lambda slot, name: GruHParams(dim=8, layers=2), make=lambda slot, section: section
+    )
+    for part, made in (
+        (PartHParams(), LstmHParams(dim=64, layers=3, dropout=0.5)),
+        (PartHParams(dim=32, layers=1), LstmHParams(dim=32, layers=1, dropout=0.5)),
+        (PartHParams(backbone="gru"), GruHParams(dim=64, layers=2)),
+    ):
+        assert vae.MusicVaeSupervisor._part(run, hparams, part, "encoder") == made
 
 
 def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(

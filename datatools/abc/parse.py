@@ -110,6 +110,7 @@ class _Parser:
         self.voices: dict[str, _State] = {}
         self.names: dict[str, str] = {}
         self.serial = 0
+        self.tempo: float | None = None  # of the header, or of a field before the first note
         self.heard: dict[Pitch, tuple[int, int]] = {}  # as `written`, of the event that is being read
 
     def run(self) -> Parsed:
@@ -140,7 +141,7 @@ class _Parser:
                 raise ValueError(f"line {line}: {error}") from None
         assert key is not None
         unit = unit or default_unit(meter)
-        tempo = parse_tempo(tempo_text, unit) if tempo_text else None
+        self.tempo = parse_tempo(tempo_text, unit) if tempo_text else None
         self.first = _State(key, meter, unit)
         _sound(self.first, sounding)
         for value in declared:
@@ -149,7 +150,7 @@ class _Parser:
         self._symbols()
         voices = {name: state.items for name, state in self.voices.items() if state.begun}
         left_out = sum(len(state.graces) for state in self.voices.values())
-        return Parsed(title, meter, unit, key, tempo, order, voices, self.names, left_out)
+        return Parsed(title, meter, unit, key, self.tempo, order, voices, self.names, left_out)
 
     def _enter(self, value: str) -> _State:
         """The state of the voice that a V: field names, made when new."""
@@ -361,17 +362,25 @@ class _Parser:
         elif letter == "L":
             self._change(unit=parse_unit(value))
         elif letter == "Q":
-            state.tempo = parse_tempo(value, state.unit)
+            tempo = parse_tempo(value, state.unit)
+            if self._begun:
+                state.tempo = tempo
+            else:
+                self.tempo = tempo or self.tempo
         elif letter == "V":
             self._enter(value)
         elif letter == "P":
             label = re.fullmatch(r"([A-Za-z])\s*\.?", value)  # anything else is words, which begin no part
             state.items.append(Mark(part=label[1] if label else "", double=True))
 
+    @property
+    def _begun(self) -> bool:
+        """Whether any voice has a note or a rest."""
+        return any(state.begun for state in self.voices.values())
+
     def _concerned(self) -> list[_State]:
         """The current voice; all voices while no note has been written yet."""
-        begun = any(state.begun for state in self.voices.values())
-        return [self.state] if begun else [self.first, *self.voices.values()]
+        return [self.state] if self._begun else [self.first, *self.voices.values()]
 
     def _change(self, **values: Key | Meter | Fraction) -> None:
         for voice in self._concerned():

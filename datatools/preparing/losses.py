@@ -115,12 +115,17 @@ def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     notes = sum(counts["notes"] for counts in manifest["counts"].values())
     lines: list[str] = []
     for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
-        share = f"{count:,} marks" if cause == "tempos" else f"{100 * count / max(notes, 1):.2g} % of notes"
+        share = f"{count:,} marks" if cause == "tempos" else f"{_percent(count / max(notes, 1))} of notes"
         remedy = f" -> {remedies[cause]}" if cause in remedies and not _set(remedies[cause], tokenizer) else ""
         lines.append(f"{'' if lines else 'lost':<13}{share}: {CAUSES.get(cause, cause)}{remedy}")
     if manifest["remarks"]:
         lines.append(f"remarks      on {manifest['remarks']:,} pieces: remarks.txt in the token store")
     return lines
+
+
+def _percent(share: float) -> str:
+    """In two digits, and all of them for everything."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def _set(remedy: str, tokenizer: Any) -> bool:

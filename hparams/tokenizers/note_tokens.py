@@ -63,8 +63,8 @@ class MidiTokHParams:
     use_pitchdrum_tokens: bool = True
     # Size of the vocabulary to learn from the training pieces, base tokens included; 0: none is learnt.
     bpe: int = 0
-    # How it is learnt: byte pairs, the pieces of a unigram model (which come out a little different each time), or word
-    # pieces.
+    # How it is learnt: byte pairs, the pieces of a unigram model (the same again in every trial, but nothing promises
+    # it), or word pieces.
     vocabulary: Literal["bpe", "unigram", "wordpiece"] = "bpe"
     # Any other option of MidiTok's TokenizerConfig, by its name there.
     options: dict[str, Any] = field(default_factory=dict)

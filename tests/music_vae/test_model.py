@@ -15,6 +15,7 @@ from torch import nn
 from core.model.sampling import Sampling
 from hparams.supervisors import MusicVaeHParams
 from plugins.manager import load_manager
+from supervisors.music_vae import measures
 from supervisors.music_vae.drawing import sample
 from supervisors.music_vae.measures import scored
 from supervisors.music_vae.model import Encoder, MusicVae
@@ -163,13 +164,21 @@ def test_any_backbone_learns_and_draws(name: str, hierarchical: bool) -> None:
         assert torch.equal(made.decode(made.inputs(drawn), latent).argmax(-1), drawn), "step by step equals whole"
 
 
-def test_a_window_s_figures_are_those_of_its_one_draw_and_of_its_mean() -> None:
+def test_a_window_s_figures_are_those_of_its_one_draw_and_of_its_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     made, ids = model(), windows()
     targets = ids.clone()
     targets[1, 9:] = -100
-    made.train()
     batches = [{"ids": ids, "targets": targets, "places": [(3, 0), (5, 12)]}]
-    found = scored(made, [*batches, *batches], nullcontext(), music=range(17))
+    rows: list[Any] = []
+
+    def drawing(model: MusicVae, mean: torch.Tensor, sampling: Sampling, **given: Any) -> torch.Tensor:
+        rows.append((list(given["rows"]), sampling, list(given["music"])))
+        return sample(model, mean, sampling, **given)
+
+    monkeypatch.setattr(measures, "sample", drawing)
+    assert scored(made.eval(), batches, nullcontext())[0].drawn_right is None and not made.training and not rows
+    found = scored(made.train(), [*batches, *batches], nullcontext(), music=range(17))
+    assert rows == [([0, 1], Sampling(), list(range(17))), ([2, 3], Sampling(), list(range(17)))]
     assert made.training and [window.piece for window in found] == [3, 5, 3, 5]
     made.eval()
     with torch.no_grad():

@@ -20,8 +20,9 @@ from datatools.reading import scores
 from hparams.base import GenerateHParams
 from supervisors.generating.drawing import draw
 from supervisors.run import main
-from supervisors.studio import app, engine
+from supervisors.studio import app, engine, wire
 from supervisors.studio.asking import GenerateRequest
+from supervisors.studio.players import Players
 from supervisors.studio.verb import listening_on
 from tests.studio import attack
 from tests.studio.serving import GOLDEN, TOKEN, Client, golden_runs, serving
@@ -354,6 +355,31 @@ def test_a_studio_without_a_model_does_not_open(
     with pytest.raises(SystemExit) as stop:
         main(["studio", *words])
     assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_a_studio_says_the_one_address_that_opens_it_and_closes_behind_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPTUNES_RUNS", str(golden_runs(tmp_path, "b", "a")))
+    told: list[Any] = []
+
+    class Running:
+        def __init__(self, gate: Any) -> None:
+            self.gate = gate
+
+        def run(self, sockets: list[socket.socket]) -> None:
+            told.extend([self.gate.token, self.gate.most_bytes, *sockets[0].getsockname()])
+
+    monkeypatch.setattr(wire, "server", Running)
+    monkeypatch.setattr(Players, "get", lambda self, name: told.append((name, self.most)))
+    with pytest.raises(SystemExit) as stop:
+        main(["studio", "--run", "b", "studio.models=2", "studio.upload=2"])
+    opened, token, most_bytes, host, port = told
+    assert stop.value.code == 0 and opened == ("b", 2) and (most_bytes, host) == (2 << 20, "127.0.0.1")
+    assert capsys.readouterr().out == f"studio  http://127.0.0.1:{port}/?token={token}  until Ctrl-C\n"
+    assert len(token) >= 32
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -170,6 +170,18 @@ def test_room_is_a_power_of_two_and_too_much_is_refused() -> None:
         free.capacity(1024, 0)
 
 
+@pytest.mark.parametrize(("most", "found"), [(10**6, 8192), (1000, 512), (512, 512), (10, 64)])
+def test_a_model_whose_memory_grows_says_how_much_it_holds(most: int, found: int) -> None:
+    def room(batch: int, length: int) -> dict[str, Any]:
+        if length > most:
+            raise ValueError("too long")
+        return {}
+
+    player: Any = piece_player(False, 0)
+    player.model = SimpleNamespace(init_state=room)
+    assert player._longest() == found
+
+
 def test_states_are_those_of_pieces_that_know_the_same() -> None:
     player = piece_player(True, 9)
 

@@ -236,11 +236,22 @@ class MidiTokTokenizer:
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
         self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
+        if self.hparams.vocabulary == "unigram":
+            self._settle_unigram()
         self._adopt()
         if self.vocab_size < self.hparams.bpe:
             logger.warning(
                 "tokenizer.bpe is %d; the music gives no more than %d tokens", self.hparams.bpe, self.vocab_size
             )
+
+    def _settle_unigram(self) -> None:
+        from tokenizers import Tokenizer
+
+        from plugins.tokenizers.learnt.unigram import settled
+
+        learnt = json.loads(self._tokenizer._model.to_str())
+        self._tokenizer._model = Tokenizer.from_str(json.dumps(learnt | {"model": settled(learnt["model"])}))
+        logger.info("the library promises no unigram vocabulary twice: share the run's own, which tokenizer/ holds")
 
     def _words(self, piece: Piece) -> list[str]:
         """What a vocabulary is learnt from."""

@@ -1,0 +1,1 @@
+"""Vocabularies that are learnt, where what the library makes needs a hand."""
