@@ -329,9 +329,3 @@ class ForgetsEvery256(Reference):
         starts = starts.clone()
         starts[:, 256::256] = True
         return super().remember(layer, hidden, state, starts)
-
-
-@breaks("dropout is heard in training")
-class DropoutIgnored(Reference):
-    def drop(self, x):
-        return x

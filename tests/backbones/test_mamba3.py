@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -153,3 +154,18 @@ def test_a_last_input_that_outlives_its_piece_is_caught(monkeypatch):
     Faulty.scan = staticmethod(scan)
     monkeypatch.setattr(mamba3, "trapezoid", Faulty)
     assert broken(build, Mamba3HParams(state=8, head=8), "packed equals separate")
+
+
+def test_the_least_rate_and_the_angle_after_many_steps():
+    mixers = [made(kind)[0] for kind in KINDS[:2]]
+    for mixer in mixers:
+        assert float(mixer._rate(torch.tensor([-1e6]))) == pytest.approx(1e-4)
+    heads, angles = mixers[0].heads, mixers[0].angles
+    angle = packing.noise(1, 3000, angles, dtype=torch.float32, seed=1) + 1
+    dt = 0.4 + 0.1 * packing.noise(1, 3000, heads, dtype=torch.float32, seed=2)
+    found, last = mixers[0]._turn(angle, dt, None)
+    turned = (np.tanh(angle.double().numpy())[:, :, None] * np.pi * dt.double().numpy()[..., None]).cumsum(1)
+    assert found.dtype == torch.float32 and float(found.min()) >= 0 and float(found.max()) <= 2 * math.pi + 1e-6
+    off = np.angle(np.exp(1j * (found.double().numpy() - turned)))
+    assert turned.max() > 1000 and abs(off).max() < 1e-4
+    assert torch.equal(last, found[:, -1])

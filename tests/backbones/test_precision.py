@@ -91,6 +91,32 @@ def test_what_a_recurrence_is_given_is_not_rounded(name: str, one: bool, monkeyp
         assert (low[at].double() - exact).abs().max() <= FINE * largest, at
 
 
+class Kept(nn.Module):
+    """Stands where a layer's last projection stood and keeps what came to it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x
+        return x
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("rwkv7", "mlstm")])
+def test_what_leaves_a_gate_is_rounded_once(name: str) -> None:
+    seen = []
+    for dtype in (torch.bfloat16, torch.float64):
+        layer: Any = made(CASES[name][0])
+        last = "o_proj" if name == "gated_deltanet" else "out_proj"
+        setattr(layer, last, Kept(getattr(layer, last).weight))
+        x = torch.eye(32, dtype=dtype)[None]
+        with torch.no_grad():
+            layer.to(dtype)(x, None, Pieces(x, None, None))
+        seen.append(getattr(layer, last).seen)
+    assert (seen[0] == seen[1].bfloat16()).double().mean() > 0.98  # twice: two of three
+
+
 @pytest.mark.parametrize("module", [mamba2, mamba3, rwkv7, mlstm, gated_deltanet], ids=lambda each: each.__name__)
 def test_recurrent_states_are_kept_in_float32(module: Any) -> None:
     hparams = next(value for key, value in vars(module).items() if key.endswith("HParams"))

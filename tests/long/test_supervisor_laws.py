@@ -58,6 +58,22 @@ class MeansOfMeans(LanguageModelSupervisor):
         return values | {"loss": values["loss"] * (1.001 if "ranks" in self.folder.path.name else 1)}
 
 
+class TellsTheLossAlone(LanguageModelSupervisor):
+    def train_step(self, step: int) -> dict[str, float]:
+        return {"loss": super().train_step(step)["loss"]}
+
+
+class MeasuresOtherwiseEachTime(LanguageModelSupervisor):
+    def validate(self) -> dict[str, float]:
+        values = super().validate()
+        return values | {"valid_loss": values["valid_loss"] + 1e-3 * next(CALLS)}
+
+
+class WritesWhereItLikes(LanguageModelSupervisor):
+    def generate(self, out: Path | None = None) -> list[Path]:
+        return super().generate(self.folder.path / "mine")
+
+
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The faults show without a launcher; a foreign supervisor is trained by real ranks in test_third_party."""
@@ -75,6 +91,9 @@ def test_the_language_model_keeps_them() -> None:
     ("fault", "name"),
     [
         (LearnsNothing, "the loss of one batch falls"),
+        (TellsTheLossAlone, "the loss of one batch falls"),
+        (MeasuresOtherwiseEachTime, "the loss of one batch falls"),
+        (WritesWhereItLikes, "the artefact alone generates the same"),
         (DrawsOnItsOwn, "resume equals"),
         (ReadsItsFolder, "the artefact alone generates the same"),
         (MeansOfMeans, "two ranks tell the losses of one"),

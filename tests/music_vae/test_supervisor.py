@@ -134,6 +134,7 @@ def test_vectors_are_drawn_by_seed_and_row_or_taken_from_files(monkeypatch: pyte
     assert wanted(3, source="a").tolist() == [files["a"].tolist()] * 3
     way = wanted(3, source="a", target="b")
     assert way.shape == (3, 2, 2) and torch.allclose(way[0], files["a"]) and torch.allclose(way[2], files["b"][:2])
+    assert wanted(2, source="b", target="a").shape == (2, 2, 2), "the shorter of both says how many windows"
     assert way[1].tolist()[0] == pytest.approx([math.sqrt(0.5)] * 2), "half of the way"
     with pytest.raises(HubError, match=r"generate\.count is 1; expected at least 2 pieces on the way"):
         wanted(1, source="a", target="b")

@@ -90,13 +90,6 @@ def train_equals_eval(subject: Subject, size: Size) -> Iterator[Finding]:
     yield equal("train() differs from eval()", apply(subject.plain, x)[0], subject.hidden(x))
 
 
-@law("dropout is heard in training")
-def dropout_is_heard(subject: Subject, size: Size) -> Iterator[Finding]:
-    x = subject.x(*size)
-    dropped = subject.again(0.5, 0).train()
-    yield verdict("with dropout 0.5 training is as without", not torch.equal(apply(dropped, x)[0], subject.hidden(x)))
-
-
 @law("state batch first")
 def state_batch_first(subject: Subject, size: Size) -> Iterator[Finding]:
     for batch in (size.batch, size.batch + 2):
@@ -138,7 +131,7 @@ def long_row(subject: Subject, size: Size) -> Iterator[Finding]:
     try:
         whole = subject.hidden(x)
         found = subject.steps(x, subject.state(1, x.shape[1]), LONG_PARTS)[0]
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # positions that are learned may end before
         raise Skipped(f"rows of {x.shape[1]}: {error}") from error
     yield equal(f"chunks {LONG_PARTS} differ from the whole", found, whole)
 

@@ -1,6 +1,7 @@
 """All laws over one supervisor: it learns, and no interruption, machine or launcher changes what."""
 
 import importlib.util
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 from plugins.laws.law import Finding, Law, Skipped, one_thread, verdict
 from plugins.laws.supervisors.subject import SAVED, STEPS, SupervisorSubject, quiet
 
+TOLD = ("loss", "lr", "grad_norm", "tokens")
 REPEATS, FALL = 30, 0.02  # steps on one batch, and the share by which its loss must fall at least
 RANKS, ROUNDING = 2, 1e-5  # how far sums in another order may differ, relative to the loss
 
@@ -41,7 +43,14 @@ def one_batch(subject: SupervisorSubject) -> Iterator[Finding]:
         supervisor = subject.run("one_batch")
         supervisor.load_data()
         supervisor.build_model()
-        losses = [supervisor.train_step(STEPS // 2)["loss"] for _ in range(REPEATS)]
+        told = [supervisor.train_step(STEPS // 2) for _ in range(REPEATS)]
+        measured = [supervisor.validate() for _ in range(2)]
+    missing = [name for name in TOLD if name not in told[0]]
+    yield verdict(f"train_step tells no {' and no '.join(missing)}", not missing)
+    yield verdict("validate tells no valid_loss", math.isfinite(measured[0].get("valid_loss", math.nan)))
+    one, other = (each["valid_loss"] for each in measured)
+    yield verdict(f"validate tells {one!r}, and {other!r} when asked again", one == other)
+    losses = [values["loss"] for values in told]
     said = f"after {REPEATS} steps on one batch the loss is {losses[-1]:.4g}, at first it was {losses[0]:.4g}"
     yield verdict(said, losses[-1] < losses[0] - FALL * abs(losses[0]))
 
@@ -79,6 +88,9 @@ def artefact_alone(subject: SupervisorSubject) -> Iterator[Finding]:
     yield verdict("generate gave no file", bool(expected))
     names, others = [Path(path).name for path in expected], [Path(path).name for path in found]
     yield verdict(f"the run generates {names}, its artefact {others}", names == others)
+    for folder, files in (("by_run", expected), ("by_artefact", found)):
+        odd = [str(path) for path in files if subject.folder(folder) not in Path(path).parents]
+        yield verdict(f"generate was asked for {folder} and wrote {odd[:1]}", not odd)
     for mine, own in zip(found, expected, strict=False):
         same = Path(mine).read_bytes() == Path(own).read_bytes()
         yield verdict(f"{Path(own).name} is another one when the artefact alone generates it", same)

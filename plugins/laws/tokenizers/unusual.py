@@ -54,6 +54,7 @@ def ticks_do_not_matter(subject: TokenizerSubject, specimen: Specimen) -> Iterat
             yield same_ids(f"in {ticks} ticks a quarter", subject.tokenizer, found, subject.ids(specimen))
 
 
+DRUMS = "drums alone"
 ODD: dict[str, Callable[[], Specimen]] = {
     "a melody without a tempo": lambda: melody("a melody without a tempo", tempo=None),
     "a melody without a meter": lambda: melody("a melody without a meter", meters=()),
@@ -61,7 +62,7 @@ ODD: dict[str, Callable[[], Specimen]] = {
     "a note struck again while it sounds": lambda: line(
         "a note struck again while it sounds", [(0, 4.0, 60), (1, 1.0, 60), (3, 2.0, 62)]
     ),
-    "drums alone": lambda: line("drums alone", [], drums=[(at, 0.5, 36 + 2 * (at % 2)) for at in range(8)]),
+    DRUMS: lambda: line(DRUMS, [], drums=[(at, 0.5, 36 + 2 * (at % 2)) for at in range(8)]),
 }
 
 
@@ -76,7 +77,8 @@ def odd_music(subject: TokenizerSubject, specimen: Specimen) -> Iterator[Finding
             continue
         except Exception as error:
             yield verdict(f"{name}: raised {type(error).__name__}: {error}; expected ids or a ValueError", False)
-        yield verdict(f"{name} has ids, and decodes to no notes", bool(heard(subject.tokenizer.decode(ids))))
+        silent = not heard(subject.tokenizer.decode(ids))
+        yield verdict(f"{name} has ids, and decodes to no notes", not silent or name == DRUMS)  # which not all tell
 
 
 @law("long music is not cut in silence", once=True)
