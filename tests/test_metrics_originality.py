@@ -100,6 +100,18 @@ def test_variants_of_one_work_do_not_excuse_copying() -> None:
     assert originality(training[:3], [], training=twice)["flagged"]["value"] == 1.0
 
 
+def test_works_are_joined_however_many_lie_between() -> None:
+    """Of one tune at three pitches no two share what the third has; a medley's ends meet in its middle alone."""
+    settings = [score([(onset, duration, pitch + up) for onset, duration, pitch in tune(0)]) for up in (0, 2, 5)]
+    first, second, third = works([*settings, score(tune(1))])[:3].tolist()
+    assert first == second == third
+    end = tune(0)[-1][0] + tune(0)[-1][1]
+    medley = score([*tune(0), *((onset + end, duration, pitch) for onset, duration, pitch in tune(1))])
+    alone, chain = works([settings[0], score(tune(1))]), works([settings[0], medley, score(tune(1)), score(tune(2))])
+    assert alone[0] != alone[1]
+    assert chain[0] == chain[1] == chain[2] != chain[3]
+
+
 def test_percentiles_and_thresholds() -> None:
     baseline = np.arange(100.0)
     assert percentile(50, baseline) == pytest.approx(0.505) and percentile(3, baseline[:0]) is None

@@ -104,3 +104,19 @@ def test_notes_longer_than_any_duration_are_counted(
         found = quantise(made, built("tsd").grid, "long.mid")
     assert caplog.messages == ["long.mid: 2 notes are longer than any duration of the vocabulary"]
     assert [note.duration / found.ticks_per_quarter for note in found.tracks[0].notes] == [12, 12, 12]
+
+
+def test_pedals_and_bends_keep_their_places_and_lengths() -> None:
+    """From 480 ticks a quarter to 24, of which 2 are a place: a pedal's two ends each go to the nearest one."""
+    made = score([(quarter, 1.0, 60) for quarter in range(16)])
+    for time, duration in ((960, 960), (4800, 1920), (5779, 700), (7000, 5)):
+        made.tracks[0].pedals.append(symusic.Pedal(time, duration))
+    for time, value in ((4825, 100), (5760, -200)):
+        made.tracks[0].pitch_bends.append(symusic.PitchBend(time, value))
+    grid = built("tsd", options={"use_sustain_pedals": True, "use_pitch_bends": True}).grid
+    found = quantise(made, grid)
+    assert found.ticks_per_quarter == 24
+    track = found.tracks[0]
+    # 5779 is 144.475 places, 6479 is 161.975; one of no length lasts a tick
+    assert [(pedal.time, pedal.duration) for pedal in track.pedals] == [(48, 48), (240, 96), (288, 36), (350, 1)]
+    assert [(bend.time, bend.value) for bend in track.pitch_bends] == [(242, 100), (288, -200)]
