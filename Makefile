@@ -14,7 +14,7 @@ run: $(READY)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(PYTEST) --ignore tests/long
+	$(PYTEST) --ignore tests/long --ignore tests/browser
 
 test-long: $(READY)
 	$(PYTEST) tests/long
