@@ -330,6 +330,7 @@ def test_pairs_have_results_too(made, tmp_path):
 
 
 def test_the_page_of_a_scale_ranks_no_further_than_the_intervals():
+    pytest.importorskip("scipy", reason="the extra listen is not installed")
     from supervisors.listening.results import _scale
     from supervisors.listening.statistics import Mean, Opinion, Spread
 
