@@ -101,7 +101,7 @@ def test_variants_of_one_work_do_not_excuse_copying() -> None:
 
 
 def test_works_are_joined_however_many_lie_between() -> None:
-    """Of one tune at three pitches no two share what the third has; a medley's ends meet in its middle alone."""
+    """One tune at three pitches is one work, and so are two tunes and what is played of both, whichever comes first."""
     settings = [score([(onset, duration, pitch + up) for onset, duration, pitch in tune(0)]) for up in (0, 2, 5)]
     first, second, third = works([*settings, score(tune(1))])[:3].tolist()
     assert first == second == third
@@ -109,7 +109,7 @@ def test_works_are_joined_however_many_lie_between() -> None:
     medley = score([*tune(0), *((onset + end, duration, pitch) for onset, duration, pitch in tune(1))])
     alone, chain = works([settings[0], score(tune(1))]), works([settings[0], medley, score(tune(1)), score(tune(2))])
     assert alone[0] != alone[1]
-    assert chain[0] == chain[1] == chain[2] != chain[3]
+    assert chain[0] == chain[1] == chain[2] != chain[3], "the two meet in the medley alone"
 
 
 def test_percentiles_and_thresholds() -> None:
