@@ -8,7 +8,7 @@ over; the median of the rates counts. It is a benchmark and no test.
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from statistics import mean, median
 
@@ -17,7 +17,12 @@ from datatools.reading import scores
 from tests.readers import installed, of_score
 
 TURNS = 3
-FORMATS = {"MusicXML": scores.XML, "kern": frozenset({".krn"}), "ABC": frozenset({".abc"}), "MIDI": scores.MIDI}
+FORMATS: dict[str, Collection[str]] = {
+    "MusicXML": scores.XML,
+    "kern": frozenset({".krn"}),
+    "ABC": frozenset({".abc"}),
+    "MIDI": scores.MIDI,
+}
 
 
 def evenly(files: list[Path], count: int) -> list[Path]:
