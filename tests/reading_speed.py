@@ -48,7 +48,7 @@ def row(name: str, files: list[Path], count: int, others: int) -> list[str]:
     few = evenly(ours, others)
     for read in readers.values():  # what is imported or compiled at first use
         rate(read, few[:1])
-    rates: dict[str, list[float]] = {"ours": []} | {name: [] for name in readers}
+    rates: dict[str, list[float]] = {name: [] for name in ("ours", *readers)}
     failures: dict[str, int] = {}
     for _ in range(TURNS):
         rates["ours"].append(rate(scores.read, ours)[0])
