@@ -99,7 +99,7 @@ def finite_in_bfloat16(subject: Subject, size: Size) -> Iterator[Finding]:
 
 @law("trains with products in bfloat16", within=AUTOCAST)
 def products_in_bfloat16(subject: Subject, size: Size) -> Iterator[Finding]:
-    """Training in bf16 keeps the weights in float32 and casts the products (torch.autocast): near float32 all the same."""
+    """As training in bf16: weights in float32, products cast (torch.autocast), and near float32 all the same."""
     model = subject.again(0.0, 0).float().train()
     x, weight = subject.x(*size).float(), subject.x(*size, "weight").float()
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
