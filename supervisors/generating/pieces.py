@@ -14,10 +14,10 @@ from core.files import atomic, write_json, write_text
 from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
+from core.words import counted
 from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
-from supervisors.evaluation.tables import counted
 from supervisors.generating.drawing import draw
 from supervisors.generating.prompts import prompt_ids
 
