@@ -269,7 +269,8 @@ def test_an_evaluation_draws_as_generate_does(grammar: str, monkeypatch: pytest.
 
     monkeypatch.setattr(makers, "generate", generate)
     tokenizer: Any = SimpleNamespace(bos_id=7, eos_id=8, pad_id=9, **({"grammar": make} if grammar else {}))
-    asked = GenerateHParams(seed=5, temperature=0.7, top_k=3, top_p=0.6, min_p=0.1, repetition_penalty=1.5, guidance=1.75)
+    asked = GenerateHParams(seed=5, temperature=0.7, top_k=3, top_p=0.6, min_p=0.1, repetition_penalty=1.5)
+    asked.guidance = 1.75
     floor: Any = SimpleNamespace(sample=lambda *given, **named: told.update(floor=(given, named)) or [[5], [6]])
     maker = Maker("a model", floor, 4, tokenizer, asked)  # type: ignore[arg-type]
     assert maker.by_model([[1], [], []], 33, "x") == ([[1, 2], [3], [4]], 2)
