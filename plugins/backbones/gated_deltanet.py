@@ -31,8 +31,7 @@ class Mixer(nn.Module):
 
     def __init__(self, hparams: GatedDeltanetHParams) -> None:
         super().__init__()
-        self.head = hparams.head or min(64, hparams.dim // 4)
-        self.heads = hparams.heads or max(1, 3 * hparams.dim // 4 // self.head)
+        self.head, self.heads = hparams.head_width, hparams.head_count
         self.value = hparams.expand * self.head
         self.most = 2.0 if hparams.allow_neg_eigval else 1.0  # of what a write may replace
         keys, values = self.heads * self.head, self.heads * self.value
@@ -57,7 +56,7 @@ class Mixer(nn.Module):
         joined = torch.cat([self.q_proj(x), self.k_proj(x), self.v_proj(x)], -1)
         taps = torch.cat([conv.weight[:, 0] for conv in (self.q_conv1d, self.k_conv1d, self.v_conv1d)])
         joined, conv = short_conv(joined, taps, taps.new_zeros(len(taps)), state, pieces)
-        q, k, v = (each.unflatten(-1, (self.heads, -1)) for each in joined.split(self.widths, -1))  # (b l h ...)
+        q, k, v = (each.to(wide).unflatten(-1, (self.heads, -1)) for each in joined.split(self.widths, -1))  # (b l h ...)
         q, k = (each * torch.rsqrt(each.square().sum(-1, keepdim=True) + 1e-6) for each in (q, k))
         q = q * self.head**-0.5
         beta = self.most * torch.sigmoid(self.b_proj(x).to(wide))  # (b l h)

@@ -12,19 +12,9 @@
 #include <cmath>
 #include <vector>
 
-#include "simd.h"
+#include "tiles.h"
 
 namespace native {
-
-constexpr int64_t BLOCK = 64;  // queries or keys
-
-// A (b l h c) view whose last dimension is dense.
-template <class S>
-struct HeadView {
-  S* data = nullptr;
-  int64_t row = 0, step = 0, head = 0;
-  S* at(int64_t b, int64_t t, int64_t h) const { return data + b * row + t * step + h * head; }
-};
 
 template <class T, class S>
 struct Attention {
@@ -44,48 +34,6 @@ struct Attention {
   int64_t padded() const { return (width + Simd<T>::W - 1) / Simd<T>::W * Simd<T>::W; }
   int64_t blocks() const { return (length + BLOCK - 1) / BLOCK; }
 };
-
-// C (R, V vectors) = or += A B for `k` steps: A's rows are `row` apart and its steps `step`, B's rows `ldb`.
-template <class T, int R, int V>
-inline void tile(int64_t k, const T* A, int64_t row, int64_t step, const T* B, int64_t ldb, T* C, int64_t ldc,
-                 bool add) {
-  constexpr int W = Simd<T>::W;
-  Vec<T> sums[R][V] = {};
-  for (int64_t j = 0; j < k; ++j, A += step, B += ldb) {
-    Vec<T> right[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) right[v] = load(B + v * W);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Vec<T> left = splat<T>(A[r * row]);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sums[r][v] += left * right[v];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      T* to = C + r * ldc + v * W;
-      store<T>(to, add ? sums[r][v] + load(to) : sums[r][v]);
-    }
-}
-
-// C (m n) = or += A (m k) B (k n), n a multiple of a vector.
-template <class T>
-inline void multiply(int64_t m, int64_t n, int64_t k, const T* A, int64_t row, int64_t step, const T* B, int64_t ldb,
-                     T* C, int64_t ldc, bool add) {
-  constexpr int W = Simd<T>::W, R = 4, V = 4;
-  for (int64_t j = 0; j < n;) {
-    const bool wide = n - j >= V * W;
-    int64_t i = 0;
-    for (; i + R <= m; i += R)
-      (wide ? tile<T, R, V> : tile<T, R, 1>)(k, A + i * row, row, step, B + j, ldb, C + i * ldc + j, ldc, add);
-    for (; i < m; ++i)
-      (wide ? tile<T, 1, V> : tile<T, 1, 1>)(k, A + i * row, row, step, B + j, ldb, C + i * ldc + j, ldc, add);
-    j += wide ? V * W : W;
-  }
-}
 
 // One task's numbers in T, dense: `rows` (l c) or `columns` (blocks c BLOCK), zeros in the gaps.
 template <class T, class S>
@@ -151,18 +99,6 @@ class Task {
       x[half + i] = two * cos[i] + one * s;
     }
   }
-};
-
-template <class T>
-class Buffer {  // of so many numbers, zeros at first
- public:
-  explicit Buffer(int64_t size) : data_((size + Simd<T>::W - 1) / Simd<T>::W) {
-    std::memset(static_cast<void*>(static_cast<Vec<T>*>(data_)), 0, (size + Simd<T>::W - 1) / Simd<T>::W * sizeof(Vec<T>));
-  }
-  operator T*() { return reinterpret_cast<T*>(static_cast<Vec<T>*>(data_)); }
-
- private:
-  Scratch<T> data_;
 };
 
 template <class T, class S>
