@@ -49,6 +49,19 @@ class _Layers(nn.Module):
         raise NotImplementedError
 
 
+class _Embedded(nn.Module):
+    """A model of `transformers` that is given vectors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b l d) -> (b l d)."""
+        hidden: Tensor = self.model(inputs_embeds=x, use_cache=False).last_hidden_state
+        return hidden
+
+
 class HuggingFace:
     """A causal language model of `transformers`, with the cache that its own `generate` would use."""
 
@@ -189,9 +202,9 @@ def _mlstm(spec: Spec) -> Trained:
         ffn_round_up_to_multiple_of=1,
         mode="train",
     )
-    layers = xLSTMModel(config)
-    layers.embeddings = nn.Identity()
-    return Wrapped(layers, h.dim, spec)
+    model = xLSTMModel(config)
+    model.embeddings = nn.Identity()
+    return Wrapped(_Embedded(model), h.dim, spec)
 
 
 def _mambapy(spec: Spec) -> Trained:

@@ -4,17 +4,15 @@
 //     y_t = h_t^T C_t + D x_t
 //
 // One task is one row of the batch and some heads that share B and C. Within a chunk step i reads step j through
-// (C_i . B_j) d_j times the decay between them, and what came before through the state at the chunk's border. Decays are
-// multiplied up step by step, which needs no exponential a pair and loses nothing where sums of logarithms would.
+// (C_i . B_j) d_j times the decay between them, and what came before through the state at the chunk's border.
 //
 // Shapes: b batch, l length, h heads, g groups, p channels of a head, s state dimensions, n chunks.
 // Source: Dao & Gu, arXiv 2405.21060, section 6.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
-#include "tiles.h"
+#include "decays.h"
 
 namespace native {
 
@@ -51,15 +49,16 @@ struct Span {
   const int64_t b, g, part, head, count, p, s;
   int64_t begin = 0, n = 0;
   Buffer<T> B, C, columns, scores;             // (q s), (q s), (s q), (q q)
-  Buffer<T> keep, weights, x, y, read, write;  // (q q), (q q), (q p), (q p), (q s), (q s)
-  Buffer<T> state;                             // (heads s p)
-  T into[BLOCK], scale[BLOCK];
+  Buffer<T> weights, x, y, read, write;  // (q q), (q p), (q p), (q s), (q s)
+  Buffer<T> state;                       // (heads s p)
+  Decays<T> decays;
+  T scale[BLOCK];
 
   Span(const StateSpace<T, S>& all, int64_t task)
       : all(all), b(task / (all.groups * all.parts())), g(task / all.parts() % all.groups), part(task % all.parts()),
         head(g * all.share() + part * all.HEADS), count(std::min(all.HEADS, all.share() - part * all.HEADS)),
         p(padded<T>(all.width)), s(padded<T>(all.states)), B(BLOCK * s), C(BLOCK * s), columns(s * BLOCK),
-        scores(BLOCK * BLOCK), keep(BLOCK * BLOCK), weights(BLOCK * BLOCK), x(BLOCK * p), y(BLOCK * p), read(BLOCK * s),
+        scores(BLOCK * BLOCK), weights(BLOCK * BLOCK), x(BLOCK * p), y(BLOCK * p), read(BLOCK * s),
         write(BLOCK * s), state(count * s * p) {}
 
   // Reads what all heads share of chunk i.
@@ -71,30 +70,24 @@ struct Span {
     triangle<T>(n, s, C, columns, scores);
   }
 
+  const bool* marks() const { return all.starts ? all.starts + b * all.length + begin : nullptr; }
   int64_t at(int64_t h, int64_t i) const { return (b * all.length + begin + i) * all.heads + h; }
 
-  // For head h: decays from step j to step i (0 above the diagonal and over a start), those into each step from before
-  // the chunk, the weights of the x_j, and what of C and B meets the state.
+  // For head h: decays, the weights of the x_j, and what of C and B meets the state.
   void weigh(int64_t h) {
     constexpr int W = Simd<T>::W;
-    T now[BLOCK] = {}, open = 1;
-    for (int64_t i = 0; i < n; ++i) {
-      const T decay = all.starts && all.starts[b * all.length + begin + i] ? T(0) : std::exp(all.logs[at(h, i)]);
-      for (int64_t j = 0; j < i; ++j) now[j] *= decay;
-      now[i] = 1;
-      std::copy_n(now, BLOCK, keep + i * BLOCK);
-      into[i] = open *= decay;
-      scale[i] = all.steps[at(h, i)];
-    }
+    decays.set(n, all.logs + at(h, 0), all.heads, marks());
+    for (int64_t i = 0; i < n; ++i) scale[i] = all.steps[at(h, i)];
     std::fill(scale + n, scale + BLOCK, T(0));
     for (int64_t i = 0; i < n; ++i) {
       T* row = weights + i * BLOCK;
       for (int64_t j = 0; j < BLOCK; j += W)
-        store<T>(row + j, load(scores + i * BLOCK + j) * load(keep + i * BLOCK + j) * load(scale + j));
+        store<T>(row + j, load(scores + i * BLOCK + j) * load(decays.keep + i * BLOCK + j) * load(scale + j));
       row[i] += all.D[h];
+      const T into = decays.into[i], out = decays.out(n)[i] * scale[i];
       for (int64_t j = 0; j < s; j += W) {
-        store<T>(read + i * s + j, load(C + i * s + j) * into[i]);
-        store<T>(write + i * s + j, load(B + i * s + j) * (now[i] * scale[i]));
+        store<T>(read + i * s + j, load(C + i * s + j) * into);
+        store<T>(write + i * s + j, load(B + i * s + j) * out);
       }
     }
   }
@@ -121,7 +114,7 @@ void state_space_forward(const StateSpace<T, S>& all, int64_t task) {
       multiply<T>(n, p, s, span.read, s, 1, state, p, span.y, p, false);
       lower<T>(n, p, span.weights, span.x, span.y, true);
       put<T>(span.y, p, all.y, span.b, span.begin, n, h, all.width);
-      const T across = span.into[n - 1];
+      const T across = span.decays.into[n - 1];
       for (int64_t j = 0; j < s * p; j += Simd<T>::W) store<T>(state + j, load(state + j) * across);
       multiply<T>(s, p, n, span.write, 1, s, span.x, p, state, p, true);
     }
@@ -151,9 +144,9 @@ void state_space_backward(const StateSpace<T, S>& all, int64_t task) {
       const int64_t h = span.head + k;
       T *grad = span.of(k), *state = span.border(i, k);
       span.weigh(h);
-      const T* out = span.keep + (n - 1) * BLOCK;  // decays to the chunk's end
-      const T across = span.into[n - 1];
-      double of_total[BLOCK] = {};  // of the sum of logarithms up to each step
+      const T* out = span.decays.out(n);
+      const T across = span.decays.into[n - 1];
+      double* of_total = span.decays.of_total;
       T of_step[BLOCK] = {};
       rows<T>(all.x, b, begin, n, h, all.width, p, span.x);
       rows<T>(all.grad_y, b, begin, n, h, all.width, p, dy);
@@ -168,7 +161,7 @@ void state_space_backward(const StateSpace<T, S>& all, int64_t task) {
         of_D[k] += dw[t * BLOCK + t];
         Vec<T> row{};
         for (int64_t j = 0; j <= t; j += W) {
-          const Vec<T> kept = load(dw + t * BLOCK + j) * load(span.keep + t * BLOCK + j);
+          const Vec<T> kept = load(dw + t * BLOCK + j) * load(span.decays.keep + t * BLOCK + j);
           const Vec<T> d = load(span.scale + j), pair = kept * load(span.scores + t * BLOCK + j);
           store<T>(ds + t * BLOCK + j, load(ds + t * BLOCK + j) + kept * d);
           store<T>(of_step + j, load(of_step + j) + pair);
@@ -183,7 +176,7 @@ void state_space_backward(const StateSpace<T, S>& all, int64_t task) {
       for (int64_t t = 0; t < n; ++t) {
         Vec<T> dot{};
         for (int64_t j = 0; j < s; j += W) {
-          const Vec<T> g = load(way + t * s + j) * span.into[t];
+          const Vec<T> g = load(way + t * s + j) * span.decays.into[t];
           dot += g * load(span.C + t * s + j);
           store<T>(dC + t * s + j, load(dC + t * s + j) + g);
         }
@@ -212,11 +205,8 @@ void state_space_backward(const StateSpace<T, S>& all, int64_t task) {
       }
       of_total[n - 1] += sum<T>(carried);
       multiply<T>(s, p, n, span.read, 1, s, dy, p, grad, p, true);
-      double later = 0;
-      for (int64_t t = n - 1; t >= 0; --t) {
-        all.grad_logs[span.at(h, t)] = later += of_total[t];
-        all.grad_steps[span.at(h, t)] = of_step[t];
-      }
+      span.decays.put(n, span.marks(), all.grad_logs + span.at(h, 0), all.heads);
+      for (int64_t t = 0; t < n; ++t) all.grad_steps[span.at(h, t)] = of_step[t];
     }
     upper<T>(n, s, ds, span.C, dB, true);
     lower<T>(n, s, ds, span.B, dC, true);
