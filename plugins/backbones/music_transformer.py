@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from core.contracts.backbone import State
 from hparams.backbones.music_transformer import MusicTransformerHParams
 from plugins import hookimpl
-from plugins.backbones.parts.attending.attention import Plan, cached, plan_of
+from plugins.backbones.native import kernels
+from plugins.backbones.parts.attending.attention import Plan, cached, fused, plan_of
 from plugins.backbones.parts.attending.relative import relative_attention, relative_lookup
 from plugins.backbones.parts.layernorm import LayerNorm
 from plugins.backbones.stack import Pieces, Stack
@@ -33,6 +34,8 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d) -> (b l d); the state holds `keys` and `values` (b m h c)."""
         q, k, v = (each.unflatten(-1, (self.heads, self.width)) for each in self.qkv_proj(x).chunk(3, -1))
+        if state is None and self.width % 2 == 0 and kernels.usable(q):
+            return self.o_proj(fused(q, k, v, pieces, self.Er).flatten(2)), None
         if state is None:
             first = None
             if pieces.starts is not None:
