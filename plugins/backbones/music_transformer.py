@@ -107,7 +107,7 @@ class MusicTransformer(Stack):
                 nn.init.zeros_(parameter)
 
     def enter(self, x: Tensor, pieces: Pieces) -> Tensor:
-        """x (b l d) times the root of d, so that it does not drown in the sines and cosines of its place, which are added.
+        """x (b l d) times the root of d, beside whose places' sines and cosines it would drown otherwise, plus these.
 
         Source: Vaswani et al., arXiv 1706.03762, section 3.4.
         """

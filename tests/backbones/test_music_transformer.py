@@ -61,7 +61,7 @@ def test_the_gradient_of_skewing_is_true(monkeypatch):
 
 
 def test_a_token_goes_in_as_in_the_transformer_s_paper():
-    """Vaswani et al., 3.4 and 3.5: x sqrt(d) + PE, PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i + 1) = cos of the same."""
+    """Vaswani et al., 3.4 and 3.5: x sqrt(d) + PE, PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i + 1) = cos of it."""
     model = build(MusicTransformerHParams(dim=8, layers=1, heads=2, hidden=8, dropout=0.0)).double()
     model.layers, model.norm = torch.nn.ModuleList(), torch.nn.Identity()
     x = torch.randn(1, 5, 8, dtype=torch.float64)
