@@ -3,7 +3,7 @@
 The decoder is a language model that is told of the latent vector at every token, of each place of a bar in another way.
 With a hierarchy a conductor tells it instead, bar by bar, and each bar is a piece of its own: nothing but the token
 before passes its line. Where the paper sets the first state of an LSTM and takes its last, here something is added to
-the inputs and all outputs are gathered (`places.py`), which any backbone has, and which learns some ten times faster.
+the inputs and all outputs are gathered (`places.py`), which any backbone has, and no token has to pass all others.
 The conductor, which gets no input in the paper, is dealt the latent vector bar by bar.
 
 Source: Roberts et al., arXiv 1803.05428, section 3.
