@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from core.words import counted
 from datatools.preparing.losses import advice
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
@@ -11,7 +12,7 @@ from supervisors.evaluation import leaks as evaluation_leaks
 from supervisors.evaluation.page.obedience import in_short
 from supervisors.evaluation.results import headline, scored
 from supervisors.evaluation.scoring import UNTOLD, charge
-from supervisors.evaluation.tables import counted, spread
+from supervisors.evaluation.tables import spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 

@@ -19,7 +19,7 @@ STEP, SMALLER_STEP, TRUE_WITHIN = 1e-5, 4e-7, 1e-6
 LOWER = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 
 # Of products in bfloat16 beside float32, whatever is examined; ours stay within 0.04 (measured, all backbones).
-AUTOCAST = 1e-1
+AUTOCAST = 2e-1
 
 
 @law("every parameter gets a gradient")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from core.words import counted
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
@@ -11,7 +12,7 @@ from supervisors.evaluation.page.loss import loss, tokenizer
 from supervisors.evaluation.page.obedience import obedience
 from supervisors.evaluation.results import WORDS, headline, measured_on
 from supervisors.evaluation.scoring import UNTOLD, charge
-from supervisors.evaluation.tables import counted, spread, table
+from supervisors.evaluation.tables import spread, table
 
 ROWS = {"generated": "model", "real": "real music", "tokenizer": "tokenizer alone", "ngram": "n-gram"}
 CONTINUED = {"generated": "model", "others": "another piece's", "ngram": "n-gram"}
