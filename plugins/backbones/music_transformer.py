@@ -94,12 +94,11 @@ class Block(nn.Module):
 class MusicTransformer(Stack):
     """The backbone: sinusoidal positions, a stack of blocks and a last norm."""
 
-    embedding_std = 0.1  # smaller entries would drown in the sines, larger ones make a shared head too sure at first
-
     def __init__(self, hparams: MusicTransformerHParams) -> None:
         blocks = [Block(hparams) for _ in range(hparams.layers)]
         super().__init__(hparams.dim, blocks, LayerNorm(hparams.dim))
         self.dropout = nn.Dropout(hparams.dropout)
+        self.embedding_std = hparams.dim**-0.5  # a head that shares it then begins with logits near 1
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 for part in parameter.chunk(3 if "qkv" in name else 1):
@@ -108,8 +107,11 @@ class MusicTransformer(Stack):
                 nn.init.zeros_(parameter)
 
     def enter(self, x: Tensor, pieces: Pieces) -> Tensor:
-        """x (b l d) with sines and cosines of each token's place added."""
-        stream = super().enter(x, pieces)
+        """x (b l d) times the root of d, beside whose places' sines and cosines it would drown otherwise, plus these.
+
+        Source: Vaswani et al., arXiv 1706.03762, section 3.4.
+        """
+        stream = super().enter(x, pieces) * self.dim**0.5
         return self.dropout(stream + sinusoids(pieces.place, self.dim, stream.dtype))
 
 
