@@ -1,10 +1,11 @@
 """Names and what plugins brought under them: looked up with a helpful error, never overwritten, at last frozen."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import HubError, unknown
+from core.errors import HubError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ class Entry:
     function: Callable[..., Any] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        """What a plugin says of itself: the first line of its settings', its function's or its module's docstring."""
+        thing: Any = self.hparams or self.function
+        while hasattr(thing, "func"):
+            thing = thing.func
+        own, module = inspect.getdoc(thing) or "", inspect.getdoc(inspect.getmodule(thing)) or ""
+        if self.hparams is not None and own.startswith(f"{self.hparams.__name__}("):  # the dataclass wrote it
+            own = ""
+        return (own or module).partition("\n")[0]
 
     @property
     def where(self) -> str:
@@ -81,13 +93,16 @@ class Registry:
         for error in self._broken.values():
             if error.bears(self.kind, name):
                 raise error
-        raise self.missing(name, self)
+        raise self.missing(name, did_you_mean(name, self.about()))
 
-    def missing(self, name: str, known: "Registry | list[str]", kind: str = "") -> HubError:
+    def about(self) -> dict[str, str]:
+        """What each says of itself, by name."""
+        return {name: entry.about for name, entry in self._entries.items()}
+
+    def missing(self, name: str, hint: str, kind: str = "") -> HubError:
         """The error for a name that nobody bears; tells what was skipped, since that may be meant."""
-        skipped = ", ".join(sorted(self._broken))
-        error = unknown(kind or self.kind, name, known)
-        return HubError(f"{error} Skipped because broken: {skipped}.") if skipped else error
+        skipped = f" Skipped because broken: {', '.join(sorted(self._broken))}." if self._broken else ""
+        return HubError(f'there is no {kind or self.kind} "{name}".{hint}{skipped}')
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

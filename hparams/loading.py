@@ -3,7 +3,6 @@
 Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `key=value`.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,11 +17,9 @@ from core.errors import HubError, did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, meant
+from hparams.types import mistyped
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
-# What OmegaConf says of a setting that is true, false or a word, and what a person can use of it.
-_CHOICE = re.compile(r"Value (.+) of type '\w+' is incompatible with type hint 'Union\[bool, Literal\[(\w+)\]\]'")
-_CHOICES = r"found \1; expected true, false or \2"
 MOST_DEEP = 32  # lists and mappings within one another
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
 
@@ -163,8 +160,11 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] 
         base[slot] = OmegaConf.structured(chosen)
         setattr(hparams, slot, chosen)
     _check_keys(hparams, tree, "")
-    check_deepspeed(tree.get("deepspeed") or {})
-    result = _object(base, tree)
+    deepspeed = tree.get("deepspeed") or {}
+    if not isinstance(deepspeed, Mapping):
+        raise HubError(f"deepspeed is {deepspeed!r}; it has keys of its own, e.g. deepspeed.zero_optimization.stage=1")
+    check_deepspeed(deepspeed)
+    result = _object(hparams, base, tree)
     assert isinstance(result, HParams)
     return result
 
@@ -176,7 +176,7 @@ def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> An
         path = key.removeprefix(prefix)
         _put(tree, path.split("."), _typed(section, path, text, value))
     _check_keys(section, tree, prefix)
-    return _object(OmegaConf.structured(section), tree, prefix)
+    return _object(section, OmegaConf.structured(section), tree, prefix)
 
 
 def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
@@ -185,16 +185,15 @@ def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
         own = ", ".join(f"{prefix}{field.name}" for field in fields(section) if field.name != "name")
         raise HubError(f"{prefix.rstrip('.')} is {tree!r}; it has keys of its own: {own}")
     _check_keys(section, tree, prefix)
-    return _object(OmegaConf.structured(section), tree, prefix)
+    return _object(section, OmegaConf.structured(section), tree, prefix)
 
 
-def _object(base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
+def _object(section: Any, base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
     _refuse_references(tree, prefix)
     try:
         return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
     except OmegaConfBaseException as error:
-        key = f"{prefix}{error.full_key}" if error.full_key else "a value"
-        raise HubError(f"{key}: {_CHOICE.sub(_CHOICES, str(error).splitlines()[0])}") from error
+        raise HubError(mistyped(section, tree, error.full_key or "", prefix) or str(error).splitlines()[0]) from error
     except ValueError as error:  # from a __post_init__, already one line
         raise HubError(str(error)) from error
 

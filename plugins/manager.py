@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError, did_you_mean, likest, meaning, nearest
 from core.log import logger
 from core.registry import BrokenPlugin, Registry
 from hparams.base import HParams
@@ -102,7 +102,7 @@ class Manager:
             raise HubError(f'preset "{name}" may be {pairs}; give a preset of either and backbone=, tokenizer=')
         if not fits:
             self._raise_broken(name, halves)
-            raise self.presets.missing(name, self.preset_names())
+            raise self.presets.missing(name, self.preset_hint(name))
         return compose(name, self.backbones[fits[0][0]], self.tokenizers[fits[0][1]], self.section)
 
     def section(self, slot: str, name: str) -> Any:
@@ -127,6 +127,20 @@ class Manager:
         """Every name that `preset` accepts, sorted."""
         composed = {f"{backbone}_{tokenizer}" for backbone in self.backbones for tokenizer in self.tokenizers}
         return sorted(composed | set(self.presets))
+
+    def preset_hint(self, name: str) -> str:
+        """What may be meant by a name that `preset` does not accept: two halves by meaning, else the nearest preset."""
+
+        def near(registry: Registry, half: str) -> list[str]:
+            return [half] if half in registry else nearest(half, registry.about())[:1]
+
+        if name in self.backbones:
+            return f" It is a backbone; with a tokenizer it is a preset, e.g. {name}_{next(iter(self.tokenizers), '')}."
+        names = self.preset_names()
+        halves = [(near(self.backbones, left), near(self.tokenizers, right)) for left, right in _halves(name)]
+        found = [f"{left}_{right}" for lefts, rights in halves for left in lefts for right in rights]
+        found = found or nearest(name, dict.fromkeys(names, "") | self.presets.about()) or likest(name, names, 0.7)
+        return meaning(found) if found else " list shows the presets; any <backbone>_<tokenizer> is one too."
 
     def _register(self, plugin: object, name: str) -> None:
         """Hands the plugin to pluggy, and says what pluggy would pass over in silence."""
@@ -245,5 +259,5 @@ def find(manager: Manager, name: str) -> list[Any]:
     for error in manager.broken.values():
         if any(error.bears(kind, name) for kind in LAWFUL):
             raise error
-    known = [known for registry in lawful for known in registry]
-    raise lawful[0].missing(name, known, " or ".join([", ".join(LAWFUL[:-1]), LAWFUL[-1]]))
+    known = {known: about for registry in lawful for known, about in registry.about().items()}
+    raise lawful[0].missing(name, did_you_mean(name, known), " or ".join([", ".join(LAWFUL[:-1]), LAWFUL[-1]]))

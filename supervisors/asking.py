@@ -10,6 +10,7 @@ from hparams.following import settle, settle_controls
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
 from supervisors.artefacts.shipped import PREFIX, shipped
+from supervisors.intents import folder_meant
 
 # How a step is spread over processes and memory, which changes no figure but by rounding (and dropout).
 SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
@@ -26,8 +27,13 @@ def asked(options: argparse.Namespace) -> tuple[HParams, Path]:
         folder = existing(options, options.verb)
         hparams = of_run(folder, options.words)
     else:
+        if not options.hparams and options.words and "=" not in options.words[0]:
+            options.hparams = options.words.pop(0)  # no preset, or it would be here already
         if not options.hparams:
             raise HubError(f"{options.verb} needs --hparams PRESET|FILE or --run FOLDER")
+        for word in (options.hparams, *options.words):
+            if "=" not in word and (hint := folder_meant(word)):
+                raise HubError(f"{word} is no {'preset' if word == options.hparams else 'setting'}.{hint}")
         hparams = load(options.hparams, options.words, preset=manager.preset, section=manager.section)
         name = hparams.name
         if not name or Path(name).name != name or not name.isprintable() or name in (".", ".."):

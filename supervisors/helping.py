@@ -2,9 +2,12 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import Any
 
+from core.contracts.control import describe_example
 from core.errors import HubError, did_you_mean
+from core.registry import Entry
 from hparams.base import HParams
 from hparams.bench import BenchHParams
 from hparams.compare import CompareHParams
@@ -14,6 +17,7 @@ from hparams.loading import SLOTS
 from hparams.sentences import Setting, settings
 from hparams.studio import StudioHParams
 from plugins.manager import Manager
+from supervisors.intents import verb_meant
 
 # Verb -> its own keys: prefixes of a run's, or a section of its own.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -51,7 +55,7 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     lines = usage.splitlines()
     begun = next(i for i, line in enumerate(lines) if line.split()[:1] == [verb])
     ended = next((i for i in range(begun + 1, len(lines)) if not lines[i].startswith("   ")), len(lines))
-    out = ["swaptunes " + line.strip() for line in lines[begun:ended]]
+    out = [_usage(verb, line.strip()) for line in lines[begun:ended]]
     if verb in ("train", "prepare"):
         for slot in SLOTS:
             registry = manager.registry(slot)
@@ -64,9 +68,17 @@ def of_verb(verb: str, usage: str, manager: Manager) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
+def _usage(verb: str, line: str) -> str:
+    """A line of the usage with the verb, which it leaves out where the one above it has it."""
+    return f"swaptunes {line}" if line.split()[0] == verb else f"swaptunes {verb} {line}"
+
+
 def of_key(asked: str, manager: Manager) -> str:
     """One key or section of a run ("data.augment", "train.lr"), or a plugin's own ("backbone=mamba2")."""
     slot, equals, name = asked.partition("=")
+    if slot == "control" and equals:
+        entry = manager.controls[name]
+        return "\n".join([f"control={name}: {entry.about}", *of_control(entry)]) + "\n"
     if equals and slot in SLOTS:
         section = manager.section(slot, name)
         about = (type(section).__doc__ or "").strip().splitlines()[:1]
@@ -82,9 +94,24 @@ def of_key(asked: str, manager: Manager) -> str:
         )
     if not found:
         tops = {one.key.partition(".")[0] for one in whole}
-        hint = meant(plain, [one.key for one in whole]) or did_you_mean(plain, tops)
+        hint = verb_meant(plain, slips=False) or meant(plain, [one.key for one in whole]) or did_you_mean(plain, tops)
         raise HubError(f'there is no key "{asked}".{hint}')
     return "\n".join(listed(found)) + "\n"
+
+
+def of_control(entry: Entry) -> Iterator[str]:
+    """How a control is trained with and asked for, what values it takes, and its settings."""
+    assert entry.build is not None and entry.hparams is not None
+    name = entry.name
+    try:
+        control = entry.build(entry.hparams())
+        takes, example = control.describe(), describe_example(control) or "VALUE"
+    except ValueError:  # it learns them
+        takes, example = "what the data's labels hold; a run's hparams.yaml lists them", "VALUE"
+    yield f"  takes {takes}"
+    yield f"  train with it:  model.controls=[{name}]"
+    yield f"  then ask:       generate --run FOLDER {quote(f'generate.controls.{name}={example}')}"
+    yield from listed(settings(entry.hparams(), f"controls.{name}."))
 
 
 def listed(found: Iterable[Setting]) -> Iterator[str]:

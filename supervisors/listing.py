@@ -1,22 +1,17 @@
 """`list`: every plugin in a sentence, or all about one of them."""
 
-import inspect
-from typing import Any
-
 from core.errors import HubError, did_you_mean
 from core.registry import Entry
 from hparams.sentences import settings
 from plugins.manager import LAWFUL, Manager, describe
-from supervisors.helping import listed, shown
+from supervisors.helping import listed, of_control, shown
 
 _VOCABULARY = 512  # of the language model that a backbone's parameters are told for
 
 
 def everything(manager: Manager) -> str:
     """A line a plugin: kind, name, its sentence, where it comes from; the broken ones with their error."""
-    about = {
-        (entry.kind, entry.name): sentence(entry) for registry in manager.registries for entry in registry.values()
-    }
+    about = {(entry.kind, entry.name): entry.about for registry in manager.registries for entry in registry.values()}
     rows = []
     for row in describe(manager):
         said = row.error or about.get((row.kind, row.name), "")
@@ -35,29 +30,19 @@ def one(manager: Manager, name: str) -> str:
     """All about everything of this name."""
     found = [entry for registry in manager.registries for entry in registry.values() if entry.name == name]
     if not found:
-        known = {entry.name for registry in manager.registries for entry in registry.values()}
+        known = dict.fromkeys(manager.preset_names(), "")
+        known |= {name: about for registry in manager.registries for name, about in registry.about().items()}
         if name in manager.preset_names():
             return _preset(manager, name, "")
-        raise HubError(f'there is no plugin "{name}".{did_you_mean(name, known | set(manager.preset_names()))}')
+        raise HubError(f'there is no plugin "{name}".{did_you_mean(name, known)}')
     return "\n\n".join(_about(manager, entry) for entry in found)
-
-
-def sentence(entry: Entry) -> str:
-    """What a plugin says of itself: the first line of its settings', its function's or its module's docstring."""
-    thing: Any = entry.hparams or entry.function
-    while hasattr(thing, "func"):
-        thing = thing.func
-    own, module = inspect.getdoc(thing) or "", inspect.getdoc(inspect.getmodule(thing)) or ""
-    if entry.hparams is not None and own.startswith(f"{entry.hparams.__name__}("):  # the dataclass wrote it
-        own = ""
-    return (own or module).partition("\n")[0]
 
 
 def _about(manager: Manager, entry: Entry) -> str:
     if entry.kind == "preset":
-        return _preset(manager, entry.name, sentence(entry))
+        return _preset(manager, entry.name, entry.about)
     lines = [
-        f"{entry.kind} {entry.name}: {sentence(entry)}",
+        f"{entry.kind} {entry.name}: {entry.about}",
         f"  from {entry.distribution} {entry.version}, {entry.where}",
     ]
     if entry.defaults:
@@ -65,7 +50,9 @@ def _about(manager: Manager, entry: Entry) -> str:
         lines.append(f"  wishes, where a preset is composed of it: {told}")
     if entry.extra:
         lines.append("  " + ", ".join(f"{key}: {value}" for key, value in entry.extra.items() if not callable(value)))
-    if entry.hparams is not None:
+    if entry.kind == "control":
+        lines += of_control(entry)
+    elif entry.hparams is not None:
         lines += listed(settings(entry.hparams(), f"{entry.kind}."))
     if entry.kind == "backbone":
         from supervisors.sizes import parameters

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
 from plugins.manager import load_manager, own_version
 
 USAGE = """\
@@ -148,11 +148,17 @@ def _run(options: argparse.Namespace) -> int:
     if options.help or options.verb == "help" or not asked:
         return _help(options)
     if options.verb not in VERBS:
-        known = [*VERBS, "help", *load_manager().preset_names()]
-        raise HubError(f'there is no verb or preset "{options.verb}".{did_you_mean(options.verb, known)}')
+        raise HubError(f'there is no verb or preset "{options.verb}".{_meant(options.verb)}')
     module, function = VERBS[options.verb].split(":")
     verb: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
     return verb(options)
+
+
+def _meant(word: str) -> str:
+    """What a first word that is neither a verb nor a preset may mean."""
+    from supervisors.intents import folder_meant, verb_meant
+
+    return folder_meant(word) or verb_meant(word) or load_manager().preset_hint(word)
 
 
 def _help(options: argparse.Namespace) -> int:

@@ -286,7 +286,11 @@ def test_key_by_hand() -> None:
     assert asked == [0, 10, 12 + 6, 12 + 9]
     asked = [int(key.Key().parse(text).argmax()) for text in ("Dmaj", "Dm", "F#min", " Eb maj ", "bb minor", "Bm")]
     assert asked == [2, 12 + 2, 12 + 6, 3, 12 + 10, 12 + 11]  # as people write them, and as ABC does
-    for wrong in ("D", "D dorian", "Hmaj", "D majority", "Dmajor minor", ""):
+    asked = [int(key.Key().parse(text).argmax()) for text in ("D", "Bb", "F#", "E♭", "Dmajor", "d_minor", "G-minor")]
+    assert asked == [2, 10, 6, 3, 2, 12 + 2, 12 + 7]  # a tonic alone is major, as in ABC
+    with pytest.raises(ValueError, match='key is \'eb\'; did you mean "Eb major" or "Eb minor"'):
+        key.Key().parse("eb")
+    for wrong in ("H", "D dorian", "Hmaj", "D majority", "Dmajor minor", "", "D#b", "DM"):
         with pytest.raises(ValueError, match="expected a tonic from A to G"):
             key.Key().parse(wrong)
 
@@ -534,8 +538,16 @@ def test_controls_are_left_out_by_share_alike_on_every_replica(
         (["model.controls=[densty]"], 'Did you mean "density"?'),
         (["model.controls=[density,density]"], "model.controls is"),
         (["model.control_dropout=1.5"], "model.control_dropout is 1.5"),
-        (["generate.controls.density=4"], "generate.controls.density: the model has none"),
-        (["model.controls=[key]", "generate.controls.density=4"], "the model's are key"),
+        (
+            ["generate.controls.density=4"],
+            "generate.controls.density: this model was trained without controls; to",
+        ),
+        (
+            ["model.controls=[key]", "generate.controls.density=4"],
+            "trained with the control key alone; to ask for density, train one with model.controls=[key,density]",
+        ),
+        (["model.controls=[key]", "generate.controls.tempo=4"], 'there is no control "tempo". Known: density'),
+        (["model.controls=[key]", "generate.controls.key=d"], """did you mean "D major" or "D minor"?"""),
         (["model.controls=[density]", "generate.controls.density=many"], "whole number from 0 to 256"),
         (["model.controls=[density]", "generate.controls.density=400"], "whole number from 0 to 256"),
         (["model.controls=[key]", "generate.controls.key=H major"], "a tonic from A to G"),
@@ -604,7 +616,8 @@ def test_what_is_asked_stands_at_its_control_s_place(monkeypatch: pytest.MonkeyP
     assert known is not None and known.values.tolist() == [[[3, 9, 0, 0, 0, 0]]] and known.values.dtype == torch.float32
     assert known.given.tolist() == [[[True, False, True]]], "nothing and nought are two things"
     for wish, guidance, said in (
-        ({"e": 1}, 1, r"generate.controls.e: the model's are a, b, d"), ({"cb": 1}, 1, 'Did you mean "b"'),
+        ({"e": 1}, 1, r"generate.controls.e: this model was trained with the controls a, b, d; there is no control"),
+        ({"cb": 1}, 1, 'Did you mean "b"'),
         ({"d": "x"}, 1, "generate.controls.d: could not convert"), ({}, 2, "guidance is 2, but nothing is asked for"),
     ):  # fmt: skip
         hparams.generate.controls, hparams.generate.guidance = wish, guidance

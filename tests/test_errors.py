@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.contracts.piece import Piece
-from core.errors import did_you_mean, unknown
+from core.errors import did_you_mean, nearest, unknown
 from core.files import write_text
 from core.log import warn_once
 
@@ -21,8 +21,30 @@ def test_the_nearest_name_is_told_else_what_there_is() -> None:
     assert did_you_mean("x", []) == " None is known."
     twelve = [f"name{letter}" for letter in "abcdefghijkl"]
     assert did_you_mean("?", twelve) == f" Known: {', '.join(twelve)}."
-    assert did_you_mean("?", [*twelve, "namem"]) == f" Known: {', '.join(twelve)}, ...."
+    assert did_you_mean("?", [*twelve, "namem"]) == f" Known: {', '.join(twelve)}, ..."
+    assert did_you_mean("zzz", [*twelve, "zzz_other_word"]).endswith("namek, zzz_other_word, ..."), (
+        "the nearest is kept"
+    )
     assert str(unknown("backbone", "mambo", ["mamba"])) == 'there is no backbone "mambo". Did you mean "mamba"?'
+
+
+def test_a_name_is_found_in_any_letters_and_by_what_it_says_of_itself() -> None:
+    known = {
+        "blocks": "A decoder with gates, as in Llama (arXiv 2302.13971).",
+        "scan2": "Scan-2, a state space model (SSM).",
+        "wide_lstm": "xLSTM of matrix memories, with gates.",
+        "lstm": "Long memory, with gates.",
+        "gru": "A unit with gates.",
+    }
+    found = {name: nearest(name, known) for name in ("LSTM", "Wide-LSTM", "widelstm", "scan-2", "SCAN_2", "scan")}
+    assert [one for (one,) in list(found.values())[:5]] == ["lstm", "wide_lstm", "wide_lstm", "scan2", "scan2"]
+    assert nearest("llama", known) == nearest("Llama-3", known) == nearest("llamas", known) == ["blocks"]
+    assert nearest("xlstm", known) == ["wide_lstm"], "what it says goes before what looks alike"
+    assert nearest("ssm", known) == nearest("state-space", known) == ["scan2"]
+    assert nearest("gates", known) == [], "a word of all tells none of them from the others"
+    assert nearest("?", known) == nearest("", known) == nearest("perceiver", known) == []
+    assert did_you_mean("REMI", ["abc", "remi", "tsd"]) == ' Did you mean "remi"?'
+    assert did_you_mean("REMMY", ["abc", "remi", "tsd"]) == ' Did you mean "remi"?'
 
 
 def test_a_piece_names_its_source() -> None:

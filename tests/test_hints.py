@@ -10,7 +10,7 @@ from hparams.hints import meant
 from hparams.sentences import sentences, settings
 from hparams.tokenizers.note_tokens import NotesOnlyHParams
 from plugins.manager import load_manager
-from supervisors import helping
+from supervisors import helping, intents, listing
 from supervisors.run import USAGE, VERBS, build_parser, main, parse
 
 TINY = ("--hparams", "tiny")
@@ -61,6 +61,36 @@ WRONG = [
     (["generate", "--run", "nothing"], "not a folder, nor the name of a run"),
     (["generate", "--run", "stray.txt"], "is a file; expected the folder"),
     (["help", "augment"], '"data.augment"'),
+    (["sample", "--run", "r"], '"generate"'),
+    (["Predict"], '"generate"'),
+    (["play"], '"studio"'),
+    (["finetune", "runs/x"], '"train PRESET model.start=RUN"'),
+    (["fine-tune"], '"train PRESET model.start=RUN"'),
+    (["fit", *TINY], '"train"'),
+    (["eval", "--run", "r"], '"evaluate"'),
+    (["score"], '"evaluate"'),
+    (["benchmark"], '"bench"'),
+    (["tokenize"], '"prepare"'),
+    (["encode"], '"prepare"'),
+    (["continue"], '"train --run RUN" or "generate --run RUN generate.prompt=FILE"'),
+    (["help", "sample"], '"generate"'),
+    (["lstm"], "It is a backbone; with a tokenizer it is a preset, e.g. lstm_"),
+    (["llama_abc"], '"transformer_abc"'),
+    (["no such thing"], "list shows the presets"),
+    (["train", "sample"], 'there is no preset "sample". list shows'),
+    (["train", "music"], "train PRESET dataset=folder dataset.path=music"),
+    (["music"], "train PRESET dataset=folder dataset.path=music"),
+    (["--hparams", "music"], "train PRESET dataset=folder dataset.path=music"),
+    (["prepare", "tiny", "music"], "train PRESET dataset=folder dataset.path=music"),
+    (["train", "old"], "old is a run; go on with it: --run old"),
+    ([*TINY, "tokenizer=REMI"], '"remi"'),
+    ([*TINY, "backbone=llama"], '"transformer"'),
+    ([*TINY, "backbone=s6"], '"mamba"'),
+    ([*TINY, "backbone=xlstm"], '"mlstm"'),
+    ([*TINY, "backbone=GPT-2"], '"gpt2"'),
+    ([*TINY, "backbone=musictransformer"], '"music_transformer"'),
+    ([*TINY, "generate.temperature=hot"], "generate.temperature is 'hot'; expected a number, e.g. 1.0"),
+    (["help", "control=kye"], 'there is no control "kye"'),
     (["help", "temperature"], '"generate.temperature"'),
 ]
 
@@ -70,6 +100,9 @@ def test_a_wrong_command_ends_in_one_line_with_the_right_hint(words, hint, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWAPTUNES_RUNS", str(tmp_path / "runs"))
     Path("stray.txt").write_text("x")
+    Path("music").mkdir()
+    Path("old").mkdir()
+    Path("old", "hparams.yaml").write_text("")
     with pytest.raises(SystemExit) as done:
         main(words)
     said = capsys.readouterr().err
@@ -187,6 +220,25 @@ def test_help_has_the_defaults_and_the_sentences_of_the_dataclasses():
     lines = text.splitlines()
     assert lines[0].startswith("swaptunes generate ") and not lines[1].startswith("swaptunes")
     assert "python -m supervisors.run generate --run runs/mamba_remi generate.count=8 generate.bars=16" in lines
+
+
+def test_words_of_other_tools_lead_to_verbs_that_there_are():
+    assert {*VERBS, "help"} == intents.VERBS
+    assert [intents.verb_meant(word) for word in ("lstm", "mamba", "tiny", "runs")] == [""] * 4
+
+
+def test_a_control_says_what_it_takes_in_help_and_in_the_list():
+    manager = load_manager()
+    for text in (helping.of_key("control=key", manager), listing.one(manager, "key")):
+        assert "takes a tonic from A to G" in text and "model.controls=[key]" in text
+        assert "generate --run FOLDER 'generate.controls.key=F# minor'" in text
+    learned = helping.of_key("control=label", manager)
+    assert "takes what the data's labels hold" in learned and "controls.label.column=label" in learned
+
+
+def test_a_line_of_the_usage_has_its_verb():
+    lines = helping.of_verb("train", USAGE, load_manager()).splitlines()
+    assert lines[1].startswith("swaptunes train --run FOLDER") and lines[2].startswith("swaptunes train ... dry=true")
 
 
 def test_every_setting_has_a_sentence():

@@ -176,7 +176,7 @@ def test_a_run_learns_its_labels_and_is_asked_for_them(labelled, tmp_path, monke
         (["generate.controls.label=slaw"], "generate.controls.label: pace is 'slaw'; expected pace, one of fast, slow"),
         (
             ["generate.controls.pace=slow"],
-            'generate.controls.pace: the model\'s are label, text. Did you mean "label"?',
+            'generate.controls.pace: this model was trained with the controls label, text. Did you mean "label"?',
         ),
         (["generate.label=slow"], 'there is no key "generate.label". Did you mean "generate.controls.label"?'),
         (["generate.controls.text=a wolk"], "'wolk' is in no caption that was learned from. Did you mean \"walk\"?"),

@@ -9,7 +9,7 @@ from hparams.base import require
 
 @dataclass(kw_only=True)
 class MambaHParams:
-    """Mamba-1 (Gu & Dao, arXiv 2312.00752)."""
+    """Mamba-1 (Gu & Dao, arXiv 2312.00752), a selective state space model (SSM, S6)."""
 
     name: Literal["mamba"] = "mamba"
     # Width of the model.

@@ -9,7 +9,7 @@ from hparams.base import require
 
 @dataclass(kw_only=True)
 class Mamba2HParams:
-    """Mamba-2 (Dao & Gu, arXiv 2405.21060)."""
+    """Mamba-2 (Dao & Gu, arXiv 2405.21060), by state space duality (SSD)."""
 
     name: Literal["mamba2"] = "mamba2"
     # Width of the model.

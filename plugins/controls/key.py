@@ -30,16 +30,19 @@ class Key:
         return _one_hot(tonic, mode)
 
     def parse(self, text: str) -> Vectors:
-        told = re.fullmatch(r"([A-Ga-g])([#b]?)(?:\s*(maj|min)|\s+(major|minor)|(m))", text.strip())
+        told = re.fullmatch(r"([A-Ga-g])([#b♯♭]?)(?:[\s_-]*(major|minor|maj|min)|(m)|)", text.strip())
         if told is None:
             raise ValueError(f"key is {text!r}; expected {self.describe()}")
         tonic, sign, *modes = told.groups()
-        mode = next(mode for mode in modes if mode)
-        shift = {"": 0, "#": 1, "b": -1}[sign]
-        return _one_hot((STEPS[tonic.upper()] + shift) % 12, "major" if mode.startswith("maj") else "minor")
+        mode = next(filter(None, modes), "")
+        if not mode and tonic.islower():  # who writes so may mean either
+            both = " or ".join(f'"{tonic.upper()}{sign} {each}"' for each in MODES)
+            raise ValueError(f"key is {text!r}; did you mean {both}?")
+        shift = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}[sign]
+        return _one_hot((STEPS[tonic.upper()] + shift) % 12, "minor" if mode in ("minor", "min", "m") else "major")
 
     def describe(self) -> str:
-        return "a tonic from A to G with # or b, and major or minor (maj, min, m), e.g. F# minor"
+        return "a tonic from A to G with # or b, major unless minor (min, m) is said, e.g. F# minor"
 
     def transposed(self, vector: Vectors, semitones: int) -> Vectors:
         return np.concatenate([np.roll(vector[..., part], semitones, axis=-1) for part in (_MAJOR, _MINOR)], axis=-1)

@@ -12,7 +12,7 @@ import torch
 from core.contracts.control import Control
 from core.contracts.dataset import Dataset
 from core.contracts.tokenizer import Tokenizer
-from core.errors import HubError, did_you_mean
+from core.errors import HubError, did_you_mean, nearest
 from core.model.conditioning import Known
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
@@ -103,6 +103,27 @@ def stored(
     return Beside(controls_of(manager, hparams), stores, hparams.model.control_dropout, hparams.seed)
 
 
+def _trained(names: list[str]) -> str:
+    """With which controls a model was trained, in words."""
+    if not names:
+        return "this model was trained without controls"
+    if len(names) == 1:
+        return f"this model was trained with the control {names[0]} alone"
+    return f"this model was trained with the controls {', '.join(names)}"
+
+
+def _instead(manager: Manager, hparams: HParams, name: str) -> str:
+    """What to do about a control that is asked for and that the model has not."""
+    names = hparams.model.controls
+    of_column = [each for each in names if getattr(_section(manager, hparams, each), "column", None) == name]
+    near = of_column[:1] or nearest(name, dict.fromkeys(names, ""))
+    if near:
+        return f'. Did you mean "{near[0]}"?'
+    if name in manager.controls:
+        return f"; to ask for {name}, train one with model.controls=[{','.join([*names, name])}]"
+    return f'; there is no control "{name}".{did_you_mean(name, manager.controls.about())}'
+
+
 def asked_of(manager: Manager, hparams: HParams) -> Known | None:
     """What `generate.controls` asks of every piece (1 1 c); None of a model without controls.
 
@@ -112,10 +133,7 @@ def asked_of(manager: Manager, hparams: HParams) -> Known | None:
     names, controls = hparams.model.controls, controls_of(manager, hparams)
     for name in asked.controls:
         if name not in names:
-            has = f"the model's are {', '.join(names)}" if names else "the model has none"
-            of_column = [each for each in names if getattr(_section(manager, hparams, each), "column", None) == name]
-            hint = f' Did you mean "{of_column[0]}"?' if of_column else did_you_mean(name, names)
-            raise HubError(f"generate.controls.{name}: {has}.{hint}")
+            raise HubError(f"generate.controls.{name}: {_trained(names)}{_instead(manager, hparams, name)}")
     if asked.guidance != 1 and not asked.controls:
         raise HubError(
             f"generate.guidance is {asked.guidance:g}, but nothing is asked for; give generate.controls.NAME=VALUE too"
