@@ -1,9 +1,15 @@
-"""The hub's one logger, and warnings that are said once."""
+"""The hub's one logger, and what is said once."""
 
 import logging
 from functools import cache
 
 logger = logging.getLogger("swaptunes")
+
+
+@cache
+def say_once(message: str) -> None:
+    """Logs `message` as information the first time this process meets it."""
+    logger.info(message)
 
 
 @cache

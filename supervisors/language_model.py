@@ -120,7 +120,7 @@ class LanguageModelSupervisor(TokenSupervisor):
 
     def _show(self, step: int, score: symusic.Score) -> None:
         """One sample to the run's trackers, as picture and sound."""
-        samples = sound.render(score)[:: sound.RATE // HEARD].mean(axis=1)  # (t,)
+        samples = sound.render(score, told=False)[:: sound.RATE // HEARD].mean(axis=1)  # (t,)
         for tracker in opened(self.hparams, self.folder.path, None):
             tracker.picture(step, "sample", pianoroll.image(score))
             tracker.sound(step, "sample_sound", samples, HEARD)

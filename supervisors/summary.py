@@ -80,15 +80,15 @@ def still_to_do(folder: Path, result: dict[str, Any]) -> list[str]:
 def measures(result: dict[str, Any]) -> str:
     """What generating showed: how near to real music, how original, how clean the test is."""
     made = result["made"]["generated"]
+    themselves = "itself" if made["ended"] == 1 else "themselves"
     lines = [
-        f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by themselves, "
+        f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by {themselves}, "
         f"{made['undecodable']} undecodable, {made['empty']} empty; {counted(result['prompted']['n'], 'continuation')}"
     ]
     tested = result[headline(result)]["pieces"]
     if tested < FEWEST:
-        lines.append(
-            f"measures     {counted(tested, 'tested piece')} are too few to compare music with (at least {FEWEST})"
-        )
+        few = f"{counted(tested, 'tested piece')} {'is' if tested == 1 else 'are'} too few"
+        lines.append(f"measures     {few} to compare music with (at least {FEWEST})")
     for name, metric in result["metrics"].items() if tested >= FEWEST else ():
         rows = metric["rows"] if metric["headline"] else {}
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
@@ -97,7 +97,7 @@ def measures(result: dict[str, Any]) -> str:
     lines += [f"asked        {line}" for line in in_short(result.get("controls", {}))]
     lines.append(f"originality  {evaluation_copies.in_short(result['copying'])}")
     lines.append(f"leakage      {evaluation_leaks.in_short(result)}")
-    failed = sorted(
-        name for name, one in result["metrics"].items() if any("error" in row for row in one["rows"].values())
-    )
-    return "\n".join([*lines, *([f"failed       metrics: {', '.join(failed)}"] if failed else [])])
+    for name, metric in sorted(result["metrics"].items()):
+        errors = [row["error"] for row in metric["rows"].values() if "error" in row]
+        lines += [f"failed       metric {name}: {errors[0]}"] if errors else []
+    return "\n".join(lines)

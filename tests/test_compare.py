@@ -15,10 +15,15 @@ from hparams.base import HParams
 from hparams.loading import dump, override
 from plugins.manager import load_manager
 from supervisors.comparison import matching
-from supervisors.comparison.verb import train
+from supervisors.comparison.verb import _how_many, train
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.run import main
 from supervisors.training.token_supervisor import parameter_count
+
+
+def test_how_many_runs_there_will_be_is_said_with_the_reason():
+    assert _how_many(2, 3) == "6 runs: 2 models x 3 seeds (compare.seeds=1 for one, which ranks nothing)"
+    assert _how_many(3, 1) == "3 runs: 3 models x 1 seed" and _how_many(1, 1) == "1 run: 1 model x 1 seed"
 
 
 def _run(

@@ -22,9 +22,7 @@ def test_the_nearest_name_is_told_else_what_there_is() -> None:
     twelve = [f"name{letter}" for letter in "abcdefghijkl"]
     assert did_you_mean("?", twelve) == f" Known: {', '.join(twelve)}."
     assert did_you_mean("?", [*twelve, "namem"]) == f" Known: {', '.join(twelve)}, ..."
-    assert did_you_mean("zzz", [*twelve, "zzz_other_word"]).endswith("namek, zzz_other_word, ..."), (
-        "the nearest is kept"
-    )
+    assert did_you_mean("zo", [*twelve, "zzz_other_word"]).endswith("namek, zzz_other_word, ..."), "the nearest is kept"
     assert str(unknown("backbone", "mambo", ["mamba"])) == 'there is no backbone "mambo". Did you mean "mamba"?'
 
 

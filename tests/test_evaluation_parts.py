@@ -27,6 +27,7 @@ from supervisors.evaluation.metrics import measure
 from supervisors.evaluation.page.canvas import draw
 from supervisors.evaluation.page.copies import originality
 from supervisors.evaluation.page.plot_measures import curves
+from supervisors.evaluation.report import too_few
 from supervisors.evaluation.round_trip import round_trip
 from supervisors.evaluation.sets import Setting, tokens_for
 from supervisors.evaluation.tables import number, spread, table
@@ -331,3 +332,13 @@ def test_figures_are_shown_with_the_digits_that_count() -> None:
     assert spread({"value": 1.0, "low": 1.0, "high": 1.0, "n": 64}) == "1.000"
     assert (spread({"error": "x"}), spread({}), spread({"value": 0.0, "n": 0})) == ("failed", "-", "-")
     assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+
+
+def test_too_few_tested_pieces_are_said_with_how_many_would_do() -> None:
+    def store(test: int, rest: int) -> Any:
+        return SimpleNamespace(count=lambda split: {"train": rest, "valid": 0, "test": test}[split])
+
+    assert too_few(store(8, 70), "test") == ""
+    assert too_few(store(2, 18), "test").startswith("2 test pieces of 20 are too few")
+    assert "about 80 pieces in all" in too_few(store(2, 18), "test")  # a tenth is tested, and 8 are needed
+    assert too_few(store(1, 9), "test").startswith("1 test piece of 10 is too few")

@@ -9,6 +9,7 @@ import pytest
 import symusic
 
 from core.errors import HubError
+from core.log import say_once
 from datatools.preparing.losses import contents
 from hparams.following import left_open, settle, settle_controls
 from hparams.loading import from_file, load
@@ -78,12 +79,15 @@ def test_one_piece_is_enough_of_a_few(tmp_path: Path) -> None:
 
 
 def test_it_follows_a_folder_and_says_why(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    say_once.cache_clear()
     with caplog.at_level(logging.INFO, logger="swaptunes"):
         supervisor = loaded(tmp_path, "dataset=folder", f"dataset.path={folder}")
+        loaded(tmp_path / "again", "dataset=folder", f"dataset.path={folder}")
     section = supervisor.hparams.tokenizer
     assert [getattr(section, key) for key in KEYS] == [False, True, False]
+    assert caplog.text.count("tokenizer.use_velocities") == 1, "once, however many models are compared"
     assert "tokenizer.use_velocities: true (5 of 40 pieces have several loudnesses)" in caplog.text
-    assert "tokenizer.use_tempos: false (1 of 40 pieces have tempos of their own)" in caplog.text
+    assert "tokenizer.use_tempos: false (1 of 40 pieces has tempos of their own)" in caplog.text
     assert any(supervisor.tokenizer.token(i).startswith("Velocity") for i in range(supervisor.tokenizer.vocab_size))
     supervisor.keep_settings()
     kept = from_file(tmp_path / "run" / "hparams.yaml", load_manager().section)
@@ -141,7 +145,7 @@ def test_data_that_are_known_are_read_as_ever() -> None:
 
 
 def test_another_value_is_one_line() -> None:
-    with pytest.raises(HubError, match=r"^tokenizer\.use_programs: found 'maybe'; expected true, false or auto$"):
+    with pytest.raises(HubError, match=r"^tokenizer\.use_programs is 'maybe'; expected true, false or auto$"):
         hparams_of("tokenizer.use_programs=maybe")
     assert hparams_of("tokenizer.use_programs=auto").tokenizer == RemiHParams()
     assert StructuredHParams().use_tempos is False

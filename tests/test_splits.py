@@ -149,7 +149,7 @@ def test_few_works_keep_families_together() -> None:
 
 @pytest.mark.parametrize("pieces", [MANY[:1], MANY[:2], [piece(0), piece(0, 2), piece(0, 3), piece(1)]])
 def test_fewer_than_three_works_are_refused(pieces: list[Candidate]) -> None:
-    with pytest.raises(HubError, match=rf"{len(pieces)} readable pieces make {min(2, len(pieces))} .* at least 3"):
+    with pytest.raises(HubError, match=rf"^{len(pieces)} readable pieces? makes? {min(2, len(pieces))} .* at least 3"):
         assign(pieces, NONE)
 
 

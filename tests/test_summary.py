@@ -106,6 +106,16 @@ def test_what_is_still_to_do_is_the_command_to_type() -> None:
     assert line.endswith(": python -m supervisors.run evaluate --run 'my runs/x'")
 
 
+def test_one_is_told_as_one() -> None:
+    made = {"generated": {"n": 1, "ended": 1, "undecodable": 0, "empty": 0}}
+    copying = {"generated": {"flagged": {"count": 0, "n": 1}, "copies": False}}
+    result = {"made": made, "prompted": {"n": 0}, "test": {"pieces": 1}, "metrics": {}, "copying": copying}
+    lines = measures({**result, "leakage": {"test": {"with_twin": 0, "pieces": 1}}}).splitlines()
+    assert lines[0].startswith("generated    1 piece, 1 ended by itself, ")
+    assert lines[1].startswith("measures     1 tested piece is too few")
+    assert lines[-1] == "leakage      0 of 1 test piece has a near twin in training"
+
+
 def figure(value: float, **more: Any) -> dict[str, Any]:
     return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 9, **more}
 
@@ -138,5 +148,6 @@ def test_what_was_generated_is_told_beside_real_music_and_the_floor(pieces: int)
     assert lines[2:] == [
         "originality  no sign of copying (0 of 9 pieces flagged)",
         f"leakage      3 of {pieces} test pieces have a near twin in training",
-        "failed       metrics: aside, broken",
+        "failed       metric aside: KeyError: x",
+        "failed       metric broken: ValueError: y",
     ]

@@ -261,7 +261,7 @@ def test_trackers_see_and_hear_a_sample(monkeypatch: pytest.MonkeyPatch, tmp_pat
         close=lambda: told.append("closed"),
     )
     monkeypatch.setattr(language_model, "opened", lambda hparams, folder, step: [tracker])
-    monkeypatch.setattr(language_model.sound, "render", lambda score: np.arange(8.0).reshape(4, 2))
+    monkeypatch.setattr(language_model.sound, "render", lambda score, told: np.arange(8.0).reshape(4, 2))
     monkeypatch.setattr(language_model.sound, "RATE", 2 * language_model.HEARD)
     monkeypatch.setattr(language_model.pianoroll, "image", lambda score: f"{score} drawn")
     run: Any = SimpleNamespace(hparams=None, folder=SimpleNamespace(path=tmp_path))
@@ -492,11 +492,16 @@ def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training
     monkeypatch.setattr(artefact, "write", lambda *given: told.append(given))
     dataset = {"license": "CC0", "url": "https://d"}
     counts = {"train": {"pieces": 1200, "notes_told": 5}, "test": {"pieces": 1}}
-    manifest = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
+    manifest: dict[str, Any] = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
+    manifest |= {"near_duplicates": 4, "near_across_splits": 2}
     ranks = Ranks(0, 1, torch.device("cpu"))
     run: Any = SimpleNamespace(
         weights=lambda: "weights", ranks=ranks, best={"step": 4}, parameters=9, hparams=HParams(name="x"), manager="m",
-        store=SimpleNamespace(manifest=manifest, failures_path=tmp_path / "f.txt", folder=tmp_path), tokenizer="t",
+        store=SimpleNamespace(
+            manifest=manifest, failures_path=tmp_path / "f.txt", folder=tmp_path,
+            pieces=lambda split: [SimpleNamespace(sha256="a", index=k // 2) for k in range(3 * (split == "train"))],
+        ),
+        tokenizer="t",
         identity=lambda: {"data": "print"}, folder=SimpleNamespace(model=tmp_path / "model"),
     )  # fmt: skip
     run.folder.evaluation = tmp_path / "evaluation.json"
@@ -508,10 +513,19 @@ def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training
     monkeypatch.setattr(token_supervisor, "suggestions", lambda store, tokens: [f"{tokens} a step"])
     run.hparams.data.length, run.hparams.data.batch_size = 64, 4
     assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
-        "train  1,200 pieces, 5 notes told", "test   1 pieces",
-        f"1 files not used, 2 near-duplicates left out: {tmp_path / 'f.txt'}", "lost a bit", "256 a step",
+        "train  1,200 pieces, 5 notes told", "test   1 piece",
+        "copies       1 exact copy of other files: kept, on the same side of the split as what is copied",
+        "alike        3 near-duplicates: kept, on the same side of the split as what sounds alike, "
+        "but 2 of them as published",
+        f"left out     2 near-duplicates, like pieces of two sides, left out: {tmp_path / 'left_out.jsonl'}",
+        f"not used     1 file that could not be read or told: {tmp_path / 'f.txt'}", "lost a bit", "256 a step",
         f"store  {tmp_path}",
     ]  # fmt: skip
+    run.store.pieces, manifest["failures"] = lambda split: [], 0
+    manifest["near_duplicates"] = manifest["left_out"] = 0
+    assert token_supervisor.TokenSupervisor.prepared(run).splitlines()[2:3] == ["lost a bit"], (
+        "of nothing nothing is said"
+    )
     remembered = token_supervisor.TokenSupervisor._remembered
     assert remembered(run, "w") == {}
     training = {"steps": 8, "tokens_seen": 99, "minutes": 2.5, "weights": "w"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from core.contracts.dataset import SPLITS, Split
 from core.errors import HubError
 from core.seeds import derive
+from core.words import counted
 from datatools.preparing.duplicates import NearIndex, Sketch
 from datatools.preparing.ledger import Entry, Ledger, Side
 
@@ -177,8 +178,10 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     family = [root(number) for number in range(len(ordered))]
     ranked = sorted(set(family), key=lambda first: (position(ordered[first].key), first))
     if len(ranked) < LEAST:
+        made = "makes" if len(ordered) == 1 else "make"
+        works = counted(len(ranked), "different work")
         raise HubError(
-            f"{len(ordered)} readable pieces make {len(ranked)} different works; expected at least {LEAST}, one each to"
+            f"{counted(len(ordered), 'readable piece')} {made} {works}; expected at least {LEAST}, one each to"
             " train, validate and test: add more music"
         )
     share = max(1, round(len(ranked) / 10))

@@ -29,9 +29,9 @@ def suggestions(store: TokenStore, step_tokens: int) -> list[str]:
     tokens = sum(map(len, pieces))
     lines = [_vocabulary(pieces)] if store.manifest["tokenizer"]["streams"] == 1 else []
     parameters = tokens * EPOCHS[0] / TOKENS_A_PARAMETER
-    lines.append(f"model        about {_short(parameters)} parameters ({RULES['model']})")
+    lines.append(f"advised size  about {_short(parameters)} parameters ({RULES['model']})")
     few, many = (max(1, round(epochs * tokens / step_tokens)) for epochs in EPOCHS)
-    return [*lines, f"steps        {few:,} to {many:,} of {step_tokens:,} tokens ({RULES['steps']})"]
+    return [*lines, f"advised steps {few:,} to {many:,} of {step_tokens:,} tokens ({RULES['steps']})"]
 
 
 def _vocabulary(pieces: list[NDArray[Any]]) -> str:
@@ -44,7 +44,7 @@ def _vocabulary(pieces: list[NDArray[Any]]) -> str:
     pairs = int((np.unique(neighbours, return_counts=True)[1] >= OFTEN).sum())
     where = "in training" if len(looked) == len(pieces) else f"in the first {len(looked):,} training pieces"
     told = f"{often:,} of {used:,} types {where} ({often / used:.0%}) have {OFTEN} examples or more"
-    return f"vocabulary   {told}; with pairs learned, at most {often + pairs:,} ({RULES['vocabulary']})"
+    return f"vocabulary    {told}; advised with pairs learned: at most {often + pairs:,} ({RULES['vocabulary']})"
 
 
 def _short(number: float) -> str:

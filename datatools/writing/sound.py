@@ -49,8 +49,11 @@ def write(score: symusic.Score, path: str | Path, soundfont: str = "") -> None:
         file.writeframes(whole.tobytes())
 
 
-def render(score: symusic.Score, soundfont: str = "") -> Sound:
-    """The sound (t c), its loudest sample at 0.9; HubError for a missing soundfont, or music beyond an hour."""
+def render(score: symusic.Score, soundfont: str = "", told: bool = True) -> Sound:
+    """The sound (t c), its loudest sample at 0.9; HubError for a missing soundfont, or music beyond an hour.
+
+    `told`: whether somebody asked for sound, who is told once if it is made by the plain synthesizer.
+    """
     tracks = [(track, _notes(track)) for track in score.to("second").tracks]
     end = max((note.end for _, notes in tracks for note in notes), default=0.0) + TAIL
     if end > LONGEST:
@@ -60,7 +63,9 @@ def render(score: symusic.Score, soundfont: str = "") -> Sound:
         samples = _through_fluidsynth(tracks, end, font)
     else:
         why = "no libfluidsynth" if font is not None else "no soundfont"
-        warn_once(f"sound by a plain synthesizer ({why} here): install libfluidsynth and swaptunes[sound] for better")
+        if told:
+            advised = "install libfluidsynth and swaptunes[sound] for better"
+            warn_once(f"sound by a plain synthesizer ({why} here): {advised}")
         samples = _plain(tracks, end)
     peak = float(np.abs(samples).max(initial=0))
     return samples * np.float32(0.9 / peak) if peak > 0 else samples

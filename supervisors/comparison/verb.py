@@ -18,6 +18,7 @@ from types import FrameType
 from core.errors import HubError
 from core.files import write_json, write_text
 from core.log import logger
+from core.words import counted
 from hparams.base import HParams
 from hparams.compare import CompareHParams
 from hparams.loading import dump, from_file, load, plain, section_of_words
@@ -65,6 +66,7 @@ def compare(options: argparse.Namespace) -> int:
         hparams = load(row.source, row.words, preset=manager.preset, section=manager.section)
         planned[row.label] = replace(hparams, name=folder_name(row, _plain_name(row.source)))
     if planned:
+        logger.info(_how_many(len(planned), settings.seeds))
         equalize(list(planned.values()), settings, manager, folder, swept(words))
         if settings.seeds == 1:
             logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
@@ -92,6 +94,12 @@ def compare(options: argparse.Namespace) -> int:
     print(text)
     print(f"page  {folder / 'index.html'}")
     return 0
+
+
+def _how_many(models: int, seeds: int) -> str:
+    """How many runs there will be, and why."""
+    one = " (compare.seeds=1 for one, which ranks nothing)" if seeds > 1 else ""
+    return f"{counted(models * seeds, 'run')}: {counted(models, 'model')} x {counted(seeds, 'seed')}{one}"
 
 
 def equalize(
@@ -132,11 +140,11 @@ def equalize(
             tokens = tokens or matching.tokens_of(hparams.train.steps or default_steps(batches), batches)
             hparams.train.steps = matching.steps_for(tokens, batches)
         logger.info(
-            "%s: %d parameters at a width of %d, %d steps",
+            "%s: %s parameters at a width of %d, %s",
             hparams.name,
-            parameter_count(model),
+            f"{parameter_count(model):,}",
             hparams.backbone.dim,
-            hparams.train.steps,
+            counted(hparams.train.steps, "step"),
         )
 
 

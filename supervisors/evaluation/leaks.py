@@ -46,7 +46,7 @@ def in_short(result: dict[str, Any]) -> str:
     split = headline(result)
     one = result["leakage"][split]
     told = f"{one['with_twin']:,} of {counted(one['pieces'], f'{WORDS[split]} piece')}"
-    return f"{told} {'has' if one['with_twin'] == 1 else 'have'} a near twin in training"
+    return f"{told} {'has' if 1 in (one['with_twin'], one['pieces']) else 'have'} a near twin in training"
 
 
 def _twins(store: TokenStore, split: Split) -> dict[str, tuple[str, float]]:

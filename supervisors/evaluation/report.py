@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from core.contracts.dataset import Item, Split
+from core.contracts.dataset import SPLITS, Item, Split
 from core.contracts.tokenizer import Tokenizer
 from core.files import atomic, write_json, write_text
 from core.log import logger
+from core.words import counted
 from datatools import ngram
 from datatools.preparing import survey
 from datatools.preparing.store import TokenStore
 from datatools.reading import scores
 from datatools.writing.page import page as html
 from datatools.writing.page import roll
+from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.copies import copies
 from supervisors.evaluation.kinds import KINDS, token_kinds
@@ -59,6 +61,8 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     hparams, store, tokenizer = supervisor.hparams, supervisor.store, supervisor.tokenizer
     asked, folder = hparams.evaluate, supervisor.folder
     tested = evaluation.headline(result)
+    if few := too_few(store, tested):
+        logger.warning(few)
     order = int(result[tested]["baselines"]["ngram"]["order"])
     logger.info("fitting the n-gram")
     floor = ngram.fit(store, tokenizer)
@@ -97,6 +101,19 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     write_text(folder.report / "README.md", text)
     write_text(folder.report / "index.html", browsed(hparams.name, text, folder.report, free, bound))
     return result
+
+
+def too_few(store: TokenStore, tested: Split) -> str:
+    """What to do where so few pieces are tested that measures of music say nothing; empty where they are enough."""
+    count, whole = store.count(tested), sum(store.count(split) for split in SPLITS)
+    if count >= FEWEST:
+        return ""
+    needed = -(-FEWEST * whole // max(count, 1))
+    kind = f"{evaluation.WORDS[tested]} piece"
+    return (
+        f"{counted(count, kind)} of {whole:,} {'is' if count == 1 else 'are'} too few to compare music with; at least "
+        f"{FEWEST} are needed, and by this split about {needed:,} pieces in all give as many: add music"
+    )
 
 
 def browsed(name: str, text: str, folder: Path, free: Setting, bound: Setting) -> str:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from core.contracts.dataset import Dataset
-from core.log import logger
+from core.log import say_once
+from core.words import counted
 from datatools.preparing import cache
 from hparams.base import HParams
 from hparams.following import left_open, settle
@@ -29,7 +30,8 @@ def follow(hparams: HParams, dataset: Dataset, manager: Manager, progress: bool)
         for key, of in missing.items():
             having = sum(getattr(row, of) for row in rows)
             setattr(section, key, having >= max(1, ENOUGH * len(rows)))
-            told = f"{having:,} of {len(rows):,} pieces have {WORDS[of]}"
-            logger.info("tokenizer.%s: %s (%s)", key, str(getattr(section, key)).lower(), told)
+            has = "has" if 1 in (having, len(rows)) else "have"
+            told = f"{having:,} of {counted(len(rows), 'piece')} {has} {WORDS[of]}"
+            say_once(f"tokenizer.{key}: {str(getattr(section, key)).lower()} ({told})")  # not for each model compared
     for key in left_open(section):
         setattr(section, key, False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import load_weights
+from core.contracts.dataset import SPLITS
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.files import checksum, write_json
@@ -19,6 +20,7 @@ from core.log import logger
 from core.model.memory import keep_freed_memory
 from core.model.optim import learning_rate, parameter_groups
 from core.seeds import derive
+from core.words import counted
 from datatools.batching.batches import Batches
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
@@ -289,14 +291,39 @@ class TokenSupervisor(Supervisor):
     def prepared(self) -> str:
         manifest, failures = self.store.manifest, self.store.failures_path
         lines = [
-            f"{split:<6} " + ", ".join(f"{value:,.0f} {key.replace('_', ' ')}" for key, value in counts.items())
+            f"{split:<6} " + ", ".join(_told(key, value) for key, value in counts.items())
             for split, counts in manifest["counts"].items()
         ]
-        bad, out = manifest["failures"], manifest["left_out"]
-        lines.append(f"{bad} files not used, {out} near-duplicates left out: {failures}")
+        lines += duplicates(self.store)
+        if bad := manifest["failures"]:
+            lines.append(f"not used     {counted(bad, 'file')} that could not be read or told: {failures}")
         lines += advice(manifest, self.hparams.tokenizer)
         lines += suggestions(self.store, self.hparams.data.length * self.hparams.data.batch_size)
         return "\n".join([*lines, f"store  {self.store.folder}"])
+
+
+def _told(key: str, value: float) -> str:
+    """`1 piece`, `2 pieces`, `5 notes told`."""
+    return counted(round(value), key[:-1]) if key.endswith("s") else f"{value:,.0f} {key.replace('_', ' ')}"
+
+
+def duplicates(store: TokenStore) -> list[str]:
+    """What became of music that is there more than once: copies of a file, what sounds alike, what is left out."""
+    held = [(info.sha256, info.index) for split in SPLITS for info in store.pieces(split)]
+    copies = len(held) - len(set(held))
+    near, out = store.manifest["near_duplicates"] - copies, store.manifest["left_out"]
+    where = "kept, on the same side of the split as what"
+    lines = []
+    if copies:
+        lines.append(f"copies       {counted(copies, 'exact copy')} of other files: {where} is copied")
+    if near > 0:
+        published = store.manifest["near_across_splits"]
+        across = f", but {published:,} of them as published" if published else ""
+        lines.append(f"alike        {counted(near, 'near-duplicate')}: {where} sounds alike{across}")
+    if out:
+        told = "like pieces of two sides, left out"
+        lines.append(f"left out     {counted(out, 'near-duplicate')}, {told}: {store.folder / 'left_out.jsonl'}")
+    return lines
 
 
 def parameter_count(model: nn.Module) -> int:
