@@ -514,7 +514,7 @@ def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training
     run.hparams.data.length, run.hparams.data.batch_size = 64, 4
     assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
         "train  1,200 pieces, 5 notes told", "test   1 piece",
-        "copies       1 exact copy of other files: kept, on the same side of the split as what is copied",
+        "copies       1 file is an exact copy of another: kept, on the same side of the split as what is copied",
         "alike        3 near-duplicates: kept, on the same side of the split as what sounds alike, "
         "but 2 of them as published",
         f"left out     2 near-duplicates, like pieces of two sides, left out: {tmp_path / 'left_out.jsonl'}",

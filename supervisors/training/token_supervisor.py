@@ -315,7 +315,8 @@ def duplicates(store: TokenStore) -> list[str]:
     where = "kept, on the same side of the split as what"
     lines = []
     if copies:
-        lines.append(f"copies       {counted(copies, 'exact copy')} of other files: {where} is copied")
+        alike = "is an exact copy of another" if copies == 1 else "are exact copies of others"
+        lines.append(f"copies       {counted(copies, 'file')} {alike}: {where} is copied")
     if near > 0:
         published = store.manifest["near_across_splits"]
         across = f", but {published:,} of them as published" if published else ""
