@@ -4,13 +4,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from core.words import counted
 from datatools.preparing.losses import advice
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
+from supervisors.evaluation.page.obedience import in_short
 from supervisors.evaluation.results import headline, scored
 from supervisors.evaluation.scoring import UNTOLD, charge
-from supervisors.evaluation.tables import counted, spread
+from supervisors.evaluation.tables import spread
 
 ROWS = {"generated": "model", "real": "real music", "ngram": "n-gram"}
 
@@ -92,6 +94,7 @@ def measures(result: dict[str, Any]) -> str:
         told = [f"{words} {spread(rows[row])}" for row, words in ROWS.items() if row in rows]
         if told:
             lines.append(f"{'measure':<13}{name.replace('_', ' ')}: {', '.join(told)}")
+    lines += [f"asked        {line}" for line in in_short(result.get("controls", {}))]
     lines.append(f"originality  {evaluation_copies.in_short(result['copying'])}")
     lines.append(f"leakage      {evaluation_leaks.in_short(result)}")
     failed = sorted(

@@ -256,6 +256,16 @@ class Overflow(Reference):
         return hidden * large / large, state
 
 
+@breaks("trains with products in bfloat16")
+class SolvesWhatAutocastMade(Reference):
+    """A product is 16 bits wide under autocast, and there is no solver for it."""
+
+    def result(self, hidden, state):
+        identity = torch.eye(hidden.shape[1], dtype=hidden.dtype)
+        one = identity @ identity
+        return torch.linalg.solve_triangular(one, identity.to(one.dtype), upper=False) @ hidden, state
+
+
 @breaks("lower precision equals float64")
 class RoundedInside(Reference):
     def result(self, hidden, state):

@@ -88,6 +88,7 @@ def by_partitura(path: Path) -> Notes | None:
     sys.modules.setdefault("fluidsynth", None)  # type: ignore[arg-type]  # it is not needed, and partitura dies of an odd one
     import partitura
 
+    sys.setrecursionlimit(100_000)  # it copies a part by recursion over its notes
     with tempfile.TemporaryDirectory() as folder:
         packed = path.read_bytes()
         if packed[:2] == b"PK":  # which partitura takes for another kind of score

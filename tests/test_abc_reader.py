@@ -262,6 +262,13 @@ def test_fields_of_a_header_and_a_body() -> None:
     for body in ("Q:1/4=90\nV:A\nF|\nV:B\nF|\n", "V:A\n[Q:1/4=90]F|\nV:B\n[Q:1/4=90]F|\n"):
         tempos = abc_reader.score(f"X:1\nQ:1/4=100\nK:C\n{body}").tempos
         assert [(t.time, round(t.qpm, 2)) for t in tempos] == [(0, 90)], "before the first note it is the header's"
+    for body, expected in (
+        ("V:1\nF F|F F|\nV:2\nF F|[Q:1/4=60]F F|\n", [(0, 120), (960, 60)]),
+        ("V:1\nF F|F F|\nV:2\nQ:1/4=60\nF F|F F|\n", [(0, 60)]),
+        ("V:1\nF F|[Q:1/4=80]F F|\nV:2\nF [Q:1/4=90]F|[Q:1/4=70]F F|\n", [(0, 120), (480, 90), (960, 80)]),
+    ):
+        tempos = abc_reader.score(f"X:1\nL:1/4\nQ:1/4=120\nK:C\n{body}").tempos
+        assert [(t.time, round(t.qpm, 2)) for t in tempos] == expected, "a tempo in any voice is the tune's"
     voices = abc_reader.score("X:1\nT:Air\nL:1/4\nK:C\nV:1\nF|\nV:2\n[K:D]F|\nV:1\nF|\n")
     assert notes(voices) == [[(0, 65, 480), (480, 65, 480)], [(0, 66, 480)]], "a key in one voice is that voice's"
     assert [track.name for track in voices.tracks] == ["Air", ""]

@@ -137,6 +137,20 @@ class MovesTheFirstRow(Register):
         return super().transposed(np.ravel(vector)[:1], semitones)
 
 
+class ReadsAnOctaveOff(Register):
+    def number(self, vectors):
+        return super().number(vectors) + 12
+
+
+class ReadsTheFirstRowAlone(Register):
+    def number(self, vectors):
+        return np.full(vectors.shape[:-1], super().number(np.atleast_2d(vectors))[0])
+
+
+class AsksForOneThing(Register):
+    numbers = (64,)
+
+
 class TakesNoNumber(Register):
     def parse(self, text):
         found = float(text)
@@ -153,6 +167,9 @@ class TakesNoNumber(Register):
         (OneVectorForAll, "piece and ids left alone"),
         (MovesTheFirstRow, "commutes with transposition"),
         (TakesNoNumber, "parses what it describes"),
+        (ReadsAnOctaveOff, "its numbers are those it parses"),
+        (ReadsTheFirstRowAlone, "its numbers are those it parses"),
+        (AsksForOneThing, "its numbers are those it parses"),
         (NoWidth, "declares its width"),
         (TooWide, "gives vectors of its width"),
         (DividesByNothing, "is finite"),

@@ -11,6 +11,7 @@ import pytest
 import symusic
 
 from core.registry import Entry
+from core.words import counted
 from datatools.preparing.store import PieceInfo
 from hparams.tokenizers.abc import AbcHParams
 from hparams.tokenizers.note_tokens import RemiHParams
@@ -28,7 +29,7 @@ from supervisors.evaluation.page.copies import originality
 from supervisors.evaluation.page.plot_measures import curves
 from supervisors.evaluation.round_trip import round_trip
 from supervisors.evaluation.sets import Setting, tokens_for
-from supervisors.evaluation.tables import counted, number, spread, table
+from supervisors.evaluation.tables import number, spread, table
 from tests.made_scores import line, score, tunes
 
 

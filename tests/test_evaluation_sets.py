@@ -160,7 +160,7 @@ def test_a_report_asks_each_part_for_what_it_is_about(tmp_path: Path, monkeypatc
         "unprompted": free, "prompted": bound, "training_of": "training", "copies": ({"c": 1}, [{"row": "r"}]),
         "round_trip": "back", "leaks": "leaks", "made": "made", "write_json": None, "write_text": None,
         "_write_music": None, "_with_prompts": "whole", "browsed": "html", "_shared_out": {"kinds": "shared"},
-        "_top": {"top": 1},
+        "_top": {"top": 1}, "obedience": {"density": 3},
     }.items():  # fmt: skip
         plays(name, found)
     monkeypatch.setattr(report, "measure", lambda *given: told.setdefault("measure", []).append(given) or given[-1])
@@ -190,6 +190,8 @@ def test_a_report_asks_each_part_for_what_it_is_about(tmp_path: Path, monkeypatc
     assert told["Maker"] == [("model", "floor", 5, "tokenizer", hparams.generate)]
     assert told["Real"] == [(store, "test", "tokenizer", "source")]
     assert told["unprompted"] == told["prompted"] == [("real", "maker", hparams.evaluate, 99)]
+    assert told["obedience"] == [("manager", hparams, "tokenizer", "maker", 99)]
+    assert result["controls"] == {"density": 3}
     assert told["training_of"] == [("real", 32)] and told["round_trip"] == [(["tested"], ["t"])]
     assert told["measure"] == [
         ("manager", free, "training", "measures"), ("manager", bound, "training", "measures of continuations")
@@ -268,6 +270,7 @@ def test_an_evaluation_draws_as_generate_does(grammar: str, monkeypatch: pytest.
     monkeypatch.setattr(makers, "generate", generate)
     tokenizer: Any = SimpleNamespace(bos_id=7, eos_id=8, pad_id=9, **({"grammar": make} if grammar else {}))
     asked = GenerateHParams(seed=5, temperature=0.7, top_k=3, top_p=0.6, min_p=0.1, repetition_penalty=1.5)
+    asked.guidance = 1.75
     floor: Any = SimpleNamespace(sample=lambda *given, **named: told.update(floor=(given, named)) or [[5], [6]])
     maker = Maker("a model", floor, 4, tokenizer, asked)  # type: ignore[arg-type]
     assert maker.by_model([[1], [], []], 33, "x") == ([[1, 2], [3], [4]], 2)
@@ -277,6 +280,10 @@ def test_an_evaluation_draws_as_generate_does(grammar: str, monkeypatch: pytest.
     assert drawn == {
         "temperature": 0.7, "top_k": 3, "top_p": 0.6, "min_p": 0.1, "seed": 5, "repetition_penalty": 1.5
     }  # fmt: skip
+    assert told["known"] is None and told["guidance"] == 1.75
+    asking: Any = object()
+    maker.by_model([[]], 33, "x", asking)
+    assert told["known"] is asking
     assert maker.by_ngram([[1], []], 33) == [[1, 5], [6]]
     assert told["floor"] == (([[1], []], 33, 5), {"order": 4, "top_p": 0.6})
 

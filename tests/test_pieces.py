@@ -86,7 +86,7 @@ def test_a_prompt_is_marked_and_each_format_is_written_once(tmp_path: Path, monk
     assert [name for stem, name in written if stem == "0"] == ["mid", "musicxml", "abc"]
     assert [name for stem, name in written if stem == "8"] == ["mid", "png", "musicxml", "abc"]
     assert shown[0] == ("piece0", "Piece 0", "4 notes, 4 tokens drawn, cut off at its length", 1.0, True)
-    assert shown[7][2:] == ("1 notes, 1 tokens drawn, ended by itself", 0.0, True) and shown[8][-1] is False
+    assert shown[7][2:] == ("1 note, 1 token drawn, ended by itself", 0.0, True) and shown[8][-1] is False
     told = json.loads((tmp_path / "0.json").read_text())
     assert (told["row"], told["tokens_per_second"], told["prompt_tokens"], told["ended"]) == (7, 6.0, 3, False)
 

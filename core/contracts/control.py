@@ -22,6 +22,10 @@ class Control(Protocol):
     Optional: `suits(tokenizer)` raises a ValueError that says why this tokenizer cannot carry the control; it is asked
     before anything is read, with a tokenizer that has learned nothing yet.
 
+    A control whose value is a number, which `of` tells of any music, may have `numbers`, values that span what may be
+    asked for, and `number(vectors)`, what vectors (... c) tell (...): `evaluate` then asks for each of the numbers and
+    says what came.
+
     A control that looks at a column of `piece.labels` has hyper-parameters with a field `column` and a method
     `learn(words)`: it is called before the control is built, with the column's words of all pieces of a dataset, fills
     fields that are left empty (so that they stand in hparams.yaml), and raises a ValueError where it cannot.

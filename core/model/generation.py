@@ -57,12 +57,12 @@ def generate(
     The ids of a token of several streams are drawn one after the other, in the order of the streams.
 
     Prompt i is row `first_row + i`, which with `sampling.seed` fixes its draws: any slice of the prompts gives the
-    same pieces. `known` (1 1 c) is what is asked of every piece; with `guidance` g other than 1 a piece takes a second
-    row that knows nothing, and draws from u + g (k - u), k and u being the logits of the two. pad and bos are never
-    drawn. Without a grammar, eos is not drawn first, so that nothing is empty; with one, the grammar says where a piece
-    may end. `stop(row, ids)` is asked after each new token whether the piece ends there (the token stays);
-    `progress(n)` hears how many tokens each step drew. ValueError for a prompt that holds ids outside the vocabulary,
-    or pad, bos or eos.
+    same pieces. `known` is what is asked of every piece (1 1 c), or of each (b 1 c); with `guidance` g other than 1 a
+    piece takes a second row that knows nothing, and draws from u + g (k - u), k and u being the logits of the two. pad
+    and bos are never drawn. Without a grammar, eos is not drawn first, so that nothing is empty; with one, the grammar
+    says where a piece may end. `stop(row, ids)` is asked after each new token whether the piece ends there (the token
+    stays); `progress(n)` hears how many tokens each step drew. ValueError for a prompt that holds ids outside the
+    vocabulary, or pad, bos or eos.
     """
     for row, prompt in enumerate(prompts):
         for token in prompt:
@@ -72,7 +72,8 @@ def generate(
         for first in range(0, len(prompts), max_batch):
             batch = [list(prompt) for prompt in prompts[first : first + max_batch]]
             rows = range(first_row + first, first_row + first + len(batch))
-            run = _Run(model, batch, rows, bos_id, eos_id, pad_id, length, sampling, grammar, known, guidance)
+            told = known and Known(*(each[first : first + len(batch)] if len(each) > 1 else each for each in known))
+            run = _Run(model, batch, rows, bos_id, eos_id, pad_id, length, sampling, grammar, told, guidance)
             for step in range(length):
                 drawn = run.step(step, stop)
                 if progress is not None:
@@ -137,9 +138,10 @@ class _Run:
         self.twice = known is not None and guidance != 1  # the second half of all rows knows nothing
         self.guidance = guidance
         if known is not None:
-            given = known.given.expand(len(inputs), 1, -1)
-            given = torch.cat([given, torch.zeros_like(given)]) if self.twice else given
-            known = Known(known.values.expand(len(given), 1, -1).to(self.device), given.to(self.device))
+            values, given = (each.expand(len(inputs), 1, -1).to(self.device) for each in known)
+            if self.twice:
+                values, given = torch.cat([values, values]), torch.cat([given, torch.zeros_like(given)])
+            known = Known(values, given)
         if self.twice:
             inputs = inputs + inputs
         self.hidden, state = prefill(model, inputs, pad, capacity, self.device, known)  # (b d)

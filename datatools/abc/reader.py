@@ -91,10 +91,8 @@ def _grace(event: Event, start: int, end: int, notes: list[tuple[int, int, int]]
 
 
 def _signatures(result: symusic.Score, tune: Tune) -> None:
-    if tune.tempo:
-        result.tempos.append(symusic.Tempo(0, qpm=tune.tempo))
     time = Fraction(0)
-    meter, key, tempo = (0, 0), "", tune.tempo
+    meter, key = (0, 0), ""
     for bar in tune.voices[0] if tune.voices else []:
         if (bar.meter or (4, 4)) != meter:
             meter = bar.meter or (4, 4)
@@ -103,7 +101,21 @@ def _signatures(result: symusic.Score, tune: Tune) -> None:
             if event.key.name != key:
                 key = event.key.name
                 result.key_signatures.append(symusic.KeySignature(_ticks(time), event.key.fifths, int(event.key.minor)))
-            if event.tempo and event.tempo != tempo:
-                tempo = event.tempo
-                result.tempos.append(symusic.Tempo(_ticks(time), qpm=tempo))
             time += event.duration
+    tempo = None
+    for at, qpm in sorted(_tempos(tune).items()):
+        if qpm != tempo:
+            tempo = qpm
+            result.tempos.append(symusic.Tempo(_ticks(at), qpm=tempo))
+
+
+def _tempos(tune: Tune) -> dict[Fraction, float]:
+    """By time. A tempo holds for all voices, whichever of them has it; where two disagree, the upper one's."""
+    tempos: dict[Fraction, float] = {}
+    for voice in tune.voices:
+        time = Fraction(0)
+        for event in (event for bar in voice for event in bar.events):
+            if event.tempo:
+                tempos.setdefault(time, event.tempo)
+            time += event.duration
+    return {Fraction(0): tune.tempo} | tempos if tune.tempo else tempos

@@ -21,6 +21,7 @@ class Density:
     """One of twelve classes, a new one at each bar; what stands before the first bar shares its class."""
 
     dim = len(BINS)
+    numbers = BINS
 
     def suits(self, tokenizer: Tokenizer) -> None:
         if getattr(tokenizer, "bar_starts", None) is None:
@@ -45,6 +46,10 @@ class Density:
         if not 0 <= notes <= MOST:
             raise ValueError(f"density is {text!r}; expected {self.describe()}")
         return _one_hot(notes)
+
+    def number(self, vectors: Vectors) -> Vectors:
+        """The least of the class."""
+        return vectors @ np.array(BINS, dtype=np.float32)
 
     def describe(self) -> str:
         return f"notes a bar, a whole number from 0 to {MOST}, e.g. 8"

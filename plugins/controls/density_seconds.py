@@ -24,6 +24,7 @@ class DensitySeconds:
     """How dense the music is, token by token where the tokenizer knows its times, else over the whole piece."""
 
     dim = len(BINS)
+    numbers = tuple(((BINS + 1) / SECONDS).tolist())  # the middle of each class, in notes a second
 
     def of(self, piece: Piece, ids: Ids, tokenizer: Tokenizer) -> Vectors:
         rows = _one_hot(counts(ids, tokenizer).sum(axis=1))
@@ -37,6 +38,10 @@ class DensitySeconds:
         if not 0 <= notes <= MOST:
             raise ValueError(f"density_seconds is {text!r}; expected {self.describe()}")
         return _one_hot(np.array([notes * SECONDS]))[0]
+
+    def number(self, vectors: Vectors) -> Vectors:
+        """The middle of the class; of the last, which has no end, of its first three numbers of notes."""
+        return vectors @ np.array(self.numbers, dtype=np.float32)
 
     def describe(self) -> str:
         return f"notes a second, a number from 0 to {MOST:g}, e.g. 5"

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from core.model.language_model import IGNORED, LanguageModel
 from plugins.ladder.tasks import TASKS, VOCABULARY, Task
 
-DIM, LAYERS, BATCH, STEPS, LR = 64, 2, 64, 400, 3e-3
+DIM, LAYERS, BATCH, LR = 64, 2, 32, 3e-3
+CERTAIN = 0.003, 10  # nats and steps in a row: whoever answers so well so often learns nothing more
 
 
 class Rung(NamedTuple):
@@ -23,6 +24,7 @@ class Rung(NamedTuple):
     accuracy: float
     nats: float
     chance: float  # the accuracy of the most frequent answer
+    model: LanguageModel  # as it was trained
 
     @property
     def passed(self) -> bool:
@@ -30,9 +32,7 @@ class Rung(NamedTuple):
         return self.task.passed(self.accuracy, self.nats)
 
 
-def climb(
-    build: Callable[[Any], Any], hparams: Any, steps: int = STEPS, seed: int = 0, tasks: tuple[Task, ...] = TASKS
-) -> Iterator[Rung]:
+def climb(build: Callable[[Any], Any], hparams: Any, seed: int = 0, tasks: tuple[Task, ...] = TASKS) -> Iterator[Rung]:
     """One rung after the other; the backbone is made small: `dim`, `layers` and `dropout` of `hparams` are replaced.
 
     Tasks that differ in what is scored alone share their training.
@@ -44,18 +44,19 @@ def climb(
         if key not in trained:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                trained[key] = _train(LanguageModel(build(small), VOCABULARY), task, steps, seed)
+                trained[key] = _train(LanguageModel(build(small), VOCABULARY), task, seed)
         yield _score(trained[key], task, seed)
 
 
-def _train(model: LanguageModel, task: Task, steps: int, seed: int) -> LanguageModel:
-    """The model after `steps` batches, each drawn once, with warm-up over a tenth and a linear fall to zero."""
+def _train(model: LanguageModel, task: Task, seed: int) -> LanguageModel:
+    """The model after the task's steps, or fewer once it is certain, with warm-up over a tenth and a fall to zero."""
     generator = torch.Generator().manual_seed(seed + 1)
     exempt = [p for p in model.parameters() if p.dim() < 2 or getattr(p, "_no_weight_decay", False)]
     chosen = {id(parameter) for parameter in exempt}
     decayed = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": exempt, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95))
+    steps, calm, (least, enough) = task.steps, 0, CERTAIN
     warm = max(1, steps // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
@@ -68,6 +69,9 @@ def _train(model: LanguageModel, task: Task, steps: int, seed: int) -> LanguageM
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        calm = calm + 1 if float(loss.detach()) < least else 0
+        if calm == enough:
+            break
     return model.eval()
 
 
@@ -82,7 +86,7 @@ def _score(model: LanguageModel, task: Task, seed: int) -> Rung:
     answers = targets[asked]
     right = float((logits[asked].argmax(-1) == answers).double().mean())
     nats = float(F.cross_entropy(logits[asked], answers))
-    return Rung(task, right, nats, float(answers.bincount().max()) / len(answers))
+    return Rung(task, right, nats, float(answers.bincount().max()) / len(answers), model)
 
 
 def table(rungs: list[Rung]) -> str:

@@ -179,6 +179,19 @@ def parses(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
             yield verdict(f"parse({text!r}) takes what means nothing", False)
 
 
+@law("its numbers are those it parses", once=True)
+def numbers(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
+    """Of a control whose value is a number: what `number` reads off the vector of each of `numbers` is that number."""
+    control = subject.control
+    asked = [float(number) for number in getattr(control, "numbers", ())]
+    yield verdict(f"numbers are {asked}; expected two different ones, or none", len(set(asked)) != 1)
+    if asked:
+        vectors = np.stack([control.parse(f"{number:g}") for number in asked])
+        told = np.asarray(control.number(vectors))
+        fits = told.shape == (len(asked),) and np.allclose(told, asked, rtol=ROUNDING, atol=ROUNDING)
+        yield verdict(f"number of the vectors of {asked} is {told.tolist()}", fits)
+
+
 @law("commutes with transposition")
 def commutes(subject: ControlSubject, specimen: Specimen) -> Iterator[Finding]:
     """Where the tokens of the moved piece are as many; what is moved out of the keyboard proves nothing."""

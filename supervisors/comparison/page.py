@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from core.words import counted
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.comparison.intervals import Difference, Estimate
 from supervisors.comparison.rows import Entry, Group
 from supervisors.evaluation.results import WORDS
 from supervisors.evaluation.scoring import UNTOLD
-from supervisors.evaluation.tables import counted, table
+from supervisors.evaluation.tables import table
 from supervisors.helping import shown
 
 _READ = """\

@@ -10,13 +10,13 @@ from math import comb
 from typing import Any
 
 from core.contracts.tokenizer import Tokenizer
+from core.words import counted
 from datatools.preparing.store import TokenStore
 from plugins.metrics.parts.copies import FEWEST_HUMANS, FLAGGED, LARGE_SHARE, Corpus, melody_of, report
 from plugins.metrics.parts.intervals import FEWEST, share, summary
 from plugins.metrics.parts.notes import Floats
 from supervisors.evaluation import melodies
 from supervisors.evaluation.sets import Output
-from supervisors.evaluation.tables import counted
 
 CHANCE = 0.05  # of so many flagged pieces, below which a model is said to copy
 NAMED = 10

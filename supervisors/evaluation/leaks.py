@@ -6,10 +6,10 @@ The split itself keeps works together; what is left are near-duplicates that a p
 from typing import Any
 
 from core.contracts.dataset import Split
+from core.words import counted
 from datatools.preparing.store import TokenStore
 from supervisors.evaluation.melodies import near
 from supervisors.evaluation.results import WORDS, headline, splits_of
-from supervisors.evaluation.tables import counted
 
 NAMED = 20
 

@@ -7,6 +7,7 @@ from tqdm import tqdm
 from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.log import logger
+from core.model.conditioning import Known
 from core.model.generation import generate
 from core.model.language_model import LanguageModel
 from datatools.ngram import Ngram
@@ -32,8 +33,13 @@ class Maker:
         except ValueError as error:
             logger.info("evaluating without a grammar: %s", error)
 
-    def by_model(self, prompts: Sequence[Ids], length: int, what: str) -> tuple[list[Ids], int]:
-        """Ids of the pieces, and how many of them came to an end by themselves within `length` tokens."""
+    def by_model(
+        self, prompts: Sequence[Ids], length: int, what: str, known: Known | None = None
+    ) -> tuple[list[Ids], int]:
+        """Ids of the pieces, and how many of them came to an end by themselves within `length` tokens.
+
+        `known` is what is asked of each piece (b 1 c), under `generate.guidance`.
+        """
         tokenizer = self._tokenizer
         with tqdm(desc=what, unit="token", dynamic_ncols=True) as bar:
             made = generate(
@@ -46,6 +52,8 @@ class Maker:
                 sampling=sampling_of(self._asked),
                 grammar=self._grammar,
                 max_batch=ROWS,
+                known=known,
+                guidance=self._asked.guidance,
                 progress=bar.update,
             )
         return [piece.ids for piece in made], sum(piece.ended for piece in made)

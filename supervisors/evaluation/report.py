@@ -30,6 +30,7 @@ from supervisors.evaluation.kinds import KINDS, token_kinds
 from supervisors.evaluation.leaks import leaks
 from supervisors.evaluation.makers import Maker
 from supervisors.evaluation.metrics import measure
+from supervisors.evaluation.obedience import obedience
 from supervisors.evaluation.page import page as evaluation_page
 from supervisors.evaluation.page import plots as evaluation_plots
 from supervisors.evaluation.round_trip import round_trip
@@ -71,6 +72,7 @@ def report(supervisor: TokenSupervisor) -> dict[str, Any]:
     real = Real(store, tested, tokenizer, source)
     free = unprompted(real, maker, asked, length)
     bound = prompted(real, maker, asked, length)
+    result["controls"] = obedience(supervisor.manager, hparams, tokenizer, maker, length)
     training = training_of(real, asked.beats)
     result["metrics"] = measure(supervisor.manager, free, training, "measures")
     result["prompted"] = {"n": len(bound.ids), "beats": asked.prompt_beats}

@@ -7,10 +7,10 @@ from typing import Any
 from core.contracts.dataset import Split
 from core.contracts.tokenizer import Tokenizer
 from core.files import write_json, write_text
+from core.words import counted
 from datatools import ngram
 from datatools.preparing.store import TokenStore
 from supervisors.evaluation.scoring import charge
-from supervisors.evaluation.tables import counted
 from supervisors.training.runfolder import RunFolder
 
 SPLITS: tuple[Split, ...] = ("valid", "test")

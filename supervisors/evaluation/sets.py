@@ -16,12 +16,12 @@ from core.contracts.dataset import Split
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.log import logger
 from core.seeds import generator
+from core.words import counted
 from datatools.preparing.store import TokenStore
 from datatools.reading import scores
 from hparams.base import EvaluateHParams
 from plugins.metrics.parts.notes import excerpt, notes_of
 from supervisors.evaluation.makers import Maker
-from supervisors.evaluation.tables import counted
 
 LARGEST = 500  # real pieces of a kind that are measured
 LEAST_CONTINUED = 8.0  # beats that must be left of a piece for its beginning to serve as a prompt

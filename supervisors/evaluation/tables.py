@@ -18,11 +18,6 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def counted(count: int, thing: str) -> str:
-    """`1 piece`, `2 pieces`."""
-    return f"{count:,} {thing}" + "s" * (count != 1)
-
-
 def number(value: float) -> str:
     """Four digits that count, and no power of ten where none is needed."""
     size = abs(value)

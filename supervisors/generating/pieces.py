@@ -14,6 +14,7 @@ from core.files import atomic, write_json, write_text
 from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
+from core.words import counted
 from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
@@ -123,7 +124,8 @@ def _page(tokenizer: Tokenizer, hparams: HParams, pieces: Sequence[Generated], f
     for row, piece in enumerate(pieces):
         score = tokenizer.decode(piece.ids).score
         end = "ended by itself" if piece.ended else "cut off at its length"
-        facts = f"{score.note_num()} notes, {len(piece.ids) - piece.prompt_length} tokens drawn, {end}"
+        drawn = counted(len(piece.ids) - piece.prompt_length, "token")
+        facts = f"{counted(score.note_num(), 'note')}, {drawn} drawn, {end}"
         given = 0.0
         if piece.prompt_length:
             prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score.to("second")

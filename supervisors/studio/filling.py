@@ -34,7 +34,8 @@ async def filled(engine: Engine, player: Player, asked: FillRequest, tokens: Ids
     starts = _bars(player, tokens)
     last = asked.first + asked.count
     if last > len(starts):
-        raise HubError(f"bars {asked.first} to {last - 1} are asked for; the piece has bars 0 to {len(starts) - 1}")
+        known = f"bars 0 to {len(starts) - 1}" if starts else "no bar yet"
+        raise HubError(f"bars {asked.first} to {last - 1} are asked for; the piece has {known}")
     before, after = tokens[: starts[asked.first]], tokens[starts[last] :] if last < len(starts) else []
     marks = [tokens[start] for start in starts]
     if marks.count(marks[0]) == len(marks):  # each bar begins with a token for it: no note more in the bar before

@@ -1,6 +1,7 @@
 """The sanity ladder: tasks that say what they say, and a backbone that cannot pass what it must not."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,16 @@ from torch import nn
 from core.model.language_model import IGNORED
 from hparams.backbones.gru import GruHParams
 from plugins.ladder import climb as climb_module
-from plugins.ladder.climb import climb, table
-from plugins.ladder.tasks import TASKS, copying, counting, induction, one_song, parity
+from plugins.ladder.climb import Rung, climb, table
+from plugins.ladder.tasks import TASKS, Task, copying, counting, induction, one_song, parity
+from tests import ladder
 
 GENERATOR = torch.Generator()
+
+
+def shortened(steps: int, *names: str) -> tuple[Task, ...]:
+    """Tasks of a few steps."""
+    return tuple(replace(task, steps=steps) for task in TASKS if task.name in names)
 
 
 def test_answers_follow_from_what_is_seen() -> None:
@@ -31,12 +38,12 @@ def test_answers_follow_from_what_is_seen() -> None:
 
 
 def test_each_task_asks_what_it_says() -> None:
-    """Lengths of training and of scoring, and the least that passes; a song is the same whoever draws."""
-    told = {task.name: (task.length, task.tested) for task in TASKS}
+    """Lengths and steps of training, length of scoring, and the least that passes; a song is the same whoever draws."""
+    told = {task.name: (task.length, task.tested, task.steps) for task in TASKS}
     assert told == {
-        **dict.fromkeys(("counting", "random_notes", "one_song"), (64, 64)),
-        **dict.fromkeys(("copying", "induction", "parity"), (32, 32)),
-        "parity_longer": (32, 128),
+        **dict.fromkeys(("counting", "random_notes", "one_song"), (64, 64, 100)),
+        **dict.fromkeys(("copying", "induction", "parity"), (32, 32, 400)),
+        "parity_longer": (32, 128, 400),
     }
     least = {"counting": 0.98, "one_song": 0.95, "copying": 0.9, "induction": 0.9, "parity": 0.95, "parity_longer": 0.9}
     for task in TASKS:
@@ -91,15 +98,37 @@ def test_tasks_of_one_training_share_it_and_models_are_small(monkeypatch: pytest
 
     real = climb_module._train
 
-    def train(model: nn.Module, task: Any, steps: int, seed: int) -> nn.Module:
+    def train(model: nn.Module, task: Any, seed: int) -> nn.Module:
         trained.append(task.name)
-        return real(model, task, steps, seed)  # type: ignore[arg-type]
+        return real(model, task, seed)  # type: ignore[arg-type]
 
     monkeypatch.setattr(climb_module, "_train", train)
     monkeypatch.setattr(climb_module, "_score", lambda model, task, seed: (model.training, id(model)))
-    tasks = tuple(task for task in TASKS if task.name.startswith("parity"))
-    found = list(climb(build, GruHParams(dim=8, layers=1, dropout=0.5), steps=1, tasks=tasks))  # type: ignore[arg-type]
+    tasks = shortened(1, "parity", "parity_longer")
+    found = list(climb(build, GruHParams(dim=8, layers=1, dropout=0.5), tasks=tasks))  # type: ignore[arg-type]
     assert made == [(64, 2, 0.0)] and trained == ["parity"] and found[0] == found[1] and found[0][0] is False
+
+
+def test_training_ends_once_ten_answers_in_a_row_were_certain() -> None:
+    """A model that is wrong in its fifth step alone ends in its fifteenth."""
+    losses = [1e-4] * 4 + [1.0] + [1e-4] * 90
+
+    class Told(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.steps = nn.Parameter(torch.ones(())), 0
+
+        def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, None]:
+            self.steps += 1
+            return self.weight.detach() * losses[self.steps - 1] + 0 * self.weight * (targets >= 0), None
+
+    model: Any = Told()
+    climb_module._train(model, shortened(50, "counting")[0], 0)
+    assert model.steps == 15
+    never: Any = Told()
+    losses[:] = [0.004] * 100
+    climb_module._train(never, shortened(50, "counting")[0], 0)
+    assert never.steps == 50
 
 
 class Memoryless(nn.Module):
@@ -117,8 +146,41 @@ class Memoryless(nn.Module):
 
 
 def test_what_has_no_memory_counts_but_neither_recalls_nor_tracks() -> None:
-    tasks = tuple(task for task in TASKS if task.name in ("counting", "copying", "parity"))
-    rungs = {rung.task.name: rung for rung in climb(Memoryless, GruHParams(), steps=80, tasks=tasks)}
+    tasks = shortened(80, "counting", "copying", "parity")
+    rungs = {rung.task.name: rung for rung in climb(Memoryless, GruHParams(), tasks=tasks)}
     assert rungs["counting"].passed and not rungs["copying"].passed and not rungs["parity"].passed
     assert rungs["parity"].accuracy < 0.6 and rungs["copying"].accuracy < 0.2
     assert "CANNOT" in table(list(rungs.values()))
+
+
+class Player:
+    """Knows one row of tokens by heart, or says always the same."""
+
+    def __init__(self, song: list[int]) -> None:
+        self.song = song
+
+    def __call__(self, ids: torch.Tensor) -> tuple[torch.Tensor, None]:
+        told = self.song[ids.shape[1] % len(self.song)]
+        return nn.functional.one_hot(torch.full(ids.shape, told), 32).float(), None
+
+
+def test_a_song_that_is_played_by_heart_is_flagged_and_other_music_is_not() -> None:
+    song = one_song(1, 64, GENERATOR.manual_seed(5))[0][0].tolist()
+    assert ladder.played(Player(song), song[0], 63) == song
+    assert ladder.flagged(Player(song), 0)
+    assert not ladder.flagged(Player(torch.randint(32, (64,), generator=GENERATOR.manual_seed(6)).tolist()), 0)
+
+
+def test_a_row_takes_the_place_of_the_one_of_its_name() -> None:
+    by_name = {task.name: task for task in TASKS}
+    told = (("counting", 1.0, 0.0), ("random_notes", 0.03, 3.4657), ("random_notes", 0.03, 3.6), ("parity", 0.5, 0.7))
+    rungs = [Rung(by_name[name], accuracy, nats, 0.5, None) for name, accuracy, nats in told]  # type: ignore[arg-type]
+    line = ladder.row("gru,layers=3", rungs, True, 1234, 7, 0.567)
+    assert line == "| `gru layers=3` | **100.0%** | **3.466 nats** | 3.600 nats | 50.0% | yes | 1,234 | 7 | 0.6 |"
+    head = ladder.placed("", line).splitlines()
+    assert (
+        head[0].startswith("| backbone | counting |") and head[0].count("|") == head[1].count("|") and head[2] == line
+    )
+    page = ladder.placed(ladder.placed("", line), "| `gru` | x |")
+    again = ladder.placed(page, "| `gru layers=3` | y |").splitlines()
+    assert again[2:] == ["| `gru layers=3` | y |", "| `gru` | x |"]

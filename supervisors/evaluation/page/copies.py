@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from core.words import counted
 from supervisors.evaluation.copies import verdict
 from supervisors.evaluation.results import scored
-from supervisors.evaluation.tables import Figure, brackets, counted, spread, table
+from supervisors.evaluation.tables import Figure, brackets, spread, table
 
 ROWS = {"human": "held-out human pieces", "generated": "model", "continued": "model, from prompts", "ngram": "n-gram"}
 

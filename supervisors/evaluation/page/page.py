@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from core.words import counted
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
 from supervisors.evaluation import leaks as evaluation_leaks
 from supervisors.evaluation.page.copies import leakage, originality
 from supervisors.evaluation.page.loss import loss, tokenizer
+from supervisors.evaluation.page.obedience import obedience
 from supervisors.evaluation.results import WORDS, headline, measured_on
 from supervisors.evaluation.scoring import UNTOLD, charge
-from supervisors.evaluation.tables import counted, spread, table
+from supervisors.evaluation.tables import spread, table
 
 ROWS = {"generated": "model", "real": "real music", "tokenizer": "tokenizer alone", "ngram": "n-gram"}
 CONTINUED = {"generated": "model", "others": "another piece's", "ngram": "n-gram"}
@@ -31,6 +33,7 @@ def page(name: str, result: dict[str, Any], pictures: Sequence[str]) -> str:
         *tokenizer(result["tokenizer"], _tested(result)),
         *_music(result, pictures),
         *_continuations(result),
+        *obedience(result.get("controls", {}), result["made"]),
         *originality(result["copying"]),
         *leakage(result["leakage"]),
         *_meanings(result),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.files import atomic
+from core.words import counted
 from datatools.writing import pianoroll
 from plugins.metrics.parts.notes import Floats
 from supervisors.evaluation.kinds import KINDS
@@ -15,7 +16,6 @@ from supervisors.evaluation.page.canvas import BLUE, GRAY, GREEN, NAMES, ORANGE,
 from supervisors.evaluation.page.plot_measures import measures
 from supervisors.evaluation.results import WORDS, headline, scored
 from supervisors.evaluation.sets import Output, Setting
-from supervisors.evaluation.tables import counted
 
 ROLLS = 2  # pieces of either kind that are drawn
 

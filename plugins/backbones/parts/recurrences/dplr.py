@@ -43,7 +43,8 @@ def scan(
     strictly = sees & sees.new_ones(chunks.size, chunks.size).tril(-1)
     put = (a @ k.transpose(-1, -2)).masked_fill(~strictly, 0) @ v  # what a step takes of what this chunk brought in
     # What a step takes hangs on what the steps before it took: a unit lower triangular system.
-    system = -(a @ b.transpose(-1, -2)).masked_fill(~strictly, 0)
+    # Autocast gives its product in 16 bits, for which there is no solver.
+    system = -(a @ b.transpose(-1, -2)).to(a.dtype).masked_fill(~strictly, 0)
     of_b, of_k = ((r @ each.transpose(-1, -2)).masked_fill(~sees, 0) for each in (b, k))
     a, r = a * from_start, r * from_start
     k, b = k * to_end, b * to_end
