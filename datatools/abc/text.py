@@ -94,6 +94,9 @@ def bar_words(bar: Bar, speller: Speller, unit: Fraction) -> Iterator[tuple[str,
             yield "(3" if (p, q, count) == (3, 2, 3) else f"({p}:{q}:{count}", at
             at = None
         for word in _event_words(event, speller, unit):
+            if word.startswith(SUNG):
+                yield word, None
+                continue
             yield word, at
             at = None
         time += event.duration
