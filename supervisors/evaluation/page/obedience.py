@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from supervisors.evaluation.tables import counted, number, spread, table
+from core.words import counted
+from supervisors.evaluation.tables import number, spread, table
 
 
 def obedience(found: dict[str, dict[str, Any]], made: dict[str, Any]) -> list[str]:
