@@ -74,8 +74,8 @@ def test_parts_are_sung_to_their_next_verse_and_what_is_left_out_is_told() -> No
     tune = read_tune("X:1\nP:ABA\nL:1/4\nK:C\nP:A\nC4|\nw:a b\nw:c\nw:d-\nP:B\nD4|\n", remarks=remarks)
     assert [event.syllable for bar in tune.voices[0] for event in bar.events] == ["a", "", "c"]
     assert remarks == [
-        "left out 1 syllables for which there is no note",
-        "left out 1 syllables of verses beyond what is repeated",
+        "left out 1 syllable for which there is no note",
+        "left out 1 syllable of verses beyond what is repeated",
     ]
 
 

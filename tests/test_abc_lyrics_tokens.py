@@ -48,9 +48,7 @@ def test_what_the_alphabet_lacks_is_counted_and_holds_nothing() -> None:
     told = encode_piece(SUNG, piece)
     over = [SUNG.token(id) for id in told.ids if id >= PLAIN.vocab_size]
     assert over == ["w:o", "w:-", "w:_", "w:n", "w:\u0301", "w:-"]
-    assert (
-        told.lost == {"words": 3} and told.remarks == "3 syllables are left out that its alphabet lacks, such as 'Ах'"
-    )
+    assert told.lost == {"words": 3} and told.remarks == "left out 3 syllables that its alphabet lacks, such as 'Ах'"
     assert encode_piece(PLAIN, piece).lost == {"words": 5}
     manifest = {"counts": {"train": {"notes": 8}}, "lost": {"words": 4}, "remarks": 0}
     assert advice(manifest, AbcHParams()) == ["lost         50 % of notes: the words sung -> tokenizer.lyrics=true"]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 
+from core.words import counted
 from datatools.abc import parts
 from datatools.abc.lexer import PITCH, lex
 from datatools.abc.lyrics import is_text
@@ -39,7 +40,7 @@ def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None,
     if parsed.left_out:
         remarks.append(f"left out {parsed.left_out} grace notes that lead to no note")
     if parsed.unaligned:
-        remarks.append(f"left out {parsed.unaligned} syllables for which there is no note")
+        remarks.append(f"left out {counted(parsed.unaligned, 'syllable')} for which there is no note")
     tune = Tune(parsed.title, parsed.meter, parsed.unit, parsed.key, parsed.tempo)
     budget = LONGEST_TUNE
     voices = {
@@ -56,7 +57,7 @@ def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None,
         tune.names.append(parsed.names.get(name, ""))
     unsung = sum(_unsung(items, sung) for items in voices.values())
     if unsung:
-        remarks.append(f"left out {unsung} syllables of verses beyond what is repeated")
+        remarks.append(f"left out {counted(unsung, 'syllable')} of verses beyond what is repeated")
     if tune.voices:  # fields between the header and the first note belong to the header
         tune.meter, tune.key = tune.voices[0][0].meter, tune.voices[0][0].events[0].key
     if not silent and not any(event.pitches for voice in tune.voices for bar in voice for event in bar.events):

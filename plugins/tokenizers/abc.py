@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.contracts.piece import Piece
 from core.files import write_json
 from core.log import logger
+from core.words import counted
 from datatools.abc.lexer import STEP
 from datatools.abc.reader import score_of
 from datatools.abc.repeats import read_tune
@@ -71,7 +72,7 @@ class AbcTokenizer:
                 raise _named(piece, f"a note of {event.length} in a tuplet has no note head")
         said, lacking = spelled(words(tune, self.chord_symbols, self.lyrics))
         if lacking:
-            logger.info("%d syllables are left out that its alphabet lacks, such as %r", len(lacking), lacking[0])
+            logger.info(f"left out {counted(len(lacking), 'syllable')} that its alphabet lacks, such as {lacking[0]!r}")
         if len(said) > MOST_WORDS:
             raise _named(piece, f"it has {len(said)} abc tokens; expected at most {MOST_WORDS}")
         try:
