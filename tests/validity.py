@@ -1,13 +1,13 @@
 """How often random tokens are music, with and without the grammar.
 
 `python -m tests.validity NAME [bpe=0] [n=10000] [free=10000] [first=0] [music21=10000] [music21_free=2000]
-[OPTION=true ...]`: sequences with the grammar and without it, from which number on; how many tunes music21 reads; options
-of the tokenizer. Draws from random logits, the worst case, by the hub's own sampler, of several streams id by id; prints
-a Markdown row for each way and, with the grammar, what failed. It is a benchmark and no test: it takes minutes.
-Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens name notes that decode leaves out; not
-counted where a note is no token: ABC, grids), `changed` (the music is another after encoding and decoding again),
-`refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the first and the last excepted, is too short or
-too long to abc2midi).
+[OPTION=true ...]`: sequences with the grammar and without it, from which number on; how many tunes music21 reads;
+options of the tokenizer. Draws from random logits, the worst case, by the hub's own sampler, of several streams id by
+id; prints a Markdown row for each way and, with the grammar, what failed. It is a benchmark and no test: it takes
+minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens name notes that decode leaves
+out; not counted where a note is no token: ABC, grids), `changed` (the music is another after encoding and decoding
+again), `refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the first and the last excepted, is too
+short or too long to abc2midi).
 """
 
 import gc
