@@ -132,7 +132,11 @@ def unreadable(text: str) -> bool:
 
 
 def complaint(text: str) -> bool:
-    """Whether abc2midi cannot read an ABC tune or finds an inner bar of a voice too short or too long."""
+    """Whether abc2midi cannot read an ABC tune or finds an inner bar of a voice too short or too long.
+
+    Chord symbols, of which it does not know all, aside.
+    """
+    text = re.sub('"[^"]*"', "", text)
     with tempfile.TemporaryFile() as said:
         kept = os.dup(1), os.dup(2)
         try:
