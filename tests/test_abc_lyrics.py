@@ -8,6 +8,7 @@ from pathlib import Path
 
 import music21
 import pytest
+import symusic
 
 from datatools.abc.lyrics import in_abc, line_of, shown, syllables
 from datatools.abc.repeats import read_tune, unrolled
@@ -135,3 +136,17 @@ def test_music21_reads_the_same_words_in_musicxml() -> None:
     ]
     assert [[lyric.text for lyric in track.lyrics] for track in piece.score.tracks][1] == ["Oh"]
     assert "w: * Oh\n" in piece_from_score(formats.quantised(piece.score)).abc
+
+
+def test_words_of_a_score_go_to_the_heads_and_voices_that_begin_with_them() -> None:
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track())
+    for time, duration, pitch in ((0, 1200, 72), (480, 240, 60), (720, 480, 62)):
+        score.tracks[0].notes.append(symusic.Note(time, duration, pitch, 80))
+    for time, text in ((0, "a"), (480, "b-"), (720, "c"), (960, "d")):  # where a head of the first voice begins
+        score.tracks[0].lyrics.append(symusic.TextMeta(time, text))
+    assert re.findall("w:.*", piece_from_score(score).abc) == ["w: a d", "w: b- c"]
+    text = re.sub(r"\s", "", musicxml.text(score))
+    assert re.findall("<syllabic>(.*?)</syllabic><text>(.*?)<", text) == [
+        *(("single", "a"), ("single", "d"), ("begin", "b"), ("end", "c"))
+    ]

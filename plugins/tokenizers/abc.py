@@ -23,8 +23,8 @@ from datatools.abc.repeats import read_tune
 from datatools.abc.text import text_of, words
 from hparams.tokenizers.abc import AbcHParams
 from plugins import hookimpl
+from plugins.tokenizers.abc_tokens.over.sung import spelled, sung_words
 from plugins.tokenizers.abc_tokens.repair import MOST_WORDS, repaired
-from plugins.tokenizers.abc_tokens.sung import spelled, sung_words
 from plugins.tokenizers.abc_tokens.vocabulary import (
     SPECIALS,
     chord_words,
@@ -36,7 +36,7 @@ from plugins.tokenizers.abc_tokens.vocabulary import (
 
 if TYPE_CHECKING:
     from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
-    from plugins.tokenizers.abc_tokens.over import OverGrammar
+    from plugins.tokenizers.abc_tokens.over.grammar import OverGrammar
 
 FORMAT = 1  # raised whenever the same text would give other words
 FILE = "abc.json"
@@ -131,7 +131,7 @@ class AbcTokenizer:
         all, prompt included and bos and eos not; HubError below 24 tokens, in which no clean end can be promised.
         """
         from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
-        from plugins.tokenizers.abc_tokens.over import OverGrammar
+        from plugins.tokenizers.abc_tokens.over.grammar import OverGrammar
         from plugins.tokenizers.abc_tokens.tables import Tables
 
         grammar = AbcGrammar(Tables(), self.eos_id, bars, length)

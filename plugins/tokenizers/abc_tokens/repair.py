@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from datatools.abc.lyrics import HELD, line_of
 from datatools.abc.text import SUNG
-from plugins.tokenizers.abc_tokens.sung import longer
+from plugins.tokenizers.abc_tokens.over.sung import longer
 from plugins.tokenizers.abc_tokens.vocabulary import fits_tuplet, parse_length, parse_pitch, parse_tuplet
 
 DEFAULTS = {"M": "M:4/4", "L": "L:1/8", "K": "K:Cmaj"}
