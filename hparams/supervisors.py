@@ -41,7 +41,7 @@ class MusicVaeHParams:
     hierarchical: bool = False
     # What reads a window, one of its kind forward and one backward.
     encoder: PartHParams = field(default_factory=PartHParams)
-    # What reads the bars' numbers, where there is a hierarchy.
+    # What leads from bar to bar, where there is a hierarchy.
     conductor: PartHParams = field(default_factory=PartHParams)
     # Bits of a window's divergence that cost nothing.
     free_bits: float = 0.0

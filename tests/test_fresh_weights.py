@@ -71,12 +71,14 @@ def test_a_new_encoder_tells_windows_apart_with_little_noise(hierarchical: bool)
     ids = torch.randint(0, 58, (8, 64))
     _, scale = made.encoder(ids, torch.full((8,), 64))
     assert float(scale.detach().mean()) == pytest.approx(math.log1p(math.exp(-2)), abs=0.03)
+    assert spread(made.encoder.gathered.patterns.weight) == near(1.0)
+    dealt = [(made.dealt, 0.5, 48 if hierarchical else 40)]
     if hierarchical:
         conductor: Any = made.conductor
-        assert spread(conductor.told.weight) == near(0.5 / math.sqrt(48))
-        assert spread(conductor.numbers.weight) == near(0.02)
-    else:
-        assert spread(made.told.weight) == near(0.5 / math.sqrt(40))
+        dealt.append((conductor.dealt, 0.02, 40))
+    for part, std, inputs in dealt:
+        assert spread(part.patterns.weight) == near(1.0)
+        assert spread(part(torch.randn(200, 1, inputs))) == pytest.approx(2.5 * std, rel=0.1)
 
 
 class Drawn(token_supervisor.TokenSupervisor):

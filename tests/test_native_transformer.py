@@ -116,6 +116,31 @@ def test_gradients_are_true() -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize(("tables", "distances", "width"), [(1, 1000, 16), (2, 100, 6), (1, 3, 8)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_embedded_distances_equal_all_logits_at_once(tables: int, distances: int, width: int, packed: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    length, heads = 150, 2
+    given = [torch.randn(2, length, heads, width, generator=generator, dtype=torch.float64) for _ in range(3)]
+    given.append(torch.randn(tables, distances, width, generator=generator, dtype=torch.float64))
+    q, k, v, table = (each.requires_grad_() for each in given)
+    starts = torch.rand(2, length, generator=generator) < 0.02 * packed
+    place = positions(2, length, None, starts, torch.device("cpu"))
+    steps = torch.arange(length)
+    first = steps - place
+    embedded = table[:, (steps[:, None] - steps).clamp(0, distances - 1)].expand(heads, -1, -1, -1)  # (h i j c)
+    logits = torch.einsum("bihc,bjhc->bhij", q, k) + torch.einsum("bihc,hijc->bhij", q, embedded)
+    seen = (steps <= steps[:, None]) & (steps >= first[:, :, None])
+    weights = (logits * width**-0.5).masked_fill(~seen[:, None], -torch.inf).softmax(-1)
+    wanted = torch.einsum("bhij,bjhc->bihc", weights, v)
+    cos = torch.ones(1, length, width // 2, dtype=torch.float64)
+    found = attention(q, k, v, cos, torch.zeros_like(cos), first if packed else None, table)
+    pull = torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
+    pairs = zip(*(torch.autograd.grad((y * pull).sum(), given) for y in (found, wanted)), strict=True)
+    assert all(deviation(*pair) < 1e-11 for pair in [(found, wanted), *pairs])
+
+
+@needs_kernels
 def test_autocast_stays_near_float32() -> None:
     transformer = model(dim=64)
     x, weights = torch.randn(2, 2, 90, 64).unbind(0)

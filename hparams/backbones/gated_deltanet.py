@@ -36,3 +36,13 @@ class GatedDeltanetHParams:
         for key, least in (("head", 0), ("heads", 0), ("hidden", 0), ("expand", 1), ("conv", 1)):
             require(getattr(self, key) >= least, f"backbone.{key}", getattr(self, key), f"at least {least}")
         require(self.head > 0 or self.dim >= 4, "backbone.dim", self.dim, "at least 4, or a width in backbone.head")
+
+    @property
+    def head_width(self) -> int:
+        """`head`, or what its 0 stands for."""
+        return self.head or min(64, self.dim // 4)
+
+    @property
+    def head_count(self) -> int:
+        """`heads`, or what its 0 stands for."""
+        return self.heads or max(1, 3 * self.dim // 4 // self.head_width)

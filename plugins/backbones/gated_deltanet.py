@@ -17,12 +17,15 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
 from plugins import hookimpl
+from plugins.backbones.native import kernels
+from plugins.backbones.native.recurrences import delta_rule
 from plugins.backbones.parts.gated_norm import norm_then_gate
 from plugins.backbones.parts.recurrences import gated_delta_rule
 from plugins.backbones.parts.residual import step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.parts.short_conv import short_conv
 from plugins.backbones.parts.swiglu import FeedForward
+from plugins.backbones.parts.unit_length import unit_length
 from plugins.backbones.stack import Pieces, Stack
 
 
@@ -31,8 +34,7 @@ class Mixer(nn.Module):
 
     def __init__(self, hparams: GatedDeltanetHParams) -> None:
         super().__init__()
-        self.head = hparams.head or min(64, hparams.dim // 4)
-        self.heads = hparams.heads or max(1, 3 * hparams.dim // 4 // self.head)
+        self.head, self.heads = hparams.head_width, hparams.head_count
         self.value = hparams.expand * self.head
         self.most = 2.0 if hparams.allow_neg_eigval else 1.0  # of what a write may replace
         keys, values = self.heads * self.head, self.heads * self.value
@@ -58,17 +60,18 @@ class Mixer(nn.Module):
         taps = torch.cat([conv.weight[:, 0] for conv in (self.q_conv1d, self.k_conv1d, self.v_conv1d)])
         joined, conv = short_conv(joined, taps, taps.new_zeros(len(taps)), state, pieces)
         q, k, v = (each.unflatten(-1, (self.heads, -1)) for each in joined.split(self.widths, -1))  # (b l h ...)
-        q, k = (each * torch.rsqrt(each.square().sum(-1, keepdim=True) + 1e-6) for each in (q, k))
-        q = q * self.head**-0.5
+        q, k = unit_length(q, self.head**-0.5), unit_length(k)
         beta = self.most * torch.sigmoid(self.b_proj(x).to(wide))  # (b l h)
         logs = -self.A_log.to(wide).exp() * F.softplus(self.a_proj(x).to(wide) + self.dt_bias.to(wide))
-        if state is not None and one:
-            q, k, v, logs, beta = (each[:, 0] for each in (q, k, v, logs, beta))
-            y, memory = gated_delta_rule.step(q, k, v, logs, beta, state["memory"])
+        before = None if state is None else state["memory"]
+        if before is not None and one:
+            q, k, v, logs, beta = (each[:, 0] for each in (q, k, v.to(wide), logs, beta))
+            y, memory = gated_delta_rule.step(q, k, v, logs, beta, before)
             y = y[:, None]
+        elif kernels.usable(v):
+            y, memory = delta_rule.scan(q, k, v, logs, beta, before, pieces.starts)
         else:
-            before = None if state is None else state["memory"]
-            y, memory = gated_delta_rule.scan(q, k, v, logs, beta, before, pieces.starts)
+            y, memory = gated_delta_rule.scan(q, k, v.to(wide), logs, beta, before, pieces.starts)
         gate = self.g_proj(x).unflatten(-1, (self.heads, self.value))
         y = norm_then_gate(y, gate, self.o_norm.weight, self.o_norm.eps).flatten(2)
         out = self.o_proj(y.to(self.o_proj.weight.dtype))

@@ -18,6 +18,8 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mamba2 import Mamba2HParams
 from plugins import hookimpl
+from plugins.backbones.native import kernels
+from plugins.backbones.native.recurrences import state_space
 from plugins.backbones.parts.gated_norm import gate_then_norm
 from plugins.backbones.parts.recurrences import state_space_duality
 from plugins.backbones.parts.residual import Residual, step_bias
@@ -59,14 +61,18 @@ class Mixer(nn.Module):
         u, B, C = u.split([self.inner, self.groups * self.states, self.groups * self.states], -1)
         u = u.unflatten(-1, (self.heads, self.head))  # (b l h p)
         B, C = (each.unflatten(-1, (self.groups, self.states)) for each in (B, C))  # (b l g s)
-        driven = u * steps[..., None]
-        if state is not None and one:
-            y, ssm = state_space_duality.step(driven[:, 0], logs[:, 0], B[:, 0], C[:, 0], state["ssm"])
-            y = y[:, None]
+        before, D = None if state is None else state["ssm"], self.D.to(wide)
+        if kernels.usable(u) and not one:
+            y, ssm = state_space.scan(u, steps, logs, B, C, D, before, pieces.starts)
         else:
-            before = None if state is None else state["ssm"]
-            y, ssm = state_space_duality.scan(driven, logs, B, C, before, pieces.starts)
-        y = torch.addcmul(y, u, self.D.to(wide)[:, None])
+            u, B, C = (each.to(wide) for each in (u, B, C))
+            driven = u * steps[..., None]
+            if before is not None and one:
+                y, ssm = state_space_duality.step(driven[:, 0], logs[:, 0], B[:, 0], C[:, 0], before)
+                y = y[:, None]
+            else:
+                y, ssm = state_space_duality.scan(driven, logs, B, C, before, pieces.starts)
+            y = torch.addcmul(y, u, D[:, None])
         y = gate_then_norm(y.flatten(2), z, self.norm.weight, self.inner // self.groups, self.norm.eps)
         out = self.out_proj(y.to(self.out_proj.weight.dtype))
         if state is None or conv is None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from core.contracts.backbone import State
 from hparams.backbones.music_transformer import MusicTransformerHParams
 from plugins import hookimpl
-from plugins.backbones.parts.attending.attention import Plan, cached, plan_of
+from plugins.backbones.native import kernels
+from plugins.backbones.parts.attending.attention import Plan, cached, fused, plan_of
 from plugins.backbones.parts.attending.relative import relative_attention, relative_lookup
 from plugins.backbones.parts.layernorm import LayerNorm
 from plugins.backbones.stack import Pieces, Stack
@@ -33,6 +34,8 @@ class RelativeAttention(nn.Module):
     def forward(self, x: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
         """x (b l d) -> (b l d); the state holds `keys` and `values` (b m h c)."""
         q, k, v = (each.unflatten(-1, (self.heads, self.width)) for each in self.qkv_proj(x).chunk(3, -1))
+        if state is None and self.width % 2 == 0 and kernels.usable(q):
+            return self.o_proj(fused(q, k, v, pieces, self.Er).flatten(2)), None
         if state is None:
             first = None
             if pieces.starts is not None:
@@ -91,12 +94,11 @@ class Block(nn.Module):
 class MusicTransformer(Stack):
     """The backbone: sinusoidal positions, a stack of blocks and a last norm."""
 
-    embedding_std = 0.1  # smaller entries would drown in the sines, larger ones make a shared head too sure at first
-
     def __init__(self, hparams: MusicTransformerHParams) -> None:
         blocks = [Block(hparams) for _ in range(hparams.layers)]
         super().__init__(hparams.dim, blocks, LayerNorm(hparams.dim))
         self.dropout = nn.Dropout(hparams.dropout)
+        self.embedding_std = hparams.dim**-0.5  # a head that shares it then begins with logits near 1
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 for part in parameter.chunk(3 if "qkv" in name else 1):
@@ -105,8 +107,11 @@ class MusicTransformer(Stack):
                 nn.init.zeros_(parameter)
 
     def enter(self, x: Tensor, pieces: Pieces) -> Tensor:
-        """x (b l d) with sines and cosines of each token's place added."""
-        stream = super().enter(x, pieces)
+        """x (b l d) times the root of d, beside whose places' sines and cosines it would drown otherwise, plus these.
+
+        Source: Vaswani et al., arXiv 1706.03762, section 3.4.
+        """
+        stream = super().enter(x, pieces) * self.dim**0.5
         return self.dropout(stream + sinusoids(pieces.place, self.dim, stream.dtype))
 
 

@@ -10,12 +10,17 @@ from supervisors.bench.subjects import Spec
 from supervisors.sizes import Shape, at, fit
 
 REFERENCE = "mamba"  # whose size all others take
+COMPARED = (REFERENCE, "transformer")  # measured in full, as what is asked for by name is
 _SIZES = ("dim", "layers", "state", "heads", "hidden")  # fields that are told
 
 
 @dataclass(frozen=True)
 class Model:
-    """A subject and the figures that it takes part in."""
+    """A subject and the figures that it takes part in.
+
+    One that is not `full` has the best precision alone, three samples, every other length, one row of decoding and no
+    profile.
+    """
 
     spec: Spec
     title: str
@@ -23,6 +28,7 @@ class Model:
     trains: bool = True
     sweeps: bool = True
     decodes: bool = True
+    full: bool = True
 
     @property
     def name(self) -> str:
@@ -70,12 +76,18 @@ def choose(settings: BenchHParams, manager: Manager) -> tuple[list[Model], list[
         hparams = shapes[like].hparams
         return Spec(name, ours, hparams, settings.vocabulary, settings.threads, settings.device)
 
-    models = [Model(spec(name, name, True), name, shapes[name].parameters) for name in names if name in shapes]
+    full = {*COMPARED, *asked}
+    models = [
+        Model(spec(name, name, True), name, shapes[name].parameters, full=name in full)
+        for name in names
+        if name in shapes
+    ]
     for name in here:
         peer = PEERS[name]
         if peer.like in shapes:
             size = shapes[peer.like].parameters
-            models.append(Model(spec(name, peer.like, False), peer.title, size, peer.trains, peer.sweeps, peer.decodes))
+            takes = (peer.trains, peer.sweeps, peer.decodes, peer.like in full)
+            models.append(Model(spec(name, peer.like, False), peer.title, size, *takes))
     return models, notes
 
 

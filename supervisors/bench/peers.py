@@ -49,6 +49,19 @@ class _Layers(nn.Module):
         raise NotImplementedError
 
 
+class _Embedded(nn.Module):
+    """A model of `transformers` that is given vectors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b l d) -> (b l d)."""
+        hidden: Tensor = self.model(inputs_embeds=x, use_cache=False).last_hidden_state
+        return hidden
+
+
 class HuggingFace:
     """A causal language model of `transformers`, with the cache that its own `generate` would use."""
 
@@ -155,6 +168,45 @@ def _llama(spec: Spec, static: bool = False) -> Subject:
     return HuggingFace(LlamaForCausalLM(config), "past_key_values", CHUNK, static)
 
 
+def _gated_deltanet(spec: Spec) -> Subject:
+    from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig  # no other has blocks of this kind alone
+
+    h = spec.hparams
+    config: Any = Qwen3_5TextConfig(
+        vocab_size=spec.vocabulary,
+        hidden_size=h.dim,
+        num_hidden_layers=h.layers,
+        layer_types=["linear_attention"] * h.layers,
+        linear_num_key_heads=h.head_count,
+        linear_num_value_heads=h.head_count,
+        linear_key_head_dim=h.head_width,
+        linear_value_head_dim=h.expand * h.head_width,
+        linear_conv_kernel_dim=h.conv,
+        intermediate_size=h.hidden,
+        tie_word_embeddings=True,
+    )
+    return HuggingFace(Qwen3_5ForCausalLM(config), "past_key_values", CHUNK)
+
+
+def _mlstm(spec: Spec) -> Trained:
+    from transformers import xLSTMConfig, xLSTMModel
+
+    h = spec.hparams
+    config = xLSTMConfig(
+        vocab_size=1,  # it is given vectors
+        hidden_size=h.dim,
+        num_blocks=h.layers,
+        num_hidden_layers=h.layers,
+        num_heads=h.heads,
+        ffn_proj_factor=h.hidden / h.dim,
+        ffn_round_up_to_multiple_of=1,
+        mode="train",
+    )
+    model = xLSTMModel(config)
+    model.embeddings = nn.Identity()
+    return Wrapped(_Embedded(model), h.dim, spec)
+
+
 def _mambapy(spec: Spec) -> Trained:
     from mambapy.mamba import Mamba, MambaConfig, RMSNorm
 
@@ -226,6 +278,10 @@ PEERS = {
         decodes=True,
     ),
     "transformers_mamba2": Peer("transformers Mamba-2", "mamba2", _mamba2, ("transformers",)),
+    "transformers_gated_deltanet": Peer(
+        "transformers gated DeltaNet", "gated_deltanet", _gated_deltanet, ("transformers",)
+    ),
+    "transformers_xlstm": Peer("transformers xLSTM", "mlstm", _mlstm, ("transformers",)),
     "transformers_gpt2": Peer("transformers GPT-2", "gpt2", _gpt2, ("transformers",), decodes=True),
     "torch_gru": Peer("torch.nn.GRU", "gru", _gru, ()),
     "torch_lstm": Peer("torch.nn.LSTM", "lstm", _lstm, ()),

@@ -49,7 +49,8 @@ class Session:
     def _train(self, precision: str) -> None:
         """Every model in a fresh process, between them the matrix rate."""
         asked = self.settings
-        with self._alive((model for model in self.models if model.trains), matrix=True) as workers:
+        best = precision == self.precisions[-1]
+        with self._alive((each for each in self.models if each.trains and (each.full or best)), matrix=True) as workers:
             pairs = []
             for worker in workers:
                 kind = "matrix" if worker.spec.name == MATRIX else "train"
@@ -58,7 +59,10 @@ class Session:
                     fresh = not self.settings.quick or precision == self.precisions[0]
                     self._ready(worker, cell, fresh=fresh)
                 pairs.append((worker, cell))
-            rounds(pairs, asked.repeats, _BUDGET, self._say)
+            fewer = min(_CURVE_REPEATS, asked.repeats)
+            rounds(pairs, fewer, _BUDGET, self._say)
+            pairs = [pair for pair in pairs if self._full(pair[1])]
+            rounds(pairs, asked.repeats - fewer, _BUDGET, self._say)
             for worker, cell in pairs:
                 if cell.kind == "train" and not asked.quick:
                     self._say(f"{cell.subject}: profile")
@@ -72,6 +76,8 @@ class Session:
             for length, precision in self._curve():
                 pairs = []
                 for worker in workers:
+                    if not self._at(self._model(worker.spec.name), length, precision):
+                        continue
                     cell = self._cell("train", worker, precision, max(1, asked.batch * asked.length // length), length)
                     if worker.spec.name in cut:
                         cell.limited = "shorter rows already took too much"
@@ -93,6 +99,9 @@ class Session:
                     if batch * length > _MOST_CACHED:
                         continue
                     for worker in workers:
+                        model = self._model(worker.spec.name)
+                        if not self._at(model, length) or (batch > 1 and not model.full):
+                            continue
                         cell = self._cell("decode", worker, "fp32", batch, length)
                         if worker.spec.name in cut:
                             cell.limited = "shorter prompts already took too much"
@@ -108,8 +117,22 @@ class Session:
                 compared = [pair for pair in pairs if pair[1].length in (asked.length, EARLY, LATE, CACHED)]
                 rounds(compared, asked.repeats - fewer, _BUDGET, self._say)
                 for worker, cell in pairs:
-                    if cell.length == asked.length and not asked.quick:
+                    if cell.length == asked.length and self._full(cell) and not asked.quick:
                         profile(worker, cell)
+
+    def _model(self, name: str) -> Model:
+        return next(model for model in self.models if model.name == name)
+
+    def _full(self, cell: Cell) -> bool:
+        """Whether a cell is measured in full; the matrix rate is."""
+        return cell.subject == MATRIX or self._model(cell.subject).full
+
+    def _at(self, model: Model, length: int, precision: str = "") -> bool:
+        """Whether a model has a point of the curves there: all, or every other length in the best precision alone."""
+        asked = self.settings
+        if model.full:
+            return True
+        return (length in asked.all_lengths[::2] or length == asked.length) and precision in ("", self.precisions[-1])
 
     def _curve(self) -> list[tuple[int, str]]:
         """Lengths and precisions of training beside the first setting."""
@@ -122,11 +145,20 @@ class Session:
         ]
 
     def _total(self) -> int:
-        trained = sum(model.trains for model in self.models)
-        swept = sum(model.trains and model.sweeps for model in self.models)
-        decoded = sum(model.decodes for model in self.models)
-        contexts = sum(batch * length <= _MOST_CACHED for batch in BATCHES for length in self.settings.all_lengths)
-        return (trained + 1) * len(self.precisions) + swept * len(self._curve()) + decoded * contexts
+        trained = [model for model in self.models if model.trains]
+        curve = [(model, *point) for model in trained if model.sweeps for point in self._curve()]
+        contexts = [(batch, length) for batch in BATCHES for length in self.settings.all_lengths]
+        return (
+            len(self.precisions) * (1 + sum(model.full for model in trained))
+            + sum(not model.full for model in trained)
+            + sum(self._at(*point) for point in curve)
+            + sum(
+                model.decodes and self._at(model, length) and (batch == 1 or model.full)
+                for model in self.models
+                for batch, length in contexts
+                if batch * length <= _MOST_CACHED
+            )
+        )
 
     @contextmanager
     def _alive(self, models: Iterable[Model], matrix: bool = False) -> Iterator[list[Worker]]:

@@ -60,6 +60,21 @@ def test_the_gradient_of_skewing_is_true(monkeypatch):
     assert torch.autograd.gradcheck(lambda *given: relative_attention(*given, first), inputs)
 
 
+def test_a_token_goes_in_as_in_the_transformer_s_paper():
+    """Vaswani et al., 3.4 and 3.5: x sqrt(d) + PE, PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i + 1) = cos of it."""
+    model = build(MusicTransformerHParams(dim=8, layers=1, heads=2, hidden=8, dropout=0.0)).double()
+    model.layers, model.norm = torch.nn.ModuleList(), torch.nn.Identity()
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    starts = torch.tensor([[True, False, False, True, False]])
+    for mask, places in ((None, range(5)), (starts, (0, 1, 2, 0, 1))):
+        found = model(x, starts=mask)[0]
+        for step, place in enumerate(places):
+            for i in range(8):
+                angle = place / 10000 ** ((i - i % 2) / 8)
+                expected = float(x[0, step, i]) * math.sqrt(8) + (math.cos(angle) if i % 2 else math.sin(angle))
+                assert math.isclose(float(found[0, step, i]), expected, abs_tol=1e-12), (step, i)
+
+
 @pytest.mark.parametrize(("vocabulary", "count"), [(512, 58_299_392), (376, 57_512_448 + 1537 * 376)])
 def test_parameter_counts(vocabulary, count):
     settings = {"dim": 768, "layers": 12, "heads": 12, "hidden": 1536, "distances": 1024}

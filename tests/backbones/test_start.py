@@ -138,7 +138,7 @@ def test_the_music_transformer_begins_as_xavier_has_it() -> None:
     spread(model, ".Er", 0.02)
     all_are(model, "_proj.bias", 0)
     all_are(model, "linear2.bias", 0)
-    assert model.embedding_std == 0.1
+    assert model.embedding_std == DIM**-0.5  # times the root of the width: entries of 1 beside sines
 
 
 # What is left of x where all that is dropped is dropped whole, but for what the embeddings would lose.

@@ -188,6 +188,15 @@ def test_ratios_are_those_of_the_medians():
     assert not any("decoding" in figure for figure in found)
 
 
+def test_every_pair_is_compared_in_the_best_precision():
+    rates = {"mamba2": 9000.0, "transformers_mamba2": 3000.0, "gru": 500.0, "torch_gru": 1000.0}
+    measured = cells(**rates)
+    for cell in measured:
+        cell.precision = "bf16"
+    found = {row.figure: row.ratio for row in rows(measured, {}, 1024, ["fp32", "bf16"])}
+    assert found == {"mamba2 training, bf16": 3, "gru training, bf16": 0.5}
+
+
 def test_a_bounded_peer_is_a_bound_and_a_bounded_subject_no_figure():
     measured = cells(mamba=9000.0, mambapy=600.0)
     measured[1].measured = 256

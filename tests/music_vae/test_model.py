@@ -4,6 +4,7 @@ Shapes: b windows, n tokens of a window, z latent numbers.
 """
 
 import hashlib
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,6 +20,7 @@ from supervisors.music_vae import measures
 from supervisors.music_vae.drawing import sample
 from supervisors.music_vae.measures import scored
 from supervisors.music_vae.model import Encoder, MusicVae
+from supervisors.music_vae.places import Dealt
 from supervisors.music_vae.supervisor import Bound
 
 VOCABULARY, BOS, BARS, BAR = 20, 18, 3, 4
@@ -103,10 +105,10 @@ def test_bars_of_their_own_are_one_row_with_starts(name: str) -> None:
     torch.testing.assert_close(made.decode(made.inputs(ids), latent), made.decoder.logits(hidden), atol=1e-9, rtol=1e-9)
 
 
-def test_the_encoder_is_a_bidirectional_lstm() -> None:
+def test_the_encoder_gathers_a_bidirectional_lstm() -> None:
     torch.manual_seed(0)
     forth, back = backbone("lstm"), backbone("lstm")
-    ours = Encoder(forth, back, VOCABULARY, 6).double()
+    ours = Encoder(forth, back, VOCABULARY, 12, 6).double()
     theirs = nn.LSTM(32, 32, batch_first=True, bidirectional=True).double()
     weights = {
         name + end: value
@@ -116,12 +118,42 @@ def test_the_encoder_is_a_bidirectional_lstm() -> None:
     theirs.load_state_dict(weights)
     ids, lengths = windows(3), torch.tensor([12, 5, 1])
     x = nn.utils.rnn.pack_padded_sequence(ours.embedding(ids), lengths, batch_first=True)
-    both = theirs(x)[1][0].transpose(0, 1).flatten(1)  # (b 2d): forward's last, backward's first
+    found, _ = nn.utils.rnn.pad_packed_sequence(theirs(x)[0], batch_first=True)  # zero behind the end
+    both = torch.einsum("bnw,nw->bw", found, ours.gathered.patterns.weight) / math.sqrt(12)
     mean, scale = ours(ids, lengths)
     torch.testing.assert_close(mean, ours.mean(both))
     torch.testing.assert_close(scale, torch.log1p(ours.scale(both).exp()))
     ids[1, 5:] = 3
     assert torch.equal(ours(ids, lengths)[0], mean), "padding is not read"
+
+
+def test_what_is_dealt_is_a_map_of_its_own_for_each_place() -> None:
+    torch.manual_seed(0)
+    dealt, x = Dealt(6, 5, 8, 0.2).double(), torch.randn(2, 3, 6).double()
+    first, last = dealt.first.weight, dealt.last.weight
+    for place, pattern in enumerate(dealt.patterns.weight):
+        torch.testing.assert_close(dealt(x)[:, :, place], x @ (last @ pattern.diag() @ first).T)
+
+
+def test_a_conductor_is_dealt_the_vector_bar_by_bar_and_the_decoder_its_bars() -> None:
+    made, latent = model("gru", hierarchical=True), torch.randn(2, 6, dtype=torch.float64)
+    conductor: Any = made.conductor
+    of_bars, _ = conductor.backbone(conductor.dealt(latent[:, None])[:, 0])
+    of_bars = of_bars / of_bars.square().mean(-1, keepdim=True).sqrt()
+    for bar in range(BARS):
+        told = made.plan(latent)[:, bar * BAR : (bar + 1) * BAR]
+        torch.testing.assert_close(told, made.dealt(of_bars[:, bar : bar + 1])[:, 0])
+    flat = model("gru")
+    told = flat.plan(latent)
+    assert torch.equal(told[:, :BAR], told[:, BAR : 2 * BAR]), "without a conductor, the same in every bar"
+
+
+def test_bfloat16_stays_within_autocast() -> None:
+    for hierarchical in (False, True):
+        made, ids = model(hierarchical=hierarchical).float(), windows()
+        batches = [{"ids": ids, "targets": ids, "places": [(0, 0), (1, 0)]}]
+        found = scored(made, batches, torch.autocast("cpu", torch.bfloat16), music=range(17))
+        assert [0 <= (one.drawn_right or 0) <= BARS * BAR for one in found] == [True, True]
 
 
 def test_the_cost_of_a_batch_is_that_of_a_twin() -> None:

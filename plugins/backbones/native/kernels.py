@@ -34,7 +34,7 @@ def available() -> bool:
     reason = fault()
     if reason is not None:
         warn_once(
-            f"no fused CPU kernels ({reason}): Mamba and the transformer run in plain PyTorch, several times slower. "
+            f"no fused CPU kernels ({reason}): most backbones run in plain PyTorch, up to several times slower. "
             f"Install a C++20 compiler (g++ 11 or later, or clang) and ninja; {SWITCH}=0 silences this."
         )
     return reason is None

@@ -3,7 +3,6 @@
 Shapes: b batch, l length, e channels, k taps.
 """
 
-import torch
 from torch import Tensor
 
 from core.contracts.backbone import State
@@ -16,7 +15,7 @@ from plugins.backbones.stack import Pieces
 def short_conv(
     x: Tensor, taps: Tensor, bias: Tensor, state: State | None, pieces: Pieces
 ) -> tuple[Tensor, Tensor | None]:
-    """silu(convolution) of x (b l e) with taps (e k) and bias (e), in float32 at least.
+    """silu(convolution) of x (b l e) with taps (e k) and bias (e), in x's type or, without the operator, a wider one.
 
     Reads `conv` (b e k-1) of a state, if there is one, and returns with y (b l e) what that is afterwards.
     """
@@ -25,8 +24,7 @@ def short_conv(
         y, after = causal_conv_step(x[:, 0], taps, bias, before)
         return y[:, None], after
     if kernels.usable(x):
-        y, later = conv(x, taps, bias, before, pieces.starts)
-        return y.to(torch.promote_types(x.dtype, torch.float32)), later
+        return conv(x, taps, bias, before, pieces.starts)
     marks = None if pieces.starts is None else pieces.starts.t()
     y, after = causal_conv(x.transpose(0, 1), taps, bias, before, marks)
     return y.transpose(0, 1), after

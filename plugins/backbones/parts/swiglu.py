@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.model.linear import Linear
+from plugins.backbones.native import kernels
+from plugins.backbones.native.transformer.blocks import gated
 
 
 class FeedForward(nn.Module):
@@ -20,4 +22,5 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b l d) -> (b l d)."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        return self.down_proj(gated(gate, up) if kernels.usable(gate) else F.silu(gate) * up)  # type: ignore[no-any-return]

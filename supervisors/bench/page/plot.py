@@ -17,7 +17,7 @@ _COLOURS = {
     "transformers_llama": "#E69F00",
     "transformers_llama_static": "#B8860B",
 }
-_OTHERS = ("#CC79A7", "#6B6B6B", "#000000", "#F0E442")
+_OTHERS = ("#CC79A7", "#6B6B6B", "#000000", "#B79F00", "#7B3F00", "#4B0082", "#8DB600", "#20B2AA", "#B22222", "#A0A0FF")
 _MARKERS = "os^Dvph*X"
 
 

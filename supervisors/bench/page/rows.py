@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from supervisors.bench.cells import Cell
+from supervisors.bench.models import COMPARED
+from supervisors.bench.peers import PEERS
 from supervisors.bench.worker import MATRIX
 
 LLAMA = ("transformers_llama", "transformers_llama_static")
@@ -84,6 +86,10 @@ def _rows(found: Cells, parameters: dict[str, int], length: int, precisions: lis
             yield from _ratio(f"Mamba {where}", mamba, transformer)
             yield from _ratio(f"Mamba {where}", mamba, llama)
             yield from _ratio(f"Transformer {where}", transformer, llama)
+    for name, other in PEERS.items():
+        if other.like not in COMPARED and other.trains:
+            best = precisions[-1]
+            yield from _ratio(f"{other.like} training, {best}", train(other.like, best), train(name, best))
     ours, peer = train("mamba", "fp32"), train("mambapy", "fp32")
     if ours and peer and ours.peak_bytes and peer.peak_bytes:
         yield Row(

@@ -1,30 +1,24 @@
-// Causal attention of packed pieces with rotary positions, and its gradients.
+// Causal attention of packed pieces with rotary positions or embedded distances, and its gradients.
 //
 // One task is one row of the batch and one head of keys and values with the heads of queries that share it. A query sees
 // the keys from its piece's first token to itself: blocks of keys outside of every query's range are never touched, so
 // that packed pieces cost what they would cost apart. Backward makes the weights again from the sums that forward kept.
 //
-// Shapes: b batch, l length, h heads, k heads of keys and values, c head width, w lanes of a vector.
-// Source: Dao, arXiv 2307.08691 (blocks, recomputation); Su et al., arXiv 2104.09864 (rotation).
+// Logits by distance are products as logits by key are, of a block of queries and the distances that it meets; a key's lie
+// one entry further left from query to query. Gradients go back the same way, in the same room.
+//
+// Shapes: b batch, l length, h heads, k heads of keys and values, c head width, t distances, w lanes of a vector.
+// Source: Dao, arXiv 2307.08691 (blocks, recomputation); Su et al., arXiv 2104.09864 (rotation); Huang et al.,
+// arXiv 1809.04281 (distances).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "simd.h"
+#include "tiles.h"
 
 namespace native {
-
-constexpr int64_t BLOCK = 64;  // queries or keys
-
-// A (b l h c) view whose last dimension is dense.
-template <class S>
-struct HeadView {
-  S* data = nullptr;
-  int64_t row = 0, step = 0, head = 0;
-  S* at(int64_t b, int64_t t, int64_t h) const { return data + b * row + t * step + h * head; }
-};
 
 template <class T, class S>
 struct Attention {
@@ -33,59 +27,22 @@ struct Attention {
   const T *cos, *sin;    // (1 or b, l c/2)
   int64_t turn_row;      // distance of their rows; 0: one for all
   const int64_t* first;  // (b l) each token's first key, or null: 0
+  const T* table;        // (tables t c) of embedded distances, the last one for all beyond; or null: none
+  int64_t tables, distances;
   HeadView<S> y;
   T* logs;  // (b h l) log2 of each query's sum of weights
   // backward; `y` is read
   HeadView<const S> grad_y;
   HeadView<S> grad_q, grad_k, grad_v;
+  T* part_table;  // (b h t c), zeros at first
 
   int64_t tasks() const { return batch * kv_heads; }
   int64_t group() const { return heads / kv_heads; }
   int64_t padded() const { return (width + Simd<T>::W - 1) / Simd<T>::W * Simd<T>::W; }
   int64_t blocks() const { return (length + BLOCK - 1) / BLOCK; }
+  int64_t far() const { return table ? blocks() * BLOCK : 0; }  // distances of a row
+  int64_t strip() const { return far() + BLOCK; }               // and room for the future
 };
-
-// C (R, V vectors) = or += A B for `k` steps: A's rows are `row` apart and its steps `step`, B's rows `ldb`.
-template <class T, int R, int V>
-inline void tile(int64_t k, const T* A, int64_t row, int64_t step, const T* B, int64_t ldb, T* C, int64_t ldc,
-                 bool add) {
-  constexpr int W = Simd<T>::W;
-  Vec<T> sums[R][V] = {};
-  for (int64_t j = 0; j < k; ++j, A += step, B += ldb) {
-    Vec<T> right[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) right[v] = load(B + v * W);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Vec<T> left = splat<T>(A[r * row]);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sums[r][v] += left * right[v];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      T* to = C + r * ldc + v * W;
-      store<T>(to, add ? sums[r][v] + load(to) : sums[r][v]);
-    }
-}
-
-// C (m n) = or += A (m k) B (k n), n a multiple of a vector.
-template <class T>
-inline void multiply(int64_t m, int64_t n, int64_t k, const T* A, int64_t row, int64_t step, const T* B, int64_t ldb,
-                     T* C, int64_t ldc, bool add) {
-  constexpr int W = Simd<T>::W, R = 4, V = 4;
-  for (int64_t j = 0; j < n;) {
-    const bool wide = n - j >= V * W;
-    int64_t i = 0;
-    for (; i + R <= m; i += R)
-      (wide ? tile<T, R, V> : tile<T, R, 1>)(k, A + i * row, row, step, B + j, ldb, C + i * ldc + j, ldc, add);
-    for (; i < m; ++i)
-      (wide ? tile<T, 1, V> : tile<T, 1, 1>)(k, A + i * row, row, step, B + j, ldb, C + i * ldc + j, ldc, add);
-    j += wide ? V * W : W;
-  }
-}
 
 // One task's numbers in T, dense: `rows` (l c) or `columns` (blocks c BLOCK), zeros in the gaps.
 template <class T, class S>
@@ -126,11 +83,34 @@ class Task {
     }
   }
 
+  // The embedded distances of one head, the farthest first, as rows and as columns.
+  void distances(int64_t h, T* rows, T* columns) const {
+    const T* table = all.table + (all.tables > 1 ? h : 0) * all.distances * all.width;
+    for (int64_t u = 0; u < all.far(); ++u)
+      std::copy_n(table + std::min(all.far() - 1 - u, all.distances - 1) * all.width, all.width, rows + u * c);
+    for (int64_t u = 0; u < all.far(); u += BLOCK) flip<T>(rows + u * c, BLOCK, c, columns + u * c);
+  }
+
+  // Logits by distance (n strip) of n queries from token q on, for all that the keys from token k on need.
+  void by_distance(int64_t n, const T* query, const T* far_columns, int64_t q, int64_t k, T* to) const {
+    for (int64_t u = farthest(q, k); u < all.far(); u += BLOCK)
+      multiply<T>(n, BLOCK, c, query, c, 1, far_columns + u * c, BLOCK, to + u, all.strip(), false);
+  }
+
+  // Where the farthest distance of a block of queries and one of keys stands.
+  int64_t farthest(int64_t q, int64_t k) const { return all.far() - BLOCK - (q - k); }
+
+  // Where the logit by distance of query q + i and key k stands; those of the keys behind it follow.
+  int64_t shifted(int64_t q, int64_t k, int64_t i) const { return i * all.strip() + farthest(q, k) + BLOCK - 1 - i; }
+
   int64_t first(int64_t t) const { return all.first ? all.first[b * all.length + t] : 0; }
 
   // Scores (n BLOCK) of n queries from token q on and the block of keys from token k on, far below 0 where not seen.
-  void scores(int64_t n, const T* query, const T* key_columns, int64_t q, int64_t k, T* to) const {
+  void scores(int64_t n, const T* query, const T* key_columns, const T* apart, int64_t q, int64_t k, T* to) const {
     multiply<T>(n, BLOCK, c, query, c, 1, key_columns, BLOCK, to, BLOCK, false);
+    for (int64_t i = 0; i < n && all.table; ++i)
+      for (int64_t j = 0; j < BLOCK; j += Simd<T>::W)
+        store<T>(to + i * BLOCK + j, load(to + i * BLOCK + j) + load(apart + shifted(q, k, i) + j));
     if (k + BLOCK <= q + 1 && first(q + n - 1) <= k) return;
     for (int64_t i = 0; i < n; ++i) {
       T* row = to + i * BLOCK;
@@ -153,18 +133,6 @@ class Task {
   }
 };
 
-template <class T>
-class Buffer {  // of so many numbers, zeros at first
- public:
-  explicit Buffer(int64_t size) : data_((size + Simd<T>::W - 1) / Simd<T>::W) {
-    std::memset(static_cast<void*>(static_cast<Vec<T>*>(data_)), 0, (size + Simd<T>::W - 1) / Simd<T>::W * sizeof(Vec<T>));
-  }
-  operator T*() { return reinterpret_cast<T*>(static_cast<Vec<T>*>(data_)); }
-
- private:
-  Scratch<T> data_;
-};
-
 template <class T, class S>
 void attention_forward(const Attention<T, S>& all, int64_t index) {
   constexpr int W = Simd<T>::W;
@@ -172,20 +140,24 @@ void attention_forward(const Attention<T, S>& all, int64_t index) {
   const Task<T, S> task(all, index);
   const int64_t c = task.c;
   const T scale = T(LOG2E / std::sqrt(double(all.width)));
-  Buffer<T> query(task.size), keys(task.size), value(task.size), weights(BLOCK * BLOCK), sum(BLOCK * c);
+  Buffer<T> query(task.size), keys(task.size), value(task.size), weights(BLOCK * BLOCK), sum(BLOCK * c),
+      far_rows(all.far() * c), far_columns(all.far() * c), apart(BLOCK * all.strip());
   T *q = query, *k = keys, *v = value, *p = weights, *y = sum;
   task.rows(all.k, task.kv, T(1), true, v);
   task.columns(v, k);
   task.rows(all.v, task.kv, T(1), false, v);
   for (int64_t h = task.kv * all.group(); h < (task.kv + 1) * all.group(); ++h) {
     task.rows(all.q, h, scale, true, q);
+    if (all.table) task.distances(h, far_rows, far_columns);
     for (int64_t begin = 0; begin < all.length; begin += BLOCK) {
       const int64_t n = std::min(BLOCK, all.length - begin);
       T most[BLOCK], total[BLOCK] = {};
       std::fill_n(most, BLOCK, Task<T, S>::LOWEST);
       std::memset(y, 0, BLOCK * c * sizeof(T));
-      for (int64_t key = task.first(begin) / BLOCK * BLOCK; key <= begin; key += BLOCK) {
-        task.scores(n, q + begin * c, k + key * c, begin, key, p);
+      const int64_t oldest = task.first(begin) / BLOCK * BLOCK;
+      if (all.table) task.by_distance(n, q + begin * c, far_columns, begin, oldest, apart);
+      for (int64_t key = oldest; key <= begin; key += BLOCK) {
+        task.scores(n, q + begin * c, k + key * c, apart, begin, key, p);
         for (int64_t i = 0; i < n; ++i) {
           T* row = p + i * BLOCK;
           Vec<T> top = load(row);
@@ -231,9 +203,10 @@ void attention_backward(const Attention<T, S>& all, int64_t index) {
   const T scale = T(1 / std::sqrt(double(all.width)));
   Buffer<T> query(task.size), key(task.size), key_columns(task.size), value_columns(task.size), of_y(task.size),
       of_query(task.size), of_key(task.size), of_value(task.size), weights(BLOCK * BLOCK), grads(BLOCK * BLOCK),
-      pulls(all.blocks() * BLOCK);
+      pulls(all.blocks() * BLOCK), far_rows(all.far() * c), far_columns(all.far() * c), of_far(all.far() * c),
+      strips(BLOCK * all.strip());
   T *q = query, *k = key, *kc = key_columns, *vc = value_columns, *dy = of_y, *dq = of_query, *dk = of_key,
-    *dv = of_value, *p = weights, *ds = grads, *pull = pulls;
+    *dv = of_value, *p = weights, *ds = grads, *pull = pulls, *far = far_rows, *df = of_far, *apart = strips;
   task.rows(all.v, task.kv, T(1), false, k);
   task.columns(k, vc);
   task.rows(all.k, task.kv, T(1), true, k);
@@ -248,11 +221,15 @@ void attention_backward(const Attention<T, S>& all, int64_t index) {
     }
     task.rows(all.q, h, scale * T(LOG2E), true, q);
     std::memset(dq, 0, task.size * sizeof(T));
+    std::memset(df, 0, all.far() * c * sizeof(T));
+    if (all.table) task.distances(h, far, far_columns);
     const T* logs = all.logs + (task.b * all.heads + h) * all.length;
     for (int64_t begin = 0; begin < all.length; begin += BLOCK) {
       const int64_t n = std::min(BLOCK, all.length - begin);
-      for (int64_t at = task.first(begin) / BLOCK * BLOCK; at <= begin; at += BLOCK) {
-        task.scores(n, q + begin * c, kc + at * c, begin, at, p);
+      const int64_t oldest = task.first(begin) / BLOCK * BLOCK;
+      if (all.table) task.by_distance(n, q + begin * c, far_columns, begin, oldest, apart);
+      for (int64_t at = oldest; at <= begin; at += BLOCK) {
+        task.scores(n, q + begin * c, kc + at * c, apart, begin, at, p);
         multiply<T>(n, BLOCK, c, dy + begin * c, c, 1, vc + at * c, BLOCK, ds, BLOCK, false);
         for (int64_t i = 0; i < n; ++i)
           for (int64_t j = 0; j < BLOCK; j += W) {
@@ -263,7 +240,17 @@ void attention_backward(const Attention<T, S>& all, int64_t index) {
         multiply<T>(BLOCK, c, n, p, 1, BLOCK, dy + begin * c, c, dv + at * c, c, true);
         multiply<T>(BLOCK, c, n, ds, 1, BLOCK, q + begin * c, c, dk + at * c, c, true);
         multiply<T>(n, c, BLOCK, ds, BLOCK, 1, k + at * c, c, dq + begin * c, c, true);
+        for (int64_t i = 0; i < n && all.table; ++i) std::copy_n(ds + i * BLOCK, BLOCK, apart + task.shifted(begin, at, i));
       }
+      if (!all.table) continue;
+      const int64_t u = task.farthest(begin, oldest), count = all.far() - u;
+      for (int64_t i = 0; i < n; ++i) std::fill_n(apart + i * all.strip() + u, BLOCK - 1 - i, T(0));  // beyond the oldest key
+      multiply<T>(n, c, count, apart + u, all.strip(), 1, far + u * c, c, dq + begin * c, c, true);
+      multiply<T>(count, c, n, apart + u, 1, all.strip(), q + begin * c, c, df + u * c, c, true);
+    }
+    for (int64_t u = 0; u < all.far(); ++u) {
+      T* to = all.part_table + ((task.b * all.heads + h) * all.distances + std::min(all.far() - 1 - u, all.distances - 1)) * all.width;
+      for (int64_t i = 0; i < all.width; ++i) to[i] += df[u * c + i] * T(LN2);
     }
     task.put(dq, scale, true, all.grad_q, h);
   }

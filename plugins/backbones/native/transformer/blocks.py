@@ -21,27 +21,39 @@ def _ops() -> Any:
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, first: Tensor | None
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        first: Tensor | None,
+        table: Tensor | None,
     ) -> Tensor:
-        y, logs = _ops().attention_forward(q, k, v, cos, sin, first)
-        ctx.save_for_backward(q, k, v, cos, sin, first, y, logs)
+        y, logs = _ops().attention_forward(q, k, v, cos, sin, first, table)
+        ctx.save_for_backward(q, k, v, cos, sin, first, table, y, logs)
         return y  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        q, k, v, cos, sin, first, y, logs = ctx.saved_tensors
-        grads = _ops().attention_backward(grad.to(q.dtype).contiguous(), q, k, v, cos, sin, first, y, logs)
-        return *grads, None, None, None
+        q, *given, table, y, logs = ctx.saved_tensors
+        grad = grad.to(q.dtype).contiguous()
+        *grads, parts = _ops().attention_backward(grad, q, *given, table, y, logs)  # the last (b h t c)
+        of_table = None if table is None else parts.sum((0, 1) if len(table) == 1 else 0).view_as(table)
+        return *grads, None, None, None, of_table
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, first: Tensor | None) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, first: Tensor | None, table: Tensor | None = None
+) -> Tensor:
     """Causal attention (b l h c) of q (b l h c) to k, v (b l k c), all of one type, q and k before their rotation.
 
     cos, sin (1 or b, l, c/2) in float32, or float64 if q is; `first` (b l) int64: each token's first key, never before
-    that of the token before it (none: 0).
+    that of the token before it (none: 0); `table` (1 or h, t, c) in the type of cos: embedded distances, the last one
+    for all beyond, whose products with q are added to those of the keys.
     """
-    return _Attention.apply(q, k, v, cos, sin, first)  # type: ignore[no-any-return,no-untyped-call]
+    return _Attention.apply(q, k, v, cos, sin, first, table)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Gate(torch.autograd.Function):

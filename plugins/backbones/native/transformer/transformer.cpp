@@ -20,7 +20,8 @@ HeadView<S> heads(const Tensor& x) {
 
 template <class T, class S>
 Attention<T, S> attention_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos,
-                                 const Tensor& sin, const Maybe& first) {
+                                 const Tensor& sin, const Maybe& first, const Maybe& table) {
+  TORCH_CHECK(!table || table->is_contiguous(), "expected a dense table");
   TORCH_CHECK(cos.is_contiguous() && sin.is_contiguous(), "expected dense angles");
   Attention<T, S> all{};
   all.batch = q.size(0), all.length = q.size(1), all.heads = q.size(2), all.width = q.size(3), all.kv_heads = k.size(2);
@@ -28,17 +29,19 @@ Attention<T, S> attention_inputs(const Tensor& q, const Tensor& k, const Tensor&
   all.cos = data<T>(cos), all.sin = data<T>(sin);
   all.turn_row = cos.size(0) == 1 ? 0 : all.length * all.width / 2;
   all.first = first ? first->data_ptr<int64_t>() : nullptr;
+  all.table = data<T>(table);
+  if (table) all.tables = table->size(0), all.distances = table->size(1);
   return all;
 }
 
-// q (b l h c), k, v (b l k c) before rotation by cos, sin (1 or b, l, c/2); `first` (b l): each token's first key ->
-// y (b l h c) and what backward needs (b h l).
+// q (b l h c), k, v (b l k c) before rotation by cos, sin (1 or b, l, c/2); `first` (b l): each token's first key;
+// `table` (1 or h, t, c) -> y (b l h c) and what backward needs (b h l).
 std::tuple<Tensor, Tensor> attention_forward_op(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos,
-                                                const Tensor& sin, const Maybe& first) {
+                                                const Tensor& sin, const Maybe& first, const Maybe& table) {
   return by_type(q, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
-    auto all = attention_inputs<T, S>(q, k, v, cos, sin, first);
+    auto all = attention_inputs<T, S>(q, k, v, cos, sin, first, table);
     const Tensor y = at::empty(q.sizes(), q.options()), logs = at::empty({q.size(0), q.size(2), q.size(1)}, cos.options());
     all.y = heads<S>(y), all.logs = data<T>(logs);
     parallel(all.tasks(), [&](int64_t task) { attention_forward(all, task); });
@@ -46,20 +49,24 @@ std::tuple<Tensor, Tensor> attention_forward_op(const Tensor& q, const Tensor& k
   });
 }
 
-// Gradients of q, k, v.
-std::tuple<Tensor, Tensor, Tensor> attention_backward_op(const Tensor& grad_y, const Tensor& q, const Tensor& k,
-                                                         const Tensor& v, const Tensor& cos, const Tensor& sin,
-                                                         const Maybe& first, const Tensor& y, const Tensor& logs) {
+// Gradients of q, k, v, and of the table for each row and head (b h t c).
+std::tuple<Tensor, Tensor, Tensor, Tensor> attention_backward_op(const Tensor& grad_y, const Tensor& q, const Tensor& k,
+                                                                 const Tensor& v, const Tensor& cos, const Tensor& sin,
+                                                                 const Maybe& first, const Maybe& table,
+                                                                 const Tensor& y, const Tensor& logs) {
   return by_type(q, [&](auto number) {
     using S = decltype(number);
     using T = typename Storage<S>::wide;
-    auto all = attention_inputs<T, S>(q, k, v, cos, sin, first);
+    auto all = attention_inputs<T, S>(q, k, v, cos, sin, first, table);
     const Tensor grad_q = at::empty(q.sizes(), q.options()), grad_k = at::empty(k.sizes(), k.options()),
                  grad_v = at::empty(v.sizes(), v.options());
     all.y = heads<S>(y), all.logs = data<T>(logs), all.grad_y = heads<const S>(grad_y);
     all.grad_q = heads<S>(grad_q), all.grad_k = heads<S>(grad_k), all.grad_v = heads<S>(grad_v);
+    const Tensor part_table =
+        at::zeros({table ? all.batch : 0, all.heads, all.distances, all.width}, cos.options());
+    all.part_table = data<T>(part_table);
     parallel(all.tasks(), [&](int64_t task) { attention_backward(all, task); });
-    return std::make_tuple(grad_q, grad_k, grad_v);
+    return std::make_tuple(grad_q, grad_k, grad_v, part_table);
   });
 }
 
@@ -96,10 +103,11 @@ std::tuple<Tensor, Tensor> gate_backward_op(const Tensor& grad_y, const Tensor& 
 
 TORCH_LIBRARY_FRAGMENT(swaptunes_native, m) {
   m.def(
-      "attention_forward(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, Tensor? first) -> (Tensor, Tensor)");
+      "attention_forward(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, Tensor? first, Tensor? table) -> "
+      "(Tensor, Tensor)");
   m.def(
-      "attention_backward(Tensor grad_y, Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, Tensor? first, Tensor y, "
-      "Tensor logs) -> (Tensor, Tensor, Tensor)");
+      "attention_backward(Tensor grad_y, Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, Tensor? first, "
+      "Tensor? table, Tensor y, Tensor logs) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def("gate_forward(Tensor gate, Tensor up) -> Tensor");
   m.def("gate_backward(Tensor grad_y, Tensor gate, Tensor up) -> (Tensor, Tensor)");
 }

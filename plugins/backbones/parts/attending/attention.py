@@ -19,6 +19,7 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
+from plugins.backbones.native.mamba.functions import dense
 from plugins.backbones.native.transformer.blocks import attention as fused_attention
 from plugins.backbones.parts.attending import packed_attention
 from plugins.backbones.places.positions import recorded
@@ -80,7 +81,7 @@ def same_piece(piece: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State | None]:
     """q (b l h c) over k, v (b l k c) of their pieces, the past included -> (b l h c); the state: `keys`, `values`."""
     if state is None and q.shape[-1] % 2 == 0 and kernels.usable(q):
-        return _fused(q, k, v, pieces), None
+        return fused(q, k, v, pieces), None
     plan = pieces.once(("attention", q.shape[-1]), lambda: plan_of(q, state, pieces))
     if state is not None:
         k, keys = cached(k, state["keys"], plan)
@@ -99,13 +100,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, state: State | None, pieces: Pieces)
     return y.transpose(1, 2), state
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor, pieces: Pieces) -> Tensor:
-    """On the compiled operator, which would rotate as well: by an angle of 0."""
+def fused(q: Tensor, k: Tensor, v: Tensor, pieces: Pieces, table: Tensor | None = None) -> Tensor:
+    """Without a past, on the compiled operator, which would rotate as well: by an angle of 0.
+
+    `table` (1 or h, t, c) has embedded distances, as in `relative.py`.
+    """
     wide = torch.promote_types(q.dtype, torch.float32)
     cos = q.new_ones(1, q.shape[1], q.shape[-1] // 2, dtype=wide)
     first = None if pieces.starts is None else torch.arange(q.shape[1]) - pieces.place
-    q, k, v = (each.to(q.dtype).contiguous() for each in (q, k, v))
-    return fused_attention(q, k, v, cos, torch.zeros_like(cos), first)
+    q, k, v = (dense(each, q) for each in (q, k, v))
+    table = None if table is None else table.to(wide).contiguous()
+    return fused_attention(q, k, v, cos, torch.zeros_like(cos), first, table)
 
 
 class Attention(nn.Module):

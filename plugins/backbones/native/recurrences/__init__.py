@@ -1,0 +1,1 @@
+"""Recurrences with a matrix for a state, fused."""

@@ -1,0 +1,132 @@
+"""The fused recurrences against the recurrences written out, gradients included, and in the models that use them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hparams.backbones.gated_deltanet import GatedDeltanetHParams
+from hparams.backbones.mamba2 import Mamba2HParams
+from hparams.backbones.music_transformer import MusicTransformerHParams
+from plugins.backbones import gated_deltanet, mamba2, music_transformer
+from plugins.backbones.native import kernels  # noqa: F401  # of `needs_kernels`
+from plugins.backbones.native.recurrences import delta_rule, state_space
+from tests import packing
+from tests.backbones.judging import KEY, broken
+from tests.threads import same_bits_on_any_number
+
+needs_kernels = pytest.mark.skipif(
+    "not kernels.available()", reason="the fused kernels cannot be compiled, or are switched off"
+)
+LENGTH = 70  # one chunk and the beginning of another
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5}
+
+
+def noise(*shape: int, seed: int) -> Tensor:
+    return packing.noise(*shape, dtype=torch.float64, seed=seed)
+
+
+def kept(starts: Tensor | None, t: int) -> Any:
+    return 1.0 if starts is None else (~starts[:, t]).double()[:, None, None, None]
+
+
+def state_space_inputs(heads: int = 6, groups: int = 1, width: int = 5, states: int = 7) -> list[Tensor]:
+    """x, steps, logs, B, C, D, before; six heads are two tasks, or one in each of two groups."""
+    steps = noise(2, LENGTH, heads, seed=1).sigmoid()
+    logs = -steps * noise(2, LENGTH, heads, seed=2).exp()
+    ways = [noise(2, LENGTH, groups, states, seed=seed) for seed in (3, 4)]
+    x, before = noise(2, LENGTH, heads, width, seed=0), noise(2, heads, width, states, seed=6)
+    return [x, steps, logs, *ways, noise(heads, seed=5), before]
+
+
+def state_space_written_out(
+    x: Tensor, steps: Tensor, logs: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor, starts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    group = [head * B.shape[2] // x.shape[2] for head in range(x.shape[2])]
+    found = []
+    for t in range(LENGTH):
+        written = steps[:, t, :, None, None] * x[:, t, ..., None] * B[:, t, group][:, :, None]
+        state = state * kept(starts, t) * logs[:, t].exp()[..., None, None] + written
+        found.append((state * C[:, t, group][:, :, None]).sum(-1) + D[:, None] * x[:, t])
+    return torch.stack(found, 1), state
+
+
+def delta_rule_inputs(keys: int = 6, values: int = 9) -> list[Tensor]:
+    """q, k, v, logs, beta, before."""
+    q, k = (torch.nn.functional.normalize(noise(2, LENGTH, 3, keys, seed=seed), dim=-1) for seed in (0, 1))
+    logs, beta = -noise(2, LENGTH, 3, seed=3).exp(), 2 * noise(2, LENGTH, 3, seed=4).sigmoid()
+    return [q, k, noise(2, LENGTH, 3, values, seed=2), logs, beta, noise(2, 3, keys, values, seed=5)]
+
+
+def delta_rule_written_out(
+    q: Tensor, k: Tensor, v: Tensor, logs: Tensor, beta: Tensor, state: Tensor, starts: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    found = []
+    for t in range(LENGTH):
+        state = state * kept(starts, t) * logs[:, t].exp()[..., None, None]
+        held = (state * k[:, t, ..., None]).sum(-2)
+        state = state + k[:, t, ..., None] * (beta[:, t, :, None] * (v[:, t] - held))[:, :, None]
+        found.append((state * q[:, t, ..., None]).sum(-2))
+    return torch.stack(found, 1), state
+
+
+def results(scan: Callable[..., Any], inputs: list[Tensor], starts: Tensor | None) -> list[Tensor]:
+    """Output, last state, and gradients of all inputs."""
+    given = [each.clone().requires_grad_() for each in inputs]
+    y, last = scan(*given, starts)
+    weights = [packing.noise(*each.shape, dtype=each.dtype, seed=9) for each in (y, last)]
+    return [y, last, *torch.autograd.grad((y * weights[0]).sum() + (last * weights[1]).sum(), given)]
+
+
+CASES: list[tuple[Any, Any, list[Tensor]]] = [
+    (state_space.scan, state_space_written_out, state_space_inputs()),
+    (state_space.scan, state_space_written_out, state_space_inputs(groups=2, width=16, states=32)),
+    (delta_rule.scan, delta_rule_written_out, delta_rule_inputs()),
+    (delta_rule.scan, delta_rule_written_out, delta_rule_inputs(keys=16, values=32)),
+]
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_equals_the_recurrence_written_out(case: int, packed: bool, dtype: torch.dtype) -> None:
+    scan, written_out, inputs = CASES[case]
+    starts = torch.rand(2, LENGTH, generator=torch.Generator().manual_seed(7)) < 0.1 if packed else None
+    wanted = results(written_out, inputs, starts)
+    found = results(scan, [each.to(dtype) for each in inputs], starts)
+    for a, b in zip(found, wanted, strict=True):
+        packing.assert_near(a.double(), b, TOLERANCE[dtype])
+
+
+@needs_kernels
+@pytest.mark.parametrize("case", [0, 2])
+def test_same_bits_on_any_number_of_threads(case: int) -> None:
+    scan, _, inputs = CASES[case]
+    single = [each.float() for each in inputs]
+    assert same_bits_on_any_number(lambda: results(scan, single, None))
+
+
+@needs_kernels
+@pytest.mark.parametrize("case", [0, 2])
+def test_not_a_number_is_not_hidden(case: int) -> None:
+    scan, _, inputs = CASES[case]
+    inputs = [each.float() for each in inputs]
+    inputs[0][0, 3, 0, 0] = float("nan")
+    assert scan(*inputs, None)[0][0, 3, 0].isnan().any()
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("build", "hparams"),
+    [
+        (mamba2.build, Mamba2HParams(state=8, head=8, groups=2)),
+        (mamba2.build, Mamba2HParams(state=8, head=8)),
+        (gated_deltanet.build, GatedDeltanetHParams(head=8, heads=2, hidden=16, allow_neg_eigval=True)),
+        (music_transformer.build, MusicTransformerHParams(hidden=32, heads=2, distances=5, table="per_head")),
+    ],
+)
+def test_models_keep_the_laws(build: Any, hparams: Any) -> None:
+    assert not broken(build, hparams, *KEY)
