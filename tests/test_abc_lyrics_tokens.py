@@ -57,8 +57,8 @@ def test_what_the_alphabet_lacks_is_counted_and_holds_nothing() -> None:
 
 def test_a_voice_holds_its_own_syllables() -> None:
     piece = piece_from_abc(HEAD + "V:1\nC4|D4|\nw:a_\nV:2\nC,4|D,4|\nw:_b\n")
-    said = [SUNG.token(id) for id in SUNG.encode(piece)][3:]
-    assert said == "V:1 w:a C 4 | V:2 C, 4 | V:1 w:_ D 4 | V:2 w:b D, 4 |".split(" ")
+    said = " ".join(SUNG.token(id) for id in SUNG.encode(piece)[3:])
+    assert said == "V:1 w:a C 4 | V:2 C, 4 | V:1 w:_ D 4 | V:2 w:b D, 4 |"
 
 
 def test_decoding_leaves_out_what_cannot_be_sung() -> None:
