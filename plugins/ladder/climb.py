@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from core.model.language_model import IGNORED, LanguageModel
 from plugins.ladder.tasks import TASKS, VOCABULARY, Task
 
-DIM, LAYERS, BATCH, LR = 64, 2, 32, 3e-3
+DIM, LAYERS, BATCH, LR = 64, 2, 64, 3e-3
 CERTAIN = 0.003, 10  # nats and steps in a row: whoever answers so well so often learns nothing more
 
 

@@ -169,3 +169,31 @@ def test_the_least_rate_and_the_angle_after_many_steps():
     off = np.angle(np.exp(1j * (found.double().numpy() - turned)))
     assert turned.max() > 1000 and abs(off).max() < 1e-4
     assert torch.equal(last, found[:, -1])
+
+
+@torch.no_grad()
+def test_weights_set_by_hand_track_parity_over_any_length() -> None:
+    """A one comes in as 1 and turns all that came before by pi: 1 - 1 + 1 ... is 1 after an odd number of ones.
+
+    So what a trained model cannot hold over long rows is for training to find, not for the recurrence.
+    """
+    hparams = Mamba3HParams(dim=8, layers=1, head=16, state=8)
+    mixer = Mixer(hparams).double()
+    for parameter in mixer.parameters():
+        parameter.zero_()
+    z, u, _, _, _, rate, trap, angle = mixer.in_proj.weight.split(mixer.widths)  # rows that read the bits' one-hot
+    z[:, :2], rate[:, :2], trap[:, :2] = 1.0, -40.0, 40.0  # an open gate, the slowest decay, this step's input alone
+    u[0, 1], angle[:, 1] = 1.0, 40.0
+    mixer.dt_bias.fill_(math.log(math.e - 1))  # a step of 1
+    mixer.B_bias[..., :4], mixer.C_bias[..., :4] = 1.0, 1.0  # what turns, and nothing else
+    mixer.out_proj.weight[0, 0] = 1.0
+    bits = torch.randint(2, (1, 2000), generator=torch.Generator().manual_seed(0))
+    x = F.one_hot(bits, 8).double()
+
+    def right() -> float:
+        told = mixer(x, None, Pieces(x, None, None))[0][0, :, 0]
+        return float(((told > told.max() / 2) == (bits[0].cumsum(0) % 2 == 1)).double().mean())
+
+    assert right() == 1.0
+    angle.zero_()  # no turn, no parity
+    assert right() < 0.6
