@@ -63,6 +63,7 @@ def test_syllables_of_a_line(line: str, meant: str) -> None:
         ("|:CD|1EF:|2GA|\nw:a b c d\nw:e f * * g h\n", "a b c d e f g h"),  # a verse for each time
         ("|:C4::D4:|\nw:a b\nw:c\n", "a c b *"),
         ("|:C4:|\nw:a\n", "a a"),
+        ("CD|\nw:a b\n:EF:|\n", "a b * * * *"),
         ("P:A\nC4|\nw:a\nw:b\nP:B\nD4|\nw:c\n", "a c"),
     ],
 )
@@ -91,6 +92,7 @@ def test_written_lines_and_what_people_read() -> None:
     assert line_of(["_", "a"]) == "w: _ a"
     for syllable, text in (("of~the-", "of the-"), ("x\\-ray", "x-ray"), ("50\\%", "50%"), ("\\-", "-")):
         assert shown(syllable) == text and in_abc(text) == syllable
+    assert "V:2\nC4 |" in unrolled(HEAD + "V:1\nC4|\nw:a\nV:2\nC4|\n"), "no field has changed"
     text = unrolled(SONG)
     assert unrolled(text) == text and "w: Al- le- lu- ja,_\nK:Dmaj" in text and "w: * Oh\n" in text
 
