@@ -202,7 +202,7 @@ def _mlstm(spec: Spec) -> Trained:
         ffn_round_up_to_multiple_of=1,
         mode="train",
     )
-    model = xLSTMModel(config)
+    model: Any = xLSTMModel(config)
     model.embeddings = nn.Identity()
     return Wrapped(_Embedded(model), h.dim, spec)
 

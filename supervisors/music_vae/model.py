@@ -63,9 +63,9 @@ class Conductor(nn.Module):
         self.backbone = backbone
 
     def forward(self, latent: Tensor) -> Tensor:
-        """latent (b z) -> (b m c), of unit size: what recurrent layers give is far smaller, and would not be heard."""
-        hidden, _ = self.backbone(self.dealt(latent[:, None])[:, 0])
-        return F.rms_norm(hidden, hidden.shape[-1:])
+        """latent (b z) -> (b m c)."""
+        hidden: Tensor = self.backbone(self.dealt(latent[:, None])[:, 0])[0]
+        return hidden
 
 
 class MusicVae(nn.Module):
