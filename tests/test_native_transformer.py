@@ -141,6 +141,25 @@ def test_embedded_distances_equal_all_logits_at_once(tables: int, distances: int
 
 
 @needs_kernels
+def test_what_does_not_fit_is_refused_and_not_read() -> None:
+    q = torch.zeros(2, 9, 2, 8)
+    cos, first, table = torch.ones(1, 9, 4), torch.zeros(2, 9, dtype=torch.int64), torch.zeros(2, 5, 8)
+    attention(q, q, q, cos, cos, first, table)
+    wrong: list[tuple[Any, ...]] = [
+        (q, q[:1], q, cos, cos, first, table),
+        (q, q, q[:, :5], cos, cos, first, table),
+        (q, q, q, cos[:, :5], cos, first, table),
+        (q, q, q, cos, cos, first[:1], table),
+        (q, q, q, cos, cos, first.t().contiguous().t(), table),
+        (q, q, q, cos, cos, first, table[:, :, :6].contiguous()),
+        (q, q, q, cos, cos, first, table[:, :0]),
+    ]
+    for given in wrong:
+        with pytest.raises(RuntimeError, match="expected"):
+            attention(*given)
+
+
+@needs_kernels
 def test_autocast_stays_near_float32() -> None:
     transformer = model(dim=64)
     x, weights = torch.randn(2, 2, 90, 64).unbind(0)
