@@ -9,7 +9,7 @@ from hparams.tokenizers.note_tokens import MidiLikeHParams, StructuredHParams
 from plugins.tokenizers import midilike, structured
 from tests.odd_pieces import built
 
-MANY = {"use_programs": True, "use_velocities": True, "use_tempos": True}
+MANY: dict[str, Any] = {"use_programs": True, "use_velocities": True, "use_tempos": True}
 BEGINS = {"remi": "Bar_None TimeSig_4/4 Position_0", "tsd": "TimeSig_4/4"}
 LATER = {"remi": "Position_4", "tsd": "TimeShift_1.0.12"}
 

@@ -93,7 +93,7 @@ class Blocks:
 
 
 def lex(text: str, propagate: str = PITCH) -> Source:
-    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning.
+    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning, or without K: (2.1, 3.1.14).
 
     `propagate` holds where the tune has no `%%propagate-accidentals` (ABC 2.1, 11.3).
     """
@@ -101,8 +101,7 @@ def lex(text: str, propagate: str = PITCH) -> Source:
         raise ValueError(f"the tune has more than {LONGEST_TEXT} characters")
     header: list[tuple[str, str, int]] = []
     symbols: list[Symbol] = []
-    in_header = True
-    has_key = re.search(r"^K:", text, re.MULTILINE) is not None
+    in_header, early = True, 0
     blocks, begun = Blocks(), 0
     last, lyrics = "", 0  # the field of the line before, "" for music
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
@@ -127,13 +126,19 @@ def lex(text: str, propagate: str = PITCH) -> Source:
                 _add_words(value, MORE if letter == "+" else VERSE if last == "w" else FIRST, symbols)
                 lyrics += 1
             last = last if letter == "+" else letter
-        elif _uncommented(line).strip() and not (in_header and has_key):  # no music stands before the header's end
-            in_header, last = False, ""
+        elif not _uncommented(line).strip():
+            pass
+        elif in_header:  # no music stands before the header's end
+            early = early or number
+        else:
+            last = ""
             _lex_line(_MAIL_BREAK.sub("", _uncommented(line)).replace("=3D", "="), number, symbols)
         if len(symbols) + lyrics > LONGEST_SOURCE:
             raise ValueError(f"line {number}: the tune has more than {LONGEST_SOURCE} symbols")
     if blocks.open:
         raise ValueError(f"line {begun}: %%begin{blocks.open} without its %%end{blocks.open}")
+    if in_header and early:
+        raise ValueError(f"line {early}: music before the tune has a key; its header ends with K:, e.g. K:C or K:none")
     return Source(header, symbols, propagate)
 
 
