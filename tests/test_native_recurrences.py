@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
+from hparams.backbones.mamba import MambaHParams
 from hparams.backbones.mamba2 import Mamba2HParams
 from hparams.backbones.music_transformer import MusicTransformerHParams
-from plugins.backbones import gated_deltanet, mamba2, music_transformer
+from plugins.backbones import gated_deltanet, mamba, mamba2, music_transformer
 from plugins.backbones.native import kernels  # noqa: F401  # of `needs_kernels`
 from plugins.backbones.native.recurrences import delta_rule, state_space
 from tests import packing
@@ -163,6 +164,21 @@ def test_not_a_number_is_not_hidden(case: int) -> None:
     inputs = [each.float() for each in inputs]
     inputs[0][0, 3, 0, 0] = float("nan")
     assert scan(*inputs, None)[0][0, 3, 0].isnan().any()
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "model",
+    [
+        mamba.build(MambaHParams(dim=16, layers=1)),
+        mamba2.build(Mamba2HParams(dim=16, layers=1)),
+        gated_deltanet.build(GatedDeltanetHParams(dim=16, layers=1)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_state_of_another_number_of_rows_is_refused(model: Any) -> None:
+    with pytest.raises(RuntimeError, match="expected"):
+        model(torch.zeros(2, 5, 16), model.init_state(1, 9))
 
 
 @needs_kernels
