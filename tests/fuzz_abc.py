@@ -36,7 +36,8 @@ VALUES = {
     "T": ("", "../../../etc/passwd", "a\x1b[2J", "<script>", "\N{MUSICAL SYMBOL G CLEF}", "T" * 500, "%41"),
     "m": ("~n2 = (3n/o/n/", "x = x x x"),
     "U": ("T = !trill!",),
-    "w": ("la la-la *", ""),
+    "w": ("la la-la *", "", "| a_ -- |", "b~c \\- d-|||", "\\'e &eacute; \u0436 \\", "_ - _-* 1.~x" * 30),
+    "+": ("la la", "|"),
     "I": ("abc-charset utf-8", "linebreak $"),
 }
 SYMBOLS = (

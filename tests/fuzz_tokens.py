@@ -27,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
 }
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "remi": {"remi, BPE 600": {"bpe": 600}, "remi, all told": EVERYTHING},
+    "abc": {"abc, all told": {"chord_symbols": True, "lyrics": True}},
     "tsd": {"tsd, BPE 600": {"bpe": 600}, "tsd, all told": EVERYTHING},
 }
 

@@ -181,6 +181,15 @@ def test_single_tokens_equal_the_plain_path(
 
 
 @needs_kernels
+def test_a_single_token_leaves_a_state_of_other_rows_alone() -> None:
+    mamba = model().eval()
+    with torch.inference_mode():
+        state = mamba.init_state(1, 9)
+        assert mamba.fast_step(torch.randn(2, 1, mamba.dim), state) is None
+    assert state["length"].tolist() == [0]
+
+
+@needs_kernels
 def test_a_step_with_gradient_equals_one_without() -> None:
     mamba = model()
     x = torch.randn(2, 1, mamba.dim)

@@ -68,6 +68,15 @@ def test_single_tokens_equal_the_plain_path(
 
 
 @needs_kernels
+def test_a_single_token_leaves_a_state_of_other_rows_alone() -> None:
+    transformer = model(dim=64).eval()
+    with torch.inference_mode():
+        state = transformer.init_state(1, 9)
+        assert transformer.fast_step(torch.randn(2, 1, transformer.dim), state) is None
+    assert state["length"].tolist() == [0]
+
+
+@needs_kernels
 def test_a_full_cache_is_refused_and_left_alone() -> None:
     transformer = model(dim=64).eval()
     with torch.inference_mode():
@@ -100,6 +109,14 @@ def test_training_step_equals_the_plain_path(
     monkeypatch.setenv(kernels.SWITCH, "0")
     for one, two in zip(found, gradients(), strict=True):
         assert one.dtype == dtype and deviation(one, two) < (1e-4 if dtype == torch.float32 else 1e-10)
+
+
+@needs_kernels
+def test_starts_may_have_any_strides() -> None:
+    transformer = model(dim=64)
+    starts = torch.rand(3, 20, generator=torch.Generator().manual_seed(0)) < 0.3
+    x = torch.randn(3, 20, 64)
+    assert torch.equal(transformer(x, None, starts.t().contiguous().t())[0], transformer(x, None, starts)[0])
 
 
 @needs_kernels
@@ -138,6 +155,24 @@ def test_embedded_distances_equal_all_logits_at_once(tables: int, distances: int
     pull = torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
     pairs = zip(*(torch.autograd.grad((y * pull).sum(), given) for y in (found, wanted)), strict=True)
     assert all(deviation(*pair) < 1e-11 for pair in [(found, wanted), *pairs])
+
+
+@needs_kernels
+def test_what_does_not_fit_is_refused_and_not_read() -> None:
+    q = torch.zeros(2, 9, 2, 8)
+    cos, first, table = torch.ones(1, 9, 4), torch.zeros(2, 9, dtype=torch.int64), torch.zeros(2, 5, 8)
+    attention(q, q, q, cos, cos, first, table)
+    wrong: list[tuple[Any, ...]] = [
+        (q, q[:1], q, cos, cos, first, table),
+        (q, q, q[:, :5], cos, cos, first, table),
+        (q, q, q, cos[:, :5], cos, first, table),
+        (q, q, q, cos, cos, first[:1], table),
+        (q, q, q, cos, cos, first, table[:, :, :6].contiguous()),
+        (q, q, q, cos, cos, first, table[:, :0]),
+    ]
+    for given in wrong:
+        with pytest.raises(RuntimeError, match="expected"):
+            attention(*given)
 
 
 @needs_kernels

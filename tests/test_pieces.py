@@ -15,10 +15,11 @@ from core.model.generation import Generated
 from core.registry import Entry
 from hparams.base import GenerateHParams, HParams
 from supervisors import sizes
-from supervisors.generating import drawing, pieces
+from supervisors.generating import drawing, ends, pieces
 from supervisors.music_vae.measures import Window, figures
 from supervisors.music_vae.measures import pieces as bounds
 from supervisors.training.logbook import _keep_until
+from tests.odd_pieces import built
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
 
 
@@ -85,10 +86,39 @@ def test_a_prompt_is_marked_and_each_format_is_written_once(tmp_path: Path, monk
     assert plotted == [(4, "x, seed 5, row 7", 2.0)]
     assert [name for stem, name in written if stem == "0"] == ["mid", "musicxml", "abc"]
     assert [name for stem, name in written if stem == "8"] == ["mid", "png", "musicxml", "abc"]
-    assert shown[0] == ("piece0", "Piece 0", "4 notes, 4 tokens drawn, cut off at its length", 1.0, True)
+    assert shown[0] == (
+        "piece0",
+        "Piece 0",
+        "4 notes, 4 tokens drawn, cut off at its length of 1,024 tokens",
+        1.0,
+        True,
+    )
     assert shown[7][2:] == ("1 note, 1 token drawn, ended by itself", 0.0, True) and shown[8][-1] is False
     told = json.loads((tmp_path / "0.json").read_text())
     assert (told["row"], told["tokens_per_second"], told["prompt_tokens"], told["ended"]) == (7, 6.0, 3, False)
+
+
+def test_how_a_piece_ended_is_told_apart(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Two bars of four quarters with a note each, by hand; a grammar that has nothing left is an error."""
+    tokenizer = built("remi")
+    ids = {tokenizer.token(id): id for id in range(tokenizer.vocab_size)}
+    bar = [ids[n] for n in ("Bar_None", "TimeSig_4/4", "Position_0", "Pitch_60", "Duration_1.0.12")]
+    for given, ended, wish, said in (
+        (0, True, {"bars": 3}, "ended by itself"),
+        (0, False, {"bars": 2}, "2 bars, as asked"),
+        (5, False, {"bars": 1}, "1 bar, as asked"),  # behind a prompt of one
+        (0, False, {"bars": 3, "length": 12}, "cut off at its length of 12 tokens"),  # another bar takes 5
+        (0, False, {"length": 10}, "cut off at its length of 10 tokens"),
+    ):
+        assert ends.end_of(tokenizer, GenerateHParams(**wish), Generated(bar * 2, given, ended)) == said
+    assert not caplog.records
+    stuck = tokenizer.grammar()
+    monkeypatch.setattr(stuck, "allowed", lambda state: torch.arange(tokenizer.vocab_size)[None] == tokenizer.eos_id)
+    monkeypatch.setattr(ends, "grammar_of", lambda *asked: stuck)
+    assert ends.end_of(tokenizer, GenerateHParams(bars=3), Generated(bar * 2, 0, False)).startswith(
+        "broke off after 10"
+    )
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_what_is_asked_for_reaches_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:

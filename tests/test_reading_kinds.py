@@ -129,6 +129,14 @@ def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, in
         assert sorted(found) == expected
 
 
+def test_abc_without_a_key_is_no_tune() -> None:
+    """3.1.14: the last field of a header is K:; words behind T: are no notes, though e and c are among them."""
+    for music, line in (("nonsense\n", 3), ("% no key\nM:3/4\nCDE|\n", 5)):
+        with pytest.raises(ValueError, match=f"^line {line}: music before the tune has a key"):
+            reader.score(f"X:1\nT:no key\n{music}")
+        assert reader.score(f"X:1\nT:no key\nK:none\n{music.replace('nonsense', 'ec')}").note_num() > 1
+
+
 REPEATED = "<attributes><measure-style><measure-repeat type='start'>1</measure-repeat></measure-style></attributes>"
 WRITTEN = "<note><pitch><step>{}</step><octave>4</octave></pitch><duration>4</duration></note>"
 

@@ -1,12 +1,14 @@
 """How often random tokens are music, with and without the grammar.
 
-`python -m tests.validity NAME [bpe=0] [n=10000] [free=10000] [first=0] [music21=10000] [music21_free=2000]`: sequences
-with the grammar and without it, from which number on; how many of the tunes music21 reads. Draws from random logits,
-the worst case, by the hub's own sampler, of several streams id by id; prints a Markdown row for each way and, with the
-grammar, what failed. It is a benchmark and no test: it takes minutes. Failures: `undecodable` (decode raises), `empty`
-(no note), `lost` (the tokens name notes that decode leaves out; not counted where a note is no token: ABC, grids),
-`changed` (the music is another after encoding and decoding again), `refused` (ABC that music21 or abc2midi cannot read,
-or a bar of which, the first and the last excepted, is too short or too long to abc2midi).
+`python -m tests.validity NAME [bpe=0] [n=10000] [free=10000] [first=0] [music21=10000] [music21_free=2000]
+[OPTION=VALUE ...]`: sequences with the grammar and without it, from which number on; how many of the tunes
+music21 reads; options of the tokenizer. Draws from random logits, the worst case, by the hub's own sampler, of several
+streams id by id; prints a Markdown row for each way and, with the grammar, what failed. It is a benchmark and no test:
+it takes minutes. Failures: `undecodable` (decode raises), `empty` (no note), `lost` (the tokens name notes that decode
+leaves out; not counted where a note is no token: ABC, grids), `changed` (the music is another after encoding and
+decoding again), `dead` (the grammar let it come to where something must follow and nothing may; few pitches show that
+soonest: `pitch_range=[60,64]`), `refused` (ABC that music21 or abc2midi cannot read, or a bar of which, the
+first and the last excepted, is too short or too long to abc2midi).
 """
 
 import gc
@@ -19,10 +21,12 @@ from typing import Any
 
 import symusic
 import torch
+import yaml
 from torch import Tensor
 
 from core.contracts.grammar import Grammar, State
 from core.contracts.tokenizer import Ids, Tokenizer, token_names, vocab_sizes
+from core.model.generation import grammar_after
 from core.model.sampling import Sampling, draw
 from core.seeds import derive
 from plugins.manager import load_manager
@@ -31,11 +35,11 @@ LENGTH = 128  # tokens at most
 BATCH = 250
 
 
-def built(name: str, bpe: int) -> Any:
+def built(name: str, bpe: int, **options: Any) -> Any:
     """A tokenizer; its byte pairs, if any, are learnt from every fourth chorale."""
     entry = load_manager().tokenizers[name]
     assert entry.build is not None and entry.hparams is not None
-    tokenizer = entry.build(entry.hparams(bpe=bpe) if bpe else entry.hparams())
+    tokenizer = entry.build(entry.hparams(**options, **({"bpe": bpe} if bpe else {})))
     if bpe:
         from datatools.reading import scores
         from hparams.datasets import BachChoralesHParams
@@ -112,6 +116,33 @@ def told(tokenizer: Any, ids: Ids) -> int | None:
     return sum(any(name.startswith(NOTES) for name in token) for token in names)
 
 
+WHOLE = ("Duration", "NoteOff", "DrumOff")  # what a token's name begins with behind which nothing need follow
+
+
+def dead(tokenizer: Any, ids: Ids) -> bool:
+    """Whether tokens drawn until their grammar's end stop where something must follow.
+
+    The last token says so where names do; of others, that even a grammar without a length leaves nothing but the end.
+    """
+    names = [[tokenizer.base_tokens[id]] for id in tokenizer.base_ids(ids)] if hasattr(tokenizer, "base_ids") else []
+    if tokenizer.streams > 1:
+        names = [token_names(tokenizer, token) for token in ids]
+    parts: list[list[str]] = [[]]  # the whole piece, or each instrument that is told by itself
+    for token in names:
+        if token == ["Track_End"]:
+            parts.append([])
+        else:
+            parts[-1] = token
+    parts = [part for part in parts if part]
+    pressed = any(name.startswith(("NoteOn", "DrumOn")) for token in names for name in token)
+    whole = (*WHOLE, "TimeShift") if pressed else WHOLE  # how long a note lasts
+    if any(name.startswith(WHOLE) for token in names for name in token) or pressed:
+        return not all(any(name.startswith(whole) for name in part) for part in parts)
+    grammar = tokenizer.grammar()
+    allowed = grammar.allowed(grammar_after(grammar, [ids]))[0]
+    return bool(allowed[tokenizer.eos_id] and allowed.sum() == 1)
+
+
 def notes(piece: Any) -> list[tuple[int, int, int]]:
     """(time, pitch, duration) of all notes, sorted."""
     return sorted((note.time, note.pitch, note.duration) for track in piece.score.tracks for note in track.notes)
@@ -130,7 +161,11 @@ def unreadable(text: str) -> bool:
 
 
 def complaint(text: str) -> bool:
-    """Whether abc2midi cannot read an ABC tune or finds an inner bar of a voice too short or too long."""
+    """Whether abc2midi cannot read an ABC tune or finds an inner bar of a voice too short or too long.
+
+    Chord symbols, of which it does not know all, aside.
+    """
+    text = re.sub('"[^"]*"', "", text)
     with tempfile.TemporaryFile() as said:
         kept = os.dup(1), os.dup(2)
         try:
@@ -153,11 +188,15 @@ def complaint(text: str) -> bool:
     return not heard or "Error" in words or inner
 
 
-def row(tokenizer: Tokenizer, name: str, drawn: list[Ids], music21: int, said: bool) -> str:
-    """One line of the table; music21 reads the first so many ABC tunes. `said`: prints what failed."""
-    failed = dict.fromkeys(("undecodable", "empty", "lost", "changed", "refused"), 0)
+def row(tokenizer: Tokenizer, name: str, drawn: list[Ids], music21: int, masked: bool) -> str:
+    """One line of the table; music21 reads the first so many ABC tunes. `masked`: drawn under the grammar; prints what
+    failed."""
+    failed = dict.fromkeys(("undecodable", "empty", "lost", "changed", "dead", "refused"), 0)
     heard = 0
     for number, ids in enumerate(drawn):
+        if masked and dead(tokenizer, ids):
+            failed["dead"] += 1
+            print(f"dead: {number} {ids}", flush=True)
         try:
             piece = tokenizer.decode(ids)
             music = notes(piece)
@@ -173,13 +212,13 @@ def row(tokenizer: Tokenizer, name: str, drawn: list[Ids], music21: int, said: b
         if "abc" in getattr(tokenizer, "formats", ()):
             refused = complaint(piece.abc) or (number < music21 and unreadable(piece.abc))
             failed["refused"] += refused
-            if refused and said:
+            if refused and masked:
                 print(f"refused: {piece.abc!r}", flush=True)
         if number % 500 == 499:  # music21's objects hold one another; looking for them all the time doubles its time
             gc.collect()
         changed = notes(tokenizer.decode(tokenizer.encode(piece))) != music
         failed["changed"] += changed
-        if said and (changed or lost):
+        if masked and (changed or lost):
             print(f"{'changed' if changed else 'lost'}: {number} {ids}", flush=True)
     mean = sum(map(len, drawn)) / len(drawn)
     cells = [
@@ -196,9 +235,11 @@ def main() -> None:
     """Prints the two rows of one tokenizer."""
     name, *words = sys.argv[1:]
     settings = {"bpe": 0, "n": 10_000, "free": 10_000, "first": 0, "music21": 10_000, "music21_free": 2_000}
-    settings |= {key: int(value) for key, value in (word.split("=") for word in words)}
-    tokenizer = built(name, settings["bpe"])
-    label = f"{name}, BPE {settings['bpe']}" if settings["bpe"] else name
+    told = dict(word.split("=", 1) for word in words)
+    options = {key: yaml.safe_load(value) for key, value in told.items() if key not in settings}
+    settings |= {key: int(value) for key, value in told.items() if key in settings}
+    tokenizer = built(name, settings["bpe"], **options)
+    label = ", ".join([name, *([f"BPE {settings['bpe']}"] if settings["bpe"] else []), *options])
     gc.freeze()
     gc.disable()
     for way, count, music21 in (("grammar", "n", "music21"), ("free", "free", "music21_free")):

@@ -2,8 +2,8 @@
 
 Source: the ABC music standard 2.1 (abcnotation.com/wiki/abc:standard:v2.1), sections 2 to 4, and the older habits that
 real collections keep (`!` and `\\` at line ends, `+CEG+` chords). What carries no pitch or time (decorations, slurs,
-lyrics, annotations, spacing) is left out here, and a chord symbol goes with the note or rest that follows; what cannot
-be told is an error that names the line.
+annotations, spacing) is left out here; a chord symbol goes with the note or rest that follows, lyrics with what they
+follow; what cannot be told is an error that names the line.
 """
 
 import re
@@ -15,16 +15,21 @@ LONGEST_TEXT = 4_000_000  # characters of one tune
 # How far an accidental reaches in its bar: its letter in all octaves, in its own octave, no further than its note.
 PITCH, OCTAVE, NOT = REACHES = ("pitch", "octave", "not")
 STEP = "step"  # as OCTAVE, and no tie leads it over a bar line: what lists of words say, which no person wrote
-LONGEST_SOURCE = 250_000  # symbols of one tune; more is no tune, and would stall what follows
+LONGEST_SOURCE = 250_000  # symbols and lines of lyrics of one tune; more is no tune, and would stall what follows
+FIRST, VERSE, MORE = "first", "verse", "more"
 
 
 class Symbol(NamedTuple):
-    """One thing of the music: `kind`, the parts that its pattern caught, its line (from 1), and the chord over it."""
+    """One thing of the music: `kind`, the parts that its pattern caught, its line (from 1), and the chord over it.
+
+    `words` are the lines of lyrics behind it, each with how it goes on from the one before: `FIRST`, `VERSE`, `MORE`.
+    """
 
     kind: str
     parts: tuple[str, ...]
     line: int
     chord: str = ""
+    words: list[tuple[str, str]] | None = None
 
 
 class Source(NamedTuple):
@@ -55,7 +60,7 @@ _PATTERNS = {
     "skip": (r'[\s().`~$*\\]|![^!|\[\]\n"]{0,40}!|!|"[^"]*"?|y\d*|[H-Wh-w]', 0),
 }
 _MASTER = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _PATTERNS.items()))
-_FIELD_LINE = re.compile(r"([A-Za-z+]):(?![|:])(.*)")
+_FIELD_LINE = re.compile(r"(w|[A-Za-z+](?=:(?![|:]))):(.*)")
 _MAIL_BREAK = re.compile(r"=(?:20)?\s*$")  # what quoted-printable mail leaves at line ends; `=3D` is its `=`
 _BARE_ENDING = re.compile(r"\s*(\d[\d,.-]*)")
 _PLUS_DECORATION = re.compile(r"\+(?![A-Ga-g^_=,'\d/]+\+)[^+|\[\]\s]{1,40}\+")
@@ -88,7 +93,7 @@ class Blocks:
 
 
 def lex(text: str, propagate: str = PITCH) -> Source:
-    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning.
+    """Splits one tune; ValueError "line N: ..." for a character that ABC gives no meaning, or without K: (2.1, 3.1.14).
 
     `propagate` holds where the tune has no `%%propagate-accidentals` (ABC 2.1, 11.3).
     """
@@ -96,9 +101,9 @@ def lex(text: str, propagate: str = PITCH) -> Source:
         raise ValueError(f"the tune has more than {LONGEST_TEXT} characters")
     header: list[tuple[str, str, int]] = []
     symbols: list[Symbol] = []
-    in_header = True
-    has_key = re.search(r"^K:", text, re.MULTILINE) is not None
+    in_header, early = True, 0
     blocks, begun = Blocks(), 0
+    last, lyrics = "", 0  # the field of the line before, "" for music
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         line = line.lstrip("\ufeff")
         begun = begun if blocks.open else number
@@ -117,13 +122,23 @@ def lex(text: str, propagate: str = PITCH) -> Source:
                 in_header = letter != "K"
             elif letter in _MUSIC_FIELDS:
                 symbols.append(Symbol("field", (letter, value), number))
-        elif _uncommented(line).strip() and not (in_header and has_key):  # no music stands before the header's end
-            in_header = False
+            elif symbols and (letter == "w" or (letter == "+" and last == "w")):
+                _add_words(value, MORE if letter == "+" else VERSE if last == "w" else FIRST, symbols)
+                lyrics += 1
+            last = last if letter == "+" else letter
+        elif not _uncommented(line).strip():
+            pass
+        elif in_header:  # no music stands before the header's end
+            early = early or number
+        else:
+            last = ""
             _lex_line(_MAIL_BREAK.sub("", _uncommented(line)).replace("=3D", "="), number, symbols)
-            if len(symbols) > LONGEST_SOURCE:
-                raise ValueError(f"line {number}: the tune has more than {LONGEST_SOURCE} symbols")
+        if len(symbols) + lyrics > LONGEST_SOURCE:
+            raise ValueError(f"line {number}: the tune has more than {LONGEST_SOURCE} symbols")
     if blocks.open:
         raise ValueError(f"line {begun}: %%begin{blocks.open} without its %%end{blocks.open}")
+    if in_header and early:
+        raise ValueError(f"line {early}: music before the tune has a key; its header ends with K:, e.g. K:C or K:none")
     return Source(header, symbols, propagate)
 
 
@@ -172,10 +187,18 @@ def _ending(line: str, at: int, number: int, symbols: list[Symbol]) -> int:
     return ending.end()
 
 
+def _add_words(line: str, how: str, symbols: list[Symbol]) -> None:
+    words = symbols[-1].words
+    if words is None:
+        words = []
+        symbols[-1] = symbols[-1]._replace(words=words)
+    words.append((how, line))
+
+
 def _add_bar(symbol: Symbol, symbols: list[Symbol]) -> None:
     """Adds a bar line; a lone colon joins the one beside it (`||` at a line's end, `:` at the next one's start)."""
     before = symbols[-1] if symbols else None
     if before is not None and before.kind == "bar" and ":" in (symbol.parts[0], before.parts[0]):
-        symbols[-1] = Symbol("bar", (before.parts[0] + symbol.parts[0],), before.line)
+        symbols[-1] = before._replace(parts=(before.parts[0] + symbol.parts[0],))
     else:
         symbols.append(symbol)

@@ -25,11 +25,13 @@ from datatools.abc.keys import (
     parse_unit,
     transposed,
 )
-from datatools.abc.lexer import NOT, PITCH, STEP, Source, Symbol
+from datatools.abc.lexer import MORE, NOT, PITCH, STEP, VERSE, Source, Symbol
+from datatools.abc.lyrics import aligned, syllables
 from datatools.abc.symbols import shifted
 from datatools.abc.tune import Event, Pitch, Tuplet, spelled
 
 LONGEST_NOTE = 64  # whole notes
+MOST_VERSES = 20  # nothing is played more often
 LONGEST_FIELD = 1_000  # characters; the patterns that read fields take the square of their length
 _DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
@@ -73,6 +75,9 @@ class _State:
     last: Event | None = None  # what a tie or a broken rhythm refers back to
     begun: bool = False
     layer: int = 0
+    bar: int = 0  # how many bars with something in them have ended
+    barred: bool = False
+    unsung: list[tuple[Event, int]] = field(default_factory=list)  # notes that lyrics may still come to, and their bars
     broken: tuple[Fraction, Fraction] | None = None  # factors of the last and of the next note
     tuplet: Tuplet | None = None
     tuplet_left: int = 0
@@ -97,6 +102,7 @@ class Parsed:
     voices: dict[str, list[Item]]
     names: dict[str, str]
     left_out: int  # grace notes that lead to no note
+    unaligned: int  # syllables for which there is no note
 
 
 def parse(source: Source) -> Parsed:
@@ -112,6 +118,7 @@ class _Parser:
         self.serial = 0
         self.tempo: float | None = None  # of the header, or of a field before the first note
         self.heard: dict[Pitch, tuple[int, int]] = {}  # as `written`, of the event that is being read
+        self.unaligned = 0
 
     def run(self) -> Parsed:
         title, order, tempo_text, sounding = "", "", "", ""
@@ -150,7 +157,7 @@ class _Parser:
         self._symbols()
         voices = {name: state.items for name, state in self.voices.items() if state.begun}
         left_out = sum(len(state.graces) for state in self.voices.values())
-        return Parsed(title, meter, unit, key, self.tempo, order, voices, self.names, left_out)
+        return Parsed(title, meter, unit, key, self.tempo, order, voices, self.names, left_out, self.unaligned)
 
     def _enter(self, value: str) -> _State:
         """The state of the voice that a V: field names, made when new."""
@@ -158,7 +165,7 @@ class _Parser:
         if name not in self.voices:
             if len(self.voices) >= 64:
                 raise ValueError("more than 64 voices")
-            self.voices[name] = replace(self.first, items=[], accidentals={}, written={}, tied={}, graces=[])
+            self.voices[name] = replace(self.first, items=[], accidentals={}, written={}, tied={}, graces=[], unsung=[])
         self.state = self.voices[name]
         _sound(self.state, value.partition(" ")[2])
         label = re.search(r'(?:name|nm)=\s*"([^"]*)"', value)
@@ -166,13 +173,42 @@ class _Parser:
         return self.state
 
     def _symbols(self) -> None:
-        stream = iter(self.source.symbols)
+        stream = self._stream()
         for symbol in stream:
             try:
                 self._symbol(symbol, stream)
             except ValueError as error:
                 text = str(error)
                 raise ValueError(text if text.startswith("line ") else f"line {symbol.line}: {text}") from None
+
+    def _stream(self) -> Iterator[Symbol]:
+        """The symbols; the lyrics behind one are sung once it has been read."""
+        for symbol in self.source.symbols:
+            yield symbol
+            verses: list[list[str]] = []
+            for how, line in symbol.words or ():
+                if how == MORE:
+                    verses[-1].append(line)
+                    continue
+                if how != VERSE:
+                    self._sing(verses)
+                    verses = []
+                verses.append([line])
+            self._sing(verses)
+
+    def _sing(self, verses: list[list[str]]) -> None:
+        """Gives lyrics to the notes since the last ones (ABC 2.1, 5.1); verses begin at the same note."""
+        if not verses:
+            return
+        notes, self.state.unsung = self.state.unsung, []
+        bars = [bar for _, bar in notes]
+        sung = []
+        for lines in verses[:MOST_VERSES]:
+            found, left = aligned(syllables(" ".join(lines)), bars)
+            sung.append(found)
+            self.unaligned += left
+        for (event, _), said in zip(notes, zip(*sung, strict=True), strict=True):
+            event.verses = said
 
     def _symbol(self, symbol: Symbol, stream: Iterator[Symbol]) -> None:
         state, kind, parts = self.state, symbol.kind, symbol.parts
@@ -214,7 +250,7 @@ class _Parser:
         """Forgets accidentals, but for those of notes that a tie leads over the bar line."""
         state = self.state
         state.accidentals.clear()
-        state.layer = 0
+        state.layer, state.barred = 0, True
         last = state.last
         if last is not None and self.source.propagate != STEP:
             ties = zip(last.pitches, last.ties, strict=False)
@@ -260,6 +296,9 @@ class _Parser:
             event.tuplet = state.tuplet
             state.tuplet_left -= 1
         state.items.append(event)
+        state.bar, state.barred = state.bar + state.barred, False
+        if pitches:
+            state.unsung.append((event, state.bar))
         if state.broken is not None and state.last is not None:
             # Between notes of unequal length the standard leaves it undefined; the bar keeps its length unchanged.
             if state.last.duration == event.duration:

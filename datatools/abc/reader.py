@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import symusic
 
+from datatools.abc.lyrics import is_text, shown
 from datatools.abc.repeats import read_tune
 from datatools.abc.tune import Bar, Event, Tune
 
@@ -24,12 +25,16 @@ def score(text: str) -> symusic.Score:
 
 
 def score_of(tune: Tune) -> symusic.Score:
-    """Notes sorted by (time, pitch, duration), program 0, velocity 80; meter, key and tempo as the tune says."""
+    """Notes sorted by (time, pitch, duration), program 0, velocity 80; meter, key and tempo as the tune says.
+
+    A track's lyrics are its syllables, with a hyphen where a word goes on.
+    """
     result = symusic.Score(TICKS_PER_QUARTER)
     for index, voice in enumerate(tune.voices):
         name = tune.names[index] if index < len(tune.names) else ""
         track = symusic.Track(name or (tune.title if index == 0 else ""), 0, False)
-        rows = np.array(sorted(_notes(voice)), dtype=np.int32).reshape(-1, 3)
+        lyrics: list[tuple[int, str]] = []
+        rows = np.array(sorted(_notes(voice, lyrics)), dtype=np.int32).reshape(-1, 3)
         if not len(rows):
             continue  # a voice of rests only
         track.notes = symusic.Note.from_numpy(
@@ -38,6 +43,8 @@ def score_of(tune: Tune) -> symusic.Score:
             pitch=rows[:, 1].astype(np.int8),
             velocity=np.full(len(rows), VELOCITY, dtype=np.int8),
         )
+        for time, syllable in lyrics:
+            track.lyrics.append(symusic.TextMeta(time, syllable))
         result.tracks.append(track)
     _signatures(result, tune)
     return result
@@ -47,8 +54,8 @@ def _ticks(time: Fraction) -> int:
     return round(time * (4 * TICKS_PER_QUARTER))
 
 
-def _notes(voice: list[Bar]) -> list[tuple[int, int, int]]:
-    """(time, pitch, duration) in ticks; tied notes are one."""
+def _notes(voice: list[Bar], lyrics: list[tuple[int, str]]) -> list[tuple[int, int, int]]:
+    """(time, pitch, duration) in ticks; tied notes are one. What is sung, and when, is added to `lyrics`."""
     notes: list[tuple[int, int, int]] = []
     held: dict[int, int] = {}  # pitch -> onset of the note that a tie keeps sounding
     time = Fraction(0)
@@ -57,6 +64,8 @@ def _notes(voice: list[Bar]) -> list[tuple[int, int, int]]:
             start, end = _ticks(time), _ticks(time + event.duration)
             if event.graces:
                 start = _grace(event, start, end, notes)
+            if is_text(event.syllable):
+                lyrics.append((start, shown(event.syllable)))
             still: dict[int, int] = {}
             ties = event.ties or (False,) * len(event.pitches)
             for pitch, tie in zip(event.pitches, ties, strict=True):

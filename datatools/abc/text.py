@@ -11,10 +11,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 from datatools.abc.keys import LETTERS, Key, Meter, signature
+from datatools.abc.lyrics import line_of
 from datatools.abc.tune import Bar, Event, Pitch, Tune
 
 _SIGNS = {1: "^", 0: "=", -1: "_"}
 BARS_A_LINE = 4
+SUNG = "w:"  # begins the word of a syllable, perhaps an empty one, which stands before its note
 
 
 def meter_word(meter: Meter) -> str:
@@ -70,7 +72,10 @@ class Speller:
 
 
 def bar_words(bar: Bar, speller: Speller, unit: Fraction) -> Iterator[tuple[str, Fraction | None]]:
-    """The words of a bar without its bar line, each with the time in the bar where it begins an event, else None."""
+    """The words of a bar without its bar line, each with the time in the bar where it begins an event, else None.
+
+    Of a voice with lyrics each note has a word of what is sung to it, `w:` alone for nothing.
+    """
     speller.clear()
     time = Fraction(0)
     events = bar.events
@@ -89,6 +94,9 @@ def bar_words(bar: Bar, speller: Speller, unit: Fraction) -> Iterator[tuple[str,
             yield "(3" if (p, q, count) == (3, 2, 3) else f"({p}:{q}:{count}", at
             at = None
         for word in _event_words(event, speller, unit):
+            if word.startswith(SUNG):
+                yield word, None
+                continue
             yield word, at
             at = None
         time += event.duration
@@ -106,6 +114,8 @@ def _event_words(event: Event, speller: Speller, unit: Fraction) -> Iterator[str
         yield "}"
     if event.symbol:
         yield f'"{event.symbol}"'
+    if event.pitches and event.verses:
+        yield f"{SUNG}{event.syllable}"
     length = length_word(event.length / unit)
     if not event.pitches:
         yield "z"
@@ -125,10 +135,10 @@ def _event_words(event: Event, speller: Speller, unit: Fraction) -> Iterator[str
         yield "-"
 
 
-def words(tune: Tune, chords: bool = False) -> list[str]:
+def words(tune: Tune, chords: bool = False, lyrics: bool = False) -> list[str]:
     """The whole tune: meter, unit length and key, then the bars, the voices' bars interleaved; each bar ends in `|`.
 
-    Chord symbols are left out unless asked for; one such as `"Am7/G"` is two words, `"Am7"` and `"/G"`.
+    Chord symbols and lyrics are left out unless asked for; a chord such as `"Am7/G"` is two words, `"Am7"` and `"/G"`.
     """
     out = [meter_word(tune.meter), f"L:{tune.unit}", f"K:{tune.key.name}"]
     spellers = [Speller(tune.key) for _ in tune.voices]
@@ -145,6 +155,8 @@ def words(tune: Tune, chords: bool = False) -> list[str]:
             for word, _ in bar_words(voice[number], spellers[index], tune.unit):
                 if word[0] == '"':
                     out += _chord_words(word) if chords else []
+                elif word.startswith(SUNG):
+                    out += [word] if lyrics else []
                 elif word[0] != "Q":
                     out.append(word)
             out.append("|")
@@ -174,7 +186,7 @@ def text_of(tune: Tune) -> str:
                 lines += [meter_word(tune.meter), f"K:{tune.key.name}"]
         before = len(lines)
         _voice_lines(tune, voice, lines)
-        changed = changed or any(line[1:2] == ":" for line in lines[before:])
+        changed = changed or any(line[1:2] == ":" and not line.startswith(SUNG) for line in lines[before:])
     return "\n".join(lines) + "\n"
 
 
@@ -182,12 +194,18 @@ def _voice_lines(tune: Tune, voice: list[Bar], lines: list[str]) -> None:
     speller = Speller(tune.key)
     meter = tune.meter
     line, bars = "", 0
+    sung: list[str] = []  # to the notes of the line
+    unsung = sum(bool(event.syllable) for bar in voice for event in bar.events)  # what has no line yet
 
     def flush() -> None:
-        nonlocal line, bars
+        nonlocal line, bars, unsung
         if line.strip():
             lines.append(line.strip())
+        if sung and unsung:
+            lines.append(line_of(sung))
+            unsung -= sum(map(bool, sung))
         line, bars = "", 0
+        sung.clear()
 
     for bar in _held_first(voice):
         if bar.meter != meter:
@@ -196,6 +214,9 @@ def _voice_lines(tune: Tune, voice: list[Bar], lines: list[str]) -> None:
             lines.append(meter_word(meter))
         beat = _beat(meter)
         for word, at in bar_words(bar, speller, tune.unit):
+            if word.startswith(SUNG):
+                sung.append(word.removeprefix(SUNG))
+                continue
             if word[1:2] == ":":
                 flush()
                 lines.append(word)

@@ -46,7 +46,10 @@ class Tuplet(NamedTuple):
 
 @dataclass(slots=True)
 class Event:
-    """A note, a chord (several pitches) or a rest (none), of `length` as written, before the tuplet's factor."""
+    """A note, a chord (several pitches) or a rest (none), of `length` as written, before the tuplet's factor.
+
+    `verses` has what is sung to it at each playing, as ABC spells it (lyrics.py); nothing where no words are known.
+    """
 
     pitches: tuple[Pitch, ...]
     length: Fraction
@@ -57,6 +60,12 @@ class Event:
     tuplet: Tuplet | None = None
     tempo: float | None = None
     symbol: str = ""  # the chord over it, such as Am7/G
+    verses: tuple[str, ...] = ()
+
+    @property
+    def syllable(self) -> str:
+        """What is sung to it; "" for nothing."""
+        return self.verses[0] if self.verses else ""
 
     @property
     def duration(self) -> Fraction:

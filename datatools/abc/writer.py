@@ -1,8 +1,9 @@
 """A quantised symusic score as ABC text.
 
 Every onset and end must lie on a grid of 24 steps a quarter note (so on 12 or on 8 a quarter). Notes that sound
-together are chords where they begin and end together, else voices; a track may need several. Velocities, programs,
-controls and changes of tempo have no place in these notes and are left out; drums are refused.
+together are chords where they begin and end together, else voices; a track may need several. Its lyrics are sung to
+the notes that begin with them. Velocities, programs, controls and changes of tempo have no place in these notes and are
+left out; drums are refused.
 """
 
 from bisect import bisect_right
@@ -12,6 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from datatools.abc.keys import MODES, Key, Meter, plain_key
+from datatools.abc.lyrics import in_abc
 from datatools.abc.text import text_of
 from datatools.abc.tune import Bar, Event, Pitch, Tune, Tuplet, spelled
 
@@ -49,6 +51,7 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
     voices: list[list[_Chord]] = []
     labels: list[str] = []
     owners: list[int] = []
+    lyrics: list[dict[int, str]] = []  # of the voice's track, by step
     for number, track in enumerate(score.tracks):
         if not len(track.notes):
             continue
@@ -58,6 +61,7 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
         voices += parts
         owners += [owners[-1] + 1 if owners else 0] * len(parts)
         labels += [_label(track)] * len(parts)
+        lyrics += [_lyrics(track, score.ticks_per_quarter)] * len(parts)
     if not voices:
         raise ValueError(f"{name}: there is no note in it")
     if len(voices) > MOST_VOICES:
@@ -72,9 +76,9 @@ def tune_of(score: Any, *, title: str = "", source: str = "") -> Tune:
     tempos = _tempos(score)
     tune = Tune(_line(title), spans[0].meter, Fraction(1, 8), keys[0][1], tempos[0] if tempos else None)
     serial = 0
-    for voice in voices:
+    for voice, sung in zip(voices, lyrics, strict=True):
         bars = []
-        events = _Events(voice, keys)
+        events = _Events(voice, keys, sung)
         for span in spans:
             bar, serial = events.bar(span, serial)
             bars.append(bar)
@@ -94,6 +98,11 @@ def _label(track: Any) -> str:
         return _line(track.name).replace('"', "'").replace("%", "")
     except UnicodeDecodeError:
         return ""
+
+
+def _lyrics(track: Any, per_quarter: int) -> dict[int, str]:
+    found = ((_step(lyric.time, per_quarter), in_abc(lyric.text)) for lyric in track.lyrics)
+    return {step: syllable for step, syllable in found if step is not None and syllable}
 
 
 def _step(time: int, per_quarter: int) -> int | None:
@@ -201,10 +210,14 @@ def spell(midi: int, key: Key) -> Pitch:
 
 
 class _Events:
-    """Walks one voice's chords bar by bar, filling gaps with rests and tying over bar lines."""
+    """Walks one voice's chords bar by bar, filling gaps with rests and tying over bar lines.
 
-    def __init__(self, chords: list[_Chord], keys: list[tuple[int, Key]]) -> None:
+    It takes what is sung to its notes out of `lyrics`, which the voices of a track share.
+    """
+
+    def __init__(self, chords: list[_Chord], keys: list[tuple[int, Key]], lyrics: dict[int, str]) -> None:
         self.chords = chords
+        self.lyrics, self.sung = lyrics, bool(lyrics)
         self.at = 0
         self.keys = [key for _, key in keys]
         self.key_times = [time for time, _ in keys]
@@ -238,7 +251,11 @@ class _Events:
             left -= head
             ties = (bool(left) or on,) * len(pitches)
             length = Fraction(head, 64 if triplet else 32)
-            yield Event(pitches, length, key, None, ties, (), Tuplet(3, 2, 0) if triplet else None)
+            event = Event(pitches, length, key, None, ties, (), Tuplet(3, 2, 0) if triplet else None)
+            if self.sung and pitches:
+                event.verses = (self.lyrics.pop(start, ""),)
+            start += head if triplet else 3 * head
+            yield event
 
 
 def _group(events: list[Event], serial: int) -> int:

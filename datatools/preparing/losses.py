@@ -12,7 +12,7 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
-# Each cause in words; all are counted in notes but tempos, which are counted in marks.
+# Each cause in words; all are counted in notes (words in those that begin with a syllable) but tempos, in marks.
 CAUSES = {
     "drums": "drums",
     "programs": "the instrument",
@@ -22,6 +22,7 @@ CAUSES = {
     "repeats": "struck again too soon",
     "others": "left out by the tokenizer",
     "durations": "durations cut",
+    "words": "the words sung",
     "tempos": "tempos",
 }
 _LONGER = 1.05  # a note is cut that lasts longer than the longest that is told, rounding aside
@@ -44,6 +45,7 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
         "repeats": repeats,
         "others": rest - unisons - repeats,
         "durations": int((before["quarters"] > _LONGER * after["quarters"].max(initial=0.0)).sum()),
+        "words": max(0, _syllables(read) - _syllables(told)),
         "tempos": max(0, _tempos(read) - _tempos(told)),
     }
     return {cause: count for cause, count in found.items() if count}
@@ -98,6 +100,10 @@ def _gaps(notes: Mapping[str, NDArray[Any]], apart: bool) -> NDArray[Any]:
 
 def _several(notes: Mapping[str, NDArray[Any]]) -> bool:
     return bool((notes["velocity"][1:] != notes["velocity"][:1]).any())
+
+
+def _syllables(score: symusic.Score) -> int:
+    return sum(len(track.lyrics) for track in score.tracks)
 
 
 def _tempos(score: symusic.Score) -> int:

@@ -72,6 +72,8 @@ def _track(track: Any) -> Any:
         events = getattr(track, kind)
         if len(events):
             setattr(result, kind, maker.from_numpy(**_by_time(events.numpy())))
+    for lyric in sorted(track.lyrics, key=lambda lyric: lyric.time):
+        result.lyrics.append(lyric)
     return result
 
 

@@ -123,6 +123,8 @@ def quantised(score: symusic.Score) -> symusic.Score:
             start = round(note.time * _GRID / tpq)
             end = max(round((note.time + note.duration) * _GRID / tpq), start + 1)
             note.time, note.duration = start, end - start
+        for lyric in track.lyrics:
+            lyric.time = round(lyric.time * _GRID / tpq)
     for events in (result.tempos, result.time_signatures, result.key_signatures):
         for event in events:
             event.time = round(event.time * _GRID / tpq)

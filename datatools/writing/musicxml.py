@@ -1,4 +1,4 @@
-"""A score as MusicXML: keys, meters, spelled pitches, voices, ties, tuplets, tempos, loudness, instruments, drums.
+"""A score as MusicXML: keys, meters, pitches, voices, ties, tuplets, lyrics, tempos, loudness, instruments, drums.
 
 What lies between two bar lines comes from the same Tune that ABC is written from, so that both print the same music;
 a note must lie on its grid of 24 steps a quarter. A drum is an unpitched note whose instrument bears the key of General
@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 import symusic
 
 from datatools.abc.keys import LETTERS, Key, Meter
+from datatools.abc.lyrics import goes_on, shown
 from datatools.abc.tune import Bar, Event, Pitch, Tune
 from datatools.abc.writer import tune_of
 
@@ -103,6 +104,7 @@ class _Part:
         pitches = [note.pitch for note in track.notes]
         self.low = sum(pitches) / len(pitches) < 57
         self.open: list[set[int]] = [set() for _ in voices]  # MIDI pitches that a tie leads to, by voice
+        self.word = [False for _ in voices]  # whether the last syllable's word goes on, by voice
 
     def write(self) -> None:
         """All bars; each begins where the last one ended, whatever a voice has in it."""
@@ -201,6 +203,17 @@ class _Part:
                     SubElement(notations, "tied", type=kind)
                 for bracket in brackets if not index else ():
                     SubElement(notations, "tuplet", type=bracket)
+            if event.syllable and not index:
+                self._lyric(note, voice, event.syllable)
+
+    def _lyric(self, note: Element, voice: int, syllable: str) -> None:
+        """Tells a syllable, and whether it begins, goes on with, ends or is its word."""
+        begun, on = self.word[voice], goes_on(syllable)
+        lyric = SubElement(note, "lyric")
+        kinds = {(False, False): "single", (False, True): "begin", (True, True): "middle", (True, False): "end"}
+        SubElement(lyric, "syllabic").text = kinds[begun, on]
+        SubElement(lyric, "text").text = shown(syllable.removesuffix("-") if on else syllable)
+        self.word[voice] = on
 
     def _pitch(self, note: Element, pitch: Pitch) -> None:
         octave, letter = divmod(pitch.step, 7)

@@ -88,9 +88,9 @@ def _right(least: float) -> Callable[[float, float], bool]:
 
 
 TASKS = (
-    Task("counting", "learns a rule of one step", counting, 64, 64, 100, _right(0.98)),
+    Task("counting", "learns a rule of one step", counting, 64, 64, 400, _right(0.98)),
     Task("random_notes", "invents no rule", random_notes, 64, 64, 100, lambda _, nats: abs(nats - _EVEN) < 0.1),
-    Task("one_song", "learns a row by heart", one_song, 64, 64, 100, _right(0.95)),
+    Task("one_song", "learns a row by heart", one_song, 64, 64, 400, _right(0.95)),
     Task("copying", "recalls in order", copying, 32, 32, 400, _right(0.9)),
     Task("induction", "recalls by content", induction, 32, 32, 400, _right(0.9)),
     Task("parity", "tracks a state", parity, 32, 32, 400, _right(0.95)),

@@ -3,7 +3,8 @@
 A piece is its canonical ABC, word by word: `M:6/8 L:1/8 K:Ador`, then bars such as `e A A B 2 A |`. Repeats are written
 out; a pitch and its accidental are one token, a length other than 1 another; the bars of several voices take turns
 (`V:1` bar `V:2` bar). What is lost: title, tempo, velocities, instruments, and all that ABC writes without pitch or
-time. `chord_symbols` keeps those, a token each and another for a bass note: `"Am7" "/G" e`.
+time. `chord_symbols` keeps those, a token each and another for a bass note: `"Am7" "/G" e`. `lyrics` keeps what is sung
+(a verse for each time that music is played), a token a letter, before its note: `w:l w:a w:- e w:_ f w:l w:a A`.
 """
 
 import hashlib
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from core.contracts.piece import Piece
 from core.files import write_json
+from core.log import logger
+from core.words import counted
 from datatools.abc.lexer import STEP
 from datatools.abc.reader import score_of
 from datatools.abc.repeats import read_tune
 from datatools.abc.text import text_of, words
 from hparams.tokenizers.abc import AbcHParams
 from plugins import hookimpl
+from plugins.tokenizers.abc_tokens.over.sung import spelled, sung_words
 from plugins.tokenizers.abc_tokens.repair import MOST_WORDS, repaired
 from plugins.tokenizers.abc_tokens.vocabulary import (
     SPECIALS,
@@ -31,8 +35,8 @@ from plugins.tokenizers.abc_tokens.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.abc_tokens.chords import ChordGrammar
     from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
+    from plugins.tokenizers.abc_tokens.over.grammar import OverGrammar
 
 FORMAT = 1  # raised whenever the same text would give other words
 FILE = "abc.json"
@@ -45,11 +49,17 @@ class AbcTokenizer:
     formats = ("abc",)  # its tokens tell more than notes do
     pad_id, bos_id, eos_id = 0, 1, 2
 
-    def __init__(self, chord_symbols: bool = False) -> None:
-        self.chord_symbols = chord_symbols
-        self._words = vocabulary() + ([word for group in chord_words() for word in group] if chord_symbols else [])
+    def __init__(self, chord_symbols: bool = False, lyrics: bool = False) -> None:
+        self.chord_symbols, self.lyrics = chord_symbols, lyrics
+        self._words = vocabulary() + [word for _, group in self._over() for word in group]
         self._ids = {word: id for id, word in enumerate(self._words)}
         self.vocab_size = len(self._words)
+
+    def _over(self) -> list[tuple[str, list[str]]]:
+        """The words for what stands over notes, by kind."""
+        chords = zip(("chord", "bass"), chord_words(), strict=True) if self.chord_symbols else ()
+        sung = zip(("letter", "mark", "sign", "hyphen", "held"), sung_words(), strict=True) if self.lyrics else ()
+        return [*chords, *sung]
 
     def encode(self, piece: Piece) -> list[int]:
         """Ids of the piece; ValueError naming it and the first thing that has no token."""
@@ -60,7 +70,9 @@ class AbcTokenizer:
         for event in (event for voice in tune.voices for bar in voice for event in bar.events):
             if event.tuplet and not fits_tuplet(event.length / tune.unit, tune.unit):
                 raise _named(piece, f"a note of {event.length} in a tuplet has no note head")
-        said = words(tune, self.chord_symbols)
+        said, lacking = spelled(words(tune, self.chord_symbols, self.lyrics))
+        if lacking:
+            logger.info(f"left out {counted(len(lacking), 'syllable')} that its alphabet lacks, such as {lacking[0]!r}")
         if len(said) > MOST_WORDS:
             raise _named(piece, f"it has {len(said)} abc tokens; expected at most {MOST_WORDS}")
         try:
@@ -114,16 +126,17 @@ class AbcTokenizer:
         short = bool(grammar.broken_off(state)[0])
         return list(ids[:-1]) if short and self._words[ids[-1]] == "|" else list(ids)
 
-    def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar | ChordGrammar":
+    def grammar(self, bars: int = 0, length: int = 0) -> "AbcGrammar | OverGrammar":
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not; HubError below 24 tokens, in which no clean end can be promised.
         """
-        from plugins.tokenizers.abc_tokens.chords import ChordGrammar
         from plugins.tokenizers.abc_tokens.grammar import AbcGrammar
+        from plugins.tokenizers.abc_tokens.over.grammar import OverGrammar
         from plugins.tokenizers.abc_tokens.tables import Tables
 
         grammar = AbcGrammar(Tables(), self.eos_id, bars, length)
-        return ChordGrammar(grammar, *map(len, chord_words())) if self.chord_symbols else grammar
+        over = [kind for kind, group in self._over() for _ in group]
+        return OverGrammar(grammar, over) if over else grammar
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps([FORMAT, self._words]).encode()).hexdigest()[:16]
@@ -140,7 +153,7 @@ def _named(piece: Any, message: str) -> ValueError:
 
 def build(hparams: AbcHParams, folder: Path | None = None) -> AbcTokenizer:
     """The tokenizer; ValueError when `folder` holds another vocabulary than this version has."""
-    tokenizer = AbcTokenizer(hparams.chord_symbols)
+    tokenizer = AbcTokenizer(hparams.chord_symbols, hparams.lyrics)
     path = Path(folder) / FILE if folder is not None else None
     if path is not None and path.is_file():
         saved = json.loads(path.read_text(encoding="utf-8"))

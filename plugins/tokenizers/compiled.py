@@ -43,7 +43,8 @@ class Tables:
         tensors: tuple[int, int],
     ) -> None:
         self._kept = {n: np.ascontiguousarray(t) if isinstance(t, np.ndarray) else t for n, t in tables.items()}
-        lines = ["#include <cstdint>", "#include <cstring>", "#include <algorithm>", "struct Tables {"]
+        lines = [f"#include <{name}>" for name in ("cstdint", "cstring", "algorithm", "vector")]
+        lines.append("struct Tables {")
         for name, table in self._kept.items():
             known = f"const {_TYPES[table.dtype.name]} *" if isinstance(table, np.ndarray) else "int64_t "
             lines.append(f"    {known}{name};")

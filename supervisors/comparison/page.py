@@ -138,7 +138,8 @@ def figure(groups: list[Group], path: Path) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    panels[-1].set_xlabel("nats per note (line: 95 % interval; dots: seeds; grey bar: n-gram of the same tokens)")
+    what = "nats per note (line: 95 % interval; dots: seeds; grey bar: n-gram of the same tokens)"
+    drawn.supxlabel(what, fontsize=10)  # of the picture and not of a panel, which long names make too narrow for it
     drawn.savefig(path, dpi=130, format="png", metadata={"Software": None})
 
 

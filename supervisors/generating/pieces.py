@@ -19,6 +19,7 @@ from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
 from supervisors.generating.drawing import draw
+from supervisors.generating.ends import end_of
 from supervisors.generating.prompts import prompt_ids
 
 PAGE = "index.html"
@@ -70,11 +71,12 @@ def write_pieces(
 ) -> list[Path]:
     """Writes pieces, drawn by the numbers `rows` in so many seconds, and their page; returns the .mid files."""
     drawn = sum(len(piece.ids) - piece.prompt_length for piece in pieces)
+    ends = [end_of(tokenizer, hparams.generate, piece) for piece in pieces]
     files = []
     for number, (row, piece) in enumerate(zip(rows, pieces, strict=True)):
-        facts = {"row": row, "seconds": seconds, "tokens_per_second": drawn / seconds}
+        facts = {"end": ends[number], "row": row, "seconds": seconds, "tokens_per_second": drawn / seconds}
         files.append(_write(tokenizer, hparams, piece, folder / str(number), facts))
-    _page(tokenizer, hparams, pieces, folder)
+    _page(tokenizer, hparams, pieces, ends, folder)
     return files
 
 
@@ -118,14 +120,15 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
     return midi
 
 
-def _page(tokenizer: Tokenizer, hparams: HParams, pieces: Sequence[Generated], folder: Path) -> None:
+def _page(
+    tokenizer: Tokenizer, hparams: HParams, pieces: Sequence[Generated], ends: Sequence[str], folder: Path
+) -> None:
     """All pieces on one page, to be seen and heard in a browser."""
     sections = []
     for row, piece in enumerate(pieces):
         score = tokenizer.decode(piece.ids).score
-        end = "ended by itself" if piece.ended else "cut off at its length"
         drawn = counted(len(piece.ids) - piece.prompt_length, "token")
-        facts = f"{counted(score.note_num(), 'note')}, {drawn} drawn, {end}"
+        facts = f"{counted(score.note_num(), 'note')}, {drawn} drawn, {ends[row]}"
         given = 0.0
         if piece.prompt_length:
             prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score.to("second")

@@ -55,6 +55,8 @@ SLOW = "decode accepts anything"  # of long vocabularies; other tests read odd i
         ("structured", SMALL),
         *((name, {}) for name in ("melody", "trio", "performance_240", "performance_388")),
         ("abc", {"chord_symbols": True}),
+        ("abc", {"lyrics": True}),
+        ("abc", {"chord_symbols": True, "lyrics": True}),
     ],
 )
 def test_further_tokenizers(name: str, options: dict[str, Any]) -> None:

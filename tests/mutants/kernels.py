@@ -1,7 +1,8 @@
 """Plants the faults of `kernels.toml` in the compiled kernels: `python -m tests.mutants.kernels [NUMBER...]`.
 
 All of them are compiled at once, each behind a question of its number, in a copy of the tree; then the tests of the
-kernels are run once for each number. With number 0 nothing is planted and everything has to pass.
+kernels are run once for each number. With number 0 nothing is planted and everything has to pass. `--write` puts what
+came of them into the page of the tests, where what is told of other faults stays.
 """
 
 import os
@@ -21,6 +22,7 @@ inline const int planted_fault = std::getenv("PLANTED") ? std::atoi(std::getenv(
 #endif
 """
 _MARKS = ("<!-- kernels: made by python -m tests.mutants.kernels --write -->", "<!-- end of kernels -->")
+_NOTHING = "**nothing**"
 _SECONDS = 900
 _TOLD = tomllib.loads((Path(__file__).parent / "kernels.toml").read_text(encoding="utf-8"))
 FAULTS = [(fault["file"], fault["right"], fault["wrong"]) for fault in _TOLD["fault"]]
@@ -67,6 +69,14 @@ def noticed(root: Path, number: int, files: list[Path]) -> str:
     return found[1] if found else f"pytest ended with {done.returncode}"
 
 
+def written() -> dict[int, str]:
+    """What the page of the tests tells of faults that are still the same."""
+    lines = results.read(_MARKS).splitlines()
+    told = {number: f"{_row(number)} " for number in range(1, len(FAULTS) + 1)}
+    found = {n: line[len(row) : -2] for n, row in told.items() for line in lines if line.startswith(row)}
+    return {number: "" if by == _NOTHING else by for number, by in found.items()}
+
+
 def report(found: dict[int, str]) -> str:
     """A table of the faults that were planted, as Markdown."""
     lines = [
@@ -74,9 +84,7 @@ def report(found: dict[int, str]) -> str:
         "",
     ]
     lines += ["| file | fault | first noticed by |", "|---|---|---|"]
-    for number, by in found.items():
-        name, right, wrong = FAULTS[number - 1]
-        lines.append(f"| {name} | `{_shown(right)}` → `{_shown(wrong)}` | {by or '**nothing**'} |")
+    lines += [f"{_row(number)} {by or _NOTHING} |" for number, by in sorted(found.items())]
     return "\n".join(lines)
 
 
@@ -93,8 +101,13 @@ def main() -> int:
             name, right, wrong = FAULTS[number - 1]
             print(f"{number} {name}: {found[number] or 'NOT NOTICED'}: {right} -> {wrong}", flush=True)
     if "--write" in sys.argv:
-        results.write(report(found), _MARKS)
+        results.write(report(written() | found), _MARKS)
     return 0 if all(found.values()) else 1
+
+
+def _row(number: int) -> str:
+    name, right, wrong = FAULTS[number - 1]
+    return f"| {name} | `{_shown(right)}` → `{_shown(wrong)}` |"
 
 
 def _shown(text: str) -> str:

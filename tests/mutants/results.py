@@ -83,6 +83,11 @@ def _sum(counts: "Counter[str]") -> str:
     return f"{killed} of {counted} killed ({killed / max(counted, 1):.1%}), {counts['equivalent']} argued equivalent"
 
 
+def read(marks: tuple[str, str] = MARKS) -> str:
+    """What stands between the marks in the page of the tests."""
+    return _PAGE.read_text(encoding="utf-8").split(marks[0])[1].split(marks[1])[0]
+
+
 def write(text: str, marks: tuple[str, str] = MARKS) -> None:
     """Puts a report between its marks in the page of the tests."""
     page = _PAGE.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 // One token through a whole backbone, as PyTorch sees it. An operator returns an empty tensor, with nothing done, where
-// it cannot serve: something is not dense float32, or a row has no room left.
+// it cannot serve: something is not dense float32, a state has other rows, or a row has no room left.
 //
 // Shapes: b batch, d model width.
 #include <ATen/core/Tensor.h>
@@ -21,6 +21,10 @@ bool dense(at::TensorList tensors) {
   return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& x) { return dense(x); });
 }
 
+bool of_rows(int64_t rows, at::TensorList tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [&](const Tensor& x) { return x.size(0) == rows; });
+}
+
 const float* numbers(const Tensor& x) { return x.data_ptr<float>(); }
 
 // x (b d), per block the ten weights of `MambaLayer` in their order and the states conv, ssm; `length`, `limit` (b), the
@@ -32,6 +36,7 @@ Tensor mamba_step(const Tensor& x, at::TensorList weights, at::TensorList states
   const Tensor nothing = at::empty({0}, x.options());
   if (!dense(x) || !dense(weights) || !dense(states) || !dense(last_norm)) return nothing;
   const int64_t batch = x.size(0);
+  if (!of_rows(batch, states) || !of_rows(batch, {length, limit})) return nothing;
   int64_t* place = length.data_ptr<int64_t>();
   for (int64_t b = 0; b < batch; ++b)
     if (place[b] >= limit.data_ptr<int64_t>()[b]) return nothing;
@@ -58,6 +63,7 @@ Tensor transformer_step(const Tensor& x, at::TensorList weights, at::TensorList 
   const Tensor nothing = at::empty({0}, x.options()), &keys = caches[0];
   if (!dense(x) || !dense(weights) || !dense(caches) || !dense(last_norm) || !dense(cos) || !dense(sin)) return nothing;
   const int64_t batch = x.size(0), width = x.size(1), slots = keys.size(1), kv_heads = keys.size(2), head = keys.size(3);
+  if (!of_rows(batch, caches) || !of_rows(batch, {length, cos, sin})) return nothing;
   int64_t* place = length.data_ptr<int64_t>();
   for (int64_t b = 0; b < batch; ++b)
     if (place[b] >= slots) return nothing;

@@ -37,6 +37,12 @@ S* data(const Maybe& x) {
   return x ? data<S>(*x) : nullptr;
 }
 
+// What the kernels read by places that they work out: of this shape, and dense.
+inline void expect(const char* name, const Maybe& x, at::IntArrayRef shape) {
+  TORCH_CHECK(!x || (x->sizes() == shape && x->is_contiguous()), "expected a dense ", name, " of shape ", shape,
+              ", found ", x->sizes(), " with strides ", x->strides());
+}
+
 // Calls with a number of the storage's type.
 template <class F>
 auto by_type(const Tensor& x, F&& call) {

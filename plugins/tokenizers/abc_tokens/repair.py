@@ -8,6 +8,9 @@ The same words always give the same text.
 from collections.abc import Iterable
 from fractions import Fraction
 
+from datatools.abc.lyrics import HELD, line_of
+from datatools.abc.text import SUNG
+from plugins.tokenizers.abc_tokens.over.sung import longer
 from plugins.tokenizers.abc_tokens.vocabulary import fits_tuplet, parse_length, parse_pitch, parse_tuplet
 
 DEFAULTS = {"M": "M:4/4", "L": "L:1/8", "K": "K:Cmaj"}
@@ -31,6 +34,8 @@ class _Voice:
         self.grouped = False  # whether the last event is of a tuplet
         self.graces_at = -1  # where grace notes still wait for their note
         self.chord = ""  # the symbol that waits for its note, its quotes aside
+        self.syllable = ""  # and what is sung to it
+        self.sung: list[str] = []  # to all notes
         self.time = Fraction(0)
         self.last = Fraction(0)
 
@@ -67,6 +72,7 @@ def repaired(words: Iterable[str]) -> str:
             if len(voices) > 1:
                 lines += [name, header.get("M", DEFAULTS["M"]), header.get("K", DEFAULTS["K"])]
             lines.append("".join(one.out))
+            lines += [line_of(one.sung)] if any(one.sung) else []
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +89,9 @@ def _take(voice: _Voice, word: str, kind: str, unit: Fraction) -> None:
             voice.out.append(f"\n{word}\n")
             voice.sized, voice.tieable = True, False
         return
-    if word[0] == '"':
+    if word.startswith(SUNG):
+        _sing(voice, word.removeprefix(SUNG))
+    elif word[0] == '"':
         inner = word.strip('"')
         if not voice.open and inner[0] != "/":
             voice.chord = inner
@@ -132,11 +140,23 @@ def _symbol(voice: _Voice) -> str:
     return f'"{chord}"' if chord else ""
 
 
+def _sing(voice: _Voice, part: str) -> None:
+    """Adds to the syllable that waits for its note; nothing can be held where nothing was sung."""
+    if voice.open:
+        return
+    if part != HELD:
+        voice.syllable = longer(voice.syllable, part)
+    elif not voice.syllable and voice.sung and voice.sung[-1]:
+        voice.syllable = HELD
+
+
 def _event(voice: _Voice, words: list[str], unit: Fraction, sounds: bool) -> None:
     voice.out += words
     voice.events += 1
     voice.time += unit
     voice.sized, voice.tieable = False, sounds
+    voice.sung += [voice.syllable] if sounds else []
+    voice.syllable = ""
     voice.graces_at = -1
     voice.grouped = voice.tuplet_left > 0
     if voice.tuplet_left:
@@ -173,7 +193,7 @@ def _close_bar(voice: _Voice) -> None:
     if voice.open:
         _close(voice, {"[": "]", "{": "}"}[voice.open], Fraction(0))
     _drop_tuplet(voice)
-    voice.sized, voice.tieable, voice.chord = True, False, ""
+    voice.sized, voice.tieable, voice.chord, voice.syllable = True, False, "", ""
     if voice.events:
         voice.out.append("|")
         voice.events = 0

@@ -67,7 +67,9 @@ class TracksGrammar:
         named = (where == BEGUN) & (self.rank[ids] >= 0)
         drums = (rank == self.drums)[:, None]
         played = [grammar.advance(state, ids) for grammar in self.inner]
-        fresh = self.inner[0].begin(len(ids))
+        begun = [grammar.begin(len(ids)) for grammar in self.inner]
+        to_drums = (self.rank[ids] == self.drums)[:, None]
+        fresh = {key: torch.where(to_drums, begun[1][key], begun[0][key]) for key in begun[0]}
         fresh["fields"][:, -1] = tokens + 1
         after = {
             key: torch.where(named[:, None], fresh[key], torch.where(drums, played[1][key], played[0][key]))

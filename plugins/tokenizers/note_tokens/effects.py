@@ -102,9 +102,26 @@ class Vocabulary:
             return phases
         return (*phases, Phase.METER) if self.grid.meters else (*phases, Phase.START)
 
+    @property
+    def keys(self) -> list[int]:
+        """The keys that have a token."""
+        low, high = self.grid.drum_pitches
+        found = []
+        for kind, _, value in (name.partition("_") for name in self.names):
+            for program, rank in self.ranks.items() if kind in ("Pitch", "PitchDrum") else ():
+                own = program == -1 and self.drum_tokens
+                if kind == ("PitchDrum" if own else "Pitch") and (not own or low <= int(value) <= high):
+                    found.append(rank * 128 + int(value))
+        return sorted(found)
+
+    @property
+    def note(self) -> int:
+        """Base tokens of a note."""
+        return 2 + self.velocities + (self.grid.programs is not None)
+
     def needs(self) -> list[int]:
         """Base tokens until the piece may end, by phase."""
-        note = 2 + self.velocities + (self.grid.programs is not None)
+        note = self.note
         within = {Phase.NOTE: 0, Phase.VELOCITY: 1, Phase.PITCH: 2}
         within |= {Phase.PROGRAM: 2 + self.velocities, Phase.DRUMS: 2 + self.velocities}
         meter = bool(self.grid.meters)

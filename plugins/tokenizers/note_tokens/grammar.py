@@ -49,9 +49,19 @@ class NoteGrammar:
             raise ValueError(f"length is {length} tokens; one note alone takes {needs[Phase.START]}")
         self.eos_id, self.bars, self.length = eos_id, bars, length
         self.most_needed = max(needs)
-        self.remi = tables.vocabulary.bars
+        vocabulary = tables.vocabulary
+        self.remi, self.silent, self.note = vocabulary.bars, tables.silent, vocabulary.note
+        self.meters, self.shift_each = bool(vocabulary.grid.meters), vocabulary.shift_each
+        # Phases in which a note of a known program may come, and in which something else may.
+        here = {Phase.TIME, Phase.TEMPO, Phase.KEY, Phase.NOTE, *([] if self.remi else [Phase.METER, Phase.START])}
+        marks = any(name.startswith(("Tempo_", "KeySig_")) for name in vocabulary.names)
+        self.here = np.array([phase in here for phase in Phase])
+        self.moves = np.array([phase is not Phase.TIME for phase in Phase])
+        self.moves[Phase.TIME] = not self.shift_each and (marks or not self.remi)
         self.look = LookUp(tables, needs)
         limits = {"eos_id": eos_id, "bars": bars, "length": length, "most_needed": self.most_needed}
+        limits |= {"note": self.note, "meters_told": int(self.meters), "waits": int(self.moves[Phase.TIME])}
+        limits |= {"some": self.look.own_key.shape[1] + 1}
         self.native = native.compiled(lambda: native_tables(tables, needs, _Fields._fields, limits))
 
     def begin(self, batch: int) -> State:
@@ -63,7 +73,7 @@ class NoteGrammar:
         fields["anchor"] = -int(look.bar[meter]) if self.remi else 0  # remi's first bar token leads to 0
         return {
             "fields": torch.tensor([list(fields.values())]).repeat(batch, 1),
-            "busy": torch.zeros(batch, look.keys + 1, dtype=torch.int64),  # until when each key sounds
+            "busy": self.silent.repeat(batch, 1),  # until when each key sounds; keys without a token always do
         }
 
     def allowed(self, state: State) -> Tensor:
@@ -98,6 +108,7 @@ class NoteGrammar:
             left = self.length - 1 - fields.tokens
             if int(left.min()) < self.most_needed:
                 result &= look.needs.take(fields.phase, 0) <= left[:, None]
+        self._go_on(state, fields, result)
         return torch.from_numpy(self._ended(fields, result))
 
     def _keep_apart(self, fields: _Fields, busy: Array, result: Array) -> None:
@@ -116,6 +127,47 @@ class NoteGrammar:
             head = np.where(look.after_head >= 0, told, fields.open_key[:, None])
             onset = np.where(look.after_anchored, anchor, now) + look.after_onset.take(meter, 0)
             look.after.strike(result, (head == look.after_key) & (now + look.after_end.take(meter, 0) > onset))
+
+    def _go_on(self, state: State, fields: _Fields, result: Array) -> None:
+        """Takes from `result` (b v) the tokens behind which nothing could follow, though the piece could not end."""
+        look, busy = self.look, state["busy"].numpy()
+        free = (busy[:, :-1] <= fields.now[:, None]).sum(1)
+        doubtful = result & (free <= look.own_key.shape[1] + 1)[:, None]  # one token could take the last ones
+        if len(look.announce):
+            top, last = look.announce_top, look.last[look.announce]
+            pitch = look.head_of[look.announce]
+            head = np.where(pitch >= 0, fields.program[:, None] * 128 + pitch, fields.open_key[:, None])
+            last = np.where(last == AS_FOUND, fields.last_key[:, None], np.where(last == HEAD, head, last))
+            good = (busy[:, top] <= fields.now[:, None]) & (top > last) & (top != head) & ~look.announce_own
+            doubtful[:, look.announce] |= result[:, look.announce] & ~good
+        rows, ids = doubtful.nonzero()
+        if len(rows):
+            some = {key: value[torch.from_numpy(rows)] for key, value in state.items()}
+            result[rows, ids] = self._alive(self._advance(some, torch.from_numpy(ids)))
+
+    def _alive(self, state: State) -> Array:
+        """(b,): whether the piece may end here or a note may follow, here or at a later time within bars and length."""
+        look, fields, keys = self.look, _fields(state), state["busy"].numpy()[:, :-1]
+        phase, meter, now = fields.phase, fields.meter, fields.now
+        open = (keys <= now[:, None]) & (np.arange(look.keys) > fields.last_key[:, None])  # b keys
+        announced = np.isin(phase, (Phase.PROGRAM, Phase.DRUMS))
+        open &= ~announced[:, None] | (np.arange(look.keys) // 128 == fields.program[:, None])
+        told = np.isin(phase, (Phase.PITCH, Phase.VELOCITY))
+        told |= (phase == int(Phase.NOTE)) & (self._bar(fields) >= self.bars - 1)
+        told |= (announced | self.here[phase]) & open.any(1)
+        later = ~announced & self.moves[phase]
+        step, bar = look.step[meter], look.bar[meter]
+        onset = np.maximum(keys.min(1), now + step * self.here[phase])  # of the next note, if the meter stays
+        if self.bars:
+            later &= onset <= fields.anchor + (self.bars - fields.bars + self.remi) * bar - step
+        if self.length:
+            if self.remi:
+                more = np.maximum(0, (onset - fields.anchor) // bar) * (1 + self.meters)
+                cost = more + 1 + (phase == int(Phase.TIME)) + (phase == int(Phase.BAR))
+            else:
+                cost = (onset - now) // look.longest[meter] + 2 + (phase == int(Phase.START)) * self.meters
+            later &= self.note + cost <= self.length - fields.tokens
+        return told | later
 
     def _bar_after(self, fields: _Fields) -> Array:
         """(b v): index of the bar in which each token leaves the music."""

@@ -65,6 +65,10 @@ class LookUp:
         self.after_key, self.after_onset, self.after_end, self.after_head = plain(
             "after_key", "after_onset", "after_end", "after_head"
         )
+        self.announce, self.announce_top = plain("announce", "announce_top")
+        self.announce_own = tables.announce_own.numpy()
+        self.last, self.head_of = plain("last_key", "head_pitch_of")
+        self.step, self.longest = plain("step", "longest")
         # Without byte pairs each pitch is a token: one note that begins now, in the order of the keys.
         owners, keys = tables.note_owner.numpy(), self.note_key
         self.one_note = bool(

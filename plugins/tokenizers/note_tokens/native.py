@@ -61,6 +61,9 @@ def native_tables(tables: Tables, needs: Sequence[int], fields: Sequence[str], l
             "note_owner": tables.note_owner[by_key].numpy(),
             "note_anchored": tables.note_anchored[by_key].numpy(),
             "note_onset": tables.note_onset[:, by_key].numpy(),
+            "announced": len(tables.announce),
+            **int64("announce", "announce_top", "step", "longest"),
+            "announce_own": tables.announce_own.numpy(),
             "mixed": len(tables.mixed_owner),
             **int64("mixed_owner", "mixed_end", "mixed_onset"),
             "after": len(after),
@@ -70,7 +73,7 @@ def native_tables(tables: Tables, needs: Sequence[int], fields: Sequence[str], l
         {
             **{f"F_{name}": index for index, name in enumerate(fields)},
             "FIELDS": len(fields),
-            "NOTE": int(Phase.NOTE),
+            **{phase.name: int(phase) for phase in Phase},
             "HEAD": HEAD,
             "AS_FOUND": AS_FOUND,
         },

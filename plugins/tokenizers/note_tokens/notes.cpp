@@ -47,10 +47,91 @@ static void keep_apart(const Tables &t, const int64_t *f, const int64_t *busy, b
         if (f[F_program] * 128 + t.after_head[i] == t.after_key[i]) strike(i, i + 1);
 }
 
+// What a token makes of the fields f, in n, and of `busy`, in place.
+static void play(const Tables &t, const int64_t *f, int64_t id, int64_t *n, int64_t *busy) {
+    const int64_t at = f[F_meter] * t.size + id;
+    const int64_t now = f[F_now], anchor = f[F_anchor], after = t.phases[f[F_phase] * t.size + id];
+    n[F_phase] = after >= 0 ? after : f[F_phase];
+    n[F_meter] = t.meter[at];
+    n[F_now] = (t.anchored[id] ? anchor : now) + t.now[at];
+    if (t.remi) {
+        n[F_anchor] = anchor + t.anchor[at];
+        n[F_bars] = f[F_bars] + t.bars_told[at];
+    } else if (t.tells[id]) {
+        n[F_anchor] = now + t.anchor[at];
+        n[F_bars] = f[F_bars] + floored(now + t.first_meter_at[at] - anchor, t.bar[f[F_meter]]) + t.bars_told[at];
+    } else {
+        n[F_anchor] = anchor;
+        n[F_bars] = f[F_bars];
+    }
+    const int64_t pitch = t.head_pitch_of[id], head = pitch >= 0 ? f[F_program] * 128 + pitch : f[F_open_key];
+    const auto chosen = [&](int64_t told, int64_t found) { return told == AS_FOUND ? found : told == HEAD ? head : told; };
+    n[F_position] = t.position[id] == -2 ? f[F_position] : t.position[id];
+    n[F_last_key] = chosen(t.last_key[id], f[F_last_key]);
+    n[F_program] = t.program[id] < 0 ? f[F_program] : t.program[id];
+    n[F_open_key] = chosen(t.open_key[id], f[F_open_key]);
+    n[F_notes] = f[F_notes] | t.plays[id] | (after == NOTE);
+    n[F_blank] = t.blank[id];
+    n[F_tokens] = f[F_tokens] + 1;
+    int64_t &ended = busy[t.head_closes[id] && head >= 0 ? head : t.keys];
+    ended = std::max(ended, now + t.head_end[at]);
+    for (int64_t k = 0; k < t.own; ++k) {
+        int64_t &until = busy[t.own_key[id * t.own + k]];
+        until = std::max(until, (t.own_anchored[id * t.own + k] ? anchor : now) + t.own_end[at * t.own + k]);
+    }
+}
+
+// Whether the piece may end here or a note may follow, here or at a later time within bars and length.
+static bool alive(const Tables &t, const int64_t *f, const int64_t *busy) {
+    const int64_t phase = f[F_phase], now = f[F_now], meter = f[F_meter], bar = t.bar[meter];
+    if (phase == PITCH || phase == VELOCITY) return true;
+    if (phase == NOTE && bar_of(t, f) >= t.bars - 1) return true;
+    const bool announced = phase == PROGRAM || phase == DRUMS;
+    const bool here = phase == TIME || phase == TEMPO || phase == KEY || phase == NOTE || (!t.remi && phase <= METER);
+    if (announced || here) {
+        const int64_t first = announced ? f[F_program] * 128 : 0, end = announced ? first + 128 : t.keys;
+        for (int64_t key = std::max(first, f[F_last_key] + 1); key < end; ++key)
+            if (busy[key] <= now) return true;
+    }
+    if (announced || (phase == TIME && !t.waits)) return false;
+    const int64_t free = *std::min_element(busy, busy + t.keys), onset = std::max(free, now + here * t.step[meter]);
+    if (t.bars && onset > f[F_anchor] + (t.bars - f[F_bars] + t.remi) * bar - t.step[meter]) return false;
+    const int64_t more = std::max<int64_t>(0, floored(onset - f[F_anchor], bar)) * (1 + t.meters_told);
+    const int64_t cost = t.remi ? more + 1 + (phase == TIME) + (phase == BAR)
+                                : floored(onset - now, t.longest[meter]) + 2 + (phase == START) * t.meters_told;
+    return !t.length || t.note + cost <= t.length - f[F_tokens];
+}
+
+// Strikes the tokens behind which nothing could follow, though the piece could not end.
+static void go_on(const Tables &t, const int64_t *f, const int64_t *busy, bool *row, int64_t *scratch) {
+    const int64_t now = f[F_now];
+    const auto check = [&](int64_t id) {
+        int64_t n[FIELDS];
+        std::memcpy(scratch, busy, (t.keys + 1) * sizeof(int64_t));
+        play(t, f, id, n, scratch);
+        row[id] = alive(t, n, scratch);
+    };
+    int64_t free = 0;
+    for (int64_t key = 0; key < t.keys; ++key) free += busy[key] <= now;
+    if (free <= t.some) {  // one token could take the last ones
+        for (int64_t id = 0; id < t.size; ++id)
+            if (row[id]) check(id);
+        return;
+    }
+    for (int64_t i = 0; i < t.announced; ++i) {
+        const int64_t id = t.announce[i], top = t.announce_top[i];
+        if (!row[id]) continue;
+        const int64_t pitch = t.head_pitch_of[id], head = pitch >= 0 ? f[F_program] * 128 + pitch : f[F_open_key];
+        const int64_t told = t.last_key[id], last = told == AS_FOUND ? f[F_last_key] : told == HEAD ? head : told;
+        if (top < 0 || busy[top] > now || top <= last || top == head || t.announce_own[i]) check(id);
+    }
+}
+
 // fields (b f), busy (b keys + 1) -> out (b v)
 extern "C" int64_t allowed(const Tables *tables, int64_t batch, const int64_t *fields, const int64_t *busy, bool *out) {
     const Tables &t = *tables;
     const int64_t size = t.size;
+    std::vector<int64_t> scratch(t.keys + 1);
     for (int64_t b = 0; b < batch; ++b, fields += FIELDS, busy += t.keys + 1, out += size) {
         const int64_t *f = fields;
         const int64_t meter = f[F_meter], now = f[F_now], anchor = f[F_anchor];
@@ -74,6 +155,7 @@ extern "C" int64_t allowed(const Tables *tables, int64_t batch, const int64_t *f
         const int64_t left = t.length - 1 - f[F_tokens];
         if (t.length && left < t.most_needed)
             for (int64_t v = 0; v < size; ++v) out[v] &= t.needs[f[F_phase] * size + v] <= left;
+        go_on(t, f, busy, out, scratch.data());
         const bool ends = f[F_phase] == NOTE && f[F_notes] == 1 && (!t.bars || bar_of(t, f) >= t.bars - 1);
         out[t.eos_id] = ends || !std::memchr(out, 1, size);
     }
@@ -89,37 +171,7 @@ extern "C" int64_t advance(const Tables *tables, int64_t batch, const int64_t *f
         if (ids[b] < 0 || ids[b] >= t.size) return b;
     std::memcpy(new_busy, busy, batch * keys * sizeof(int64_t));
     for (int64_t b = 0; b < batch; ++b, fields += FIELDS, new_fields += FIELDS, new_busy += keys) {
-        const int64_t id = ids[b], *f = fields, at = f[F_meter] * t.size + id;
-        int64_t *n = new_fields;
-        const int64_t now = f[F_now], anchor = f[F_anchor], after = t.phases[f[F_phase] * t.size + id];
-        n[F_phase] = after >= 0 ? after : f[F_phase];
-        n[F_meter] = t.meter[at];
-        n[F_now] = (t.anchored[id] ? anchor : now) + t.now[at];
-        if (t.remi) {
-            n[F_anchor] = anchor + t.anchor[at];
-            n[F_bars] = f[F_bars] + t.bars_told[at];
-        } else if (t.tells[id]) {
-            n[F_anchor] = now + t.anchor[at];
-            n[F_bars] = f[F_bars] + floored(now + t.first_meter_at[at] - anchor, t.bar[f[F_meter]]) + t.bars_told[at];
-        } else {
-            n[F_anchor] = anchor;
-            n[F_bars] = f[F_bars];
-        }
-        const int64_t pitch = t.head_pitch_of[id], head = pitch >= 0 ? f[F_program] * 128 + pitch : f[F_open_key];
-        const auto chosen = [&](int64_t told, int64_t found) { return told == AS_FOUND ? found : told == HEAD ? head : told; };
-        n[F_position] = t.position[id] == -2 ? f[F_position] : t.position[id];
-        n[F_last_key] = chosen(t.last_key[id], f[F_last_key]);
-        n[F_program] = t.program[id] < 0 ? f[F_program] : t.program[id];
-        n[F_open_key] = chosen(t.open_key[id], f[F_open_key]);
-        n[F_notes] = f[F_notes] | t.plays[id] | (after == NOTE);
-        n[F_blank] = t.blank[id];
-        n[F_tokens] = f[F_tokens] + 1;
-        int64_t &ended = new_busy[t.head_closes[id] && head >= 0 ? head : t.keys];
-        ended = std::max(ended, now + t.head_end[at]);
-        for (int64_t k = 0; k < t.own; ++k) {
-            int64_t &until = new_busy[t.own_key[id * t.own + k]];
-            until = std::max(until, (t.own_anchored[id * t.own + k] ? anchor : now) + t.own_end[at * t.own + k]);
-        }
+        play(t, fields, ids[b], new_fields, new_busy);
     }
     return -1;
 }

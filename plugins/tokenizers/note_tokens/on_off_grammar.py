@@ -72,6 +72,9 @@ class OnOffGrammar:
         drums = self.ranks.get(-1, DRUMS + 1)
         self.on = _Keys(of("NoteOn", "DrumOn"), names, vocabulary.drum_tokens, drums, (low, high))
         self.off = _Keys(of("NoteOff", "DrumOff"), names, vocabulary.drum_tokens, drums, (low, high))
+        self.known = torch.zeros(len(self.ranks), 128, dtype=torch.bool)  # pitches that an instrument has
+        for rank in self.ranks.values():
+            self.known[rank, self.on.pitch[self.on.fit(torch.tensor([rank]))[0]]] = True
         self.after = torch.full((self.size,), int(After.START))
         for ids, after in (
             (self.told_meters, After.METER),
@@ -117,7 +120,8 @@ class OnOffGrammar:
         result[:, self.shifts] = happens[:, None] & fits
         by_rank = keys.view(len(keys), -1, 128)
         if self.programs:
-            ready = ((by_rank == SOUNDING) | ((by_rank == SILENT) & inside[:, None, None])).any(2)  # b ranks
+            silent = (by_rank == SILENT) & self.known & inside[:, None, None]
+            ready = ((by_rank == SOUNDING) | silent).any(2)  # b ranks
             result[:, self.told_programs] = happens[:, None] & ready[:, self.rank_of]
             happens = after == After.PROGRAM
         mine = by_rank[torch.arange(len(keys)), rank]  # b 128

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plugins.tokenizers.note_tokens.effects import AS_FOUND, Effect, Phase, Vocabulary, effect
+from plugins.tokenizers.note_tokens.effects import AS_FOUND, NEVER, Effect, Phase, Vocabulary, effect
 
 
 class Tables:
@@ -25,6 +25,9 @@ class Tables:
         special = [not all(_is_music(vocabulary.names[id]) for id in base) for base in bases]
         self.keys = 128 * len(vocabulary.ranks)
         self.bar = _ints([vocabulary.grid.bar(meter) for meter in meters])  # m
+        ticks = [sorted(vocabulary.ticks[unit].values()) for _, unit in meters]
+        self.step = _ints([vocabulary.grid.step(unit) for _, unit in meters])  # m
+        self.longest = _ints([each[-1] for each in ticks])  # m
         self.phases = _ints(
             [[-1 if special[i] else _after(vocabulary, phase, bases[i]) for i in range(size)] for phase in Phase]
         )
@@ -56,6 +59,7 @@ class Tables:
         self.plays = torch.tensor([e.head_end is not None or any(n.end is not None for n in e.notes) for e in first])
         self._own_notes(effects)
         self._note_lists(effects)
+        self._announcements(bases)
 
     def _own_notes(self, effects: list[list[Effect]]) -> None:
         """Whole notes with keys of their own, by token: (v k), ends (m v k); the key beyond all is nobody's."""
@@ -68,6 +72,25 @@ class Tables:
         self.own_key = torch.tensor([padded([n.key for n in notes], self.keys) for notes in kept[0]])
         self.own_anchored = torch.tensor([padded([int(n.anchored) for n in notes], 0) for notes in kept[0]])
         self.own_end = _ints([[padded([n.end or 0 for n in notes], 0) for notes in row] for row in kept])
+
+    def _announcements(self, bases: Sequence[Sequence[int]]) -> None:
+        """Tokens behind which a note must follow at the present onset, above the keys told there; the highest key that
+        may (-1: none), and whether they tell it themselves."""
+        names, ranks = self.vocabulary.names, self.vocabulary.ranks
+        there = self.vocabulary.keys
+        self.silent = torch.full((self.keys + 1,), NEVER, dtype=torch.int64)  # until when each key sounds at first
+        self.silent[[*there, self.keys]] = 0
+        highest = {key // 128: key for key in there}
+        found = []
+        for id, base in enumerate(bases):
+            kind, _, value = names[base[-1]].partition("_") if base else ("", "", "")
+            if kind == "Program":
+                found.append((id, highest.get(ranks[int(value)], -1)))
+            elif kind == "TimeShift" and self.vocabulary.shift_each and self.last_key[id] != -1:
+                found.append((id, there[-1]))
+        self.announce = torch.tensor([id for id, _ in found], dtype=torch.long)
+        self.announce_top = torch.tensor([top for _, top in found], dtype=torch.long)
+        self.announce_own = (self.own_key[self.announce] == self.announce_top[:, None]).any(1)
 
     def _note_lists(self, effects: list[list[Effect]]) -> None:
         """The lists of what must not clash: notes with what sounds, notes of a token with one another."""

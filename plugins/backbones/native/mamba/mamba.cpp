@@ -42,6 +42,7 @@ Scan<T, S> scan_inputs(const Tensor& u, const Tensor& xz, const Tensor& xd, cons
                        const Tensor& rates, const Tensor& D, const Tensor& bias, const Maybe& starts,
                        const Shape& shape) {
   TORCH_CHECK(dt_weight.is_contiguous(), "expected a dense dt_weight (r e)");
+  expect("starts", starts, {shape.batch, shape.length});
   Scan<T, S> scan{};
   scan.shape = shape;
   scan.u = view<const S>(u), scan.z = view<const S>(xz.narrow(2, shape.channels, shape.channels));
@@ -73,6 +74,7 @@ std::tuple<Tensor, Tensor, Tensor> scan_forward_op(const Tensor& u, const Tensor
     const Tensor last = at::empty({shape.batch, shape.blocks(W), shape.padded(), W}, A.options());
     const Tensor borders =
         at::empty({keep ? shape.batch : 0, shape.chunks(), shape.blocks(W), shape.padded(), W}, A.options());
+    expect("state", first, last.sizes());
     const Tensor y = at::empty(u.sizes(), u.options());
     Scan<T, S> scan = scan_inputs<T, S>(u, xz, xd, dt_weight, rates, D, bias, starts, shape);
     scan.borders = keep ? data<T>(borders) : nullptr;
@@ -124,6 +126,8 @@ Conv<T, S> conv_inputs(const Tensor& xz, const Tensor& weight, const Tensor& bia
   Conv<T, S> conv{};
   conv.batch = xz.size(0), conv.length = xz.size(1), conv.channels = weight.size(1), conv.taps = weight.size(0);
   conv.threads = at::get_num_threads();
+  expect("starts", starts, {conv.batch, conv.length});
+  expect("past", before, {conv.batch, conv.taps - 1, conv.channels});
   conv.x = view<const S>(xz.narrow(2, 0, conv.channels));
   if (before) conv.before = view<const S>(*before);
   conv.weight = data<T>(weight), conv.bias = data<T>(bias);

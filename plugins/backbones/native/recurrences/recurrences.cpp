@@ -14,8 +14,9 @@ namespace native {
 namespace {
 
 template <class S>
-HeadView<S> by_head(const Tensor& x) {
-  TORCH_CHECK(x.dim() == 4 && (x.stride(3) == 1 || x.size(3) == 1), "expected four dimensions of which the last is dense");
+HeadView<S> by_head(const Tensor& x, at::IntArrayRef shape) {
+  TORCH_CHECK(x.sizes() == shape && (x.stride(3) == 1 || x.size(3) == 1), "expected shape ", shape,
+              ", its last dimension dense, found ", x.sizes(), " with strides ", x.strides());
   return {data<std::remove_const_t<S>>(x), x.stride(0), x.stride(1), x.stride(2)};
 }
 
@@ -24,11 +25,15 @@ const bool* marks(const Maybe& starts) { return starts ? starts->data_ptr<bool>(
 template <class T, class S>
 StateSpace<T, S> state_space_inputs(const Tensor& x, const Tensor& steps, const Tensor& logs, const Tensor& B,
                                     const Tensor& C, const Tensor& D, const Maybe& starts) {
-  TORCH_CHECK(steps.is_contiguous() && logs.is_contiguous() && D.is_contiguous(), "expected dense steps, logs and D");
+  TORCH_CHECK(x.dim() == 4 && B.dim() == 4 && B.size(2) > 0 && x.size(2) % B.size(2) == 0,
+              "expected x (b l h p) and B (b l g s), h a multiple of g");
   StateSpace<T, S> all{};
   all.batch = x.size(0), all.length = x.size(1), all.heads = x.size(2), all.width = x.size(3);
   all.groups = B.size(2), all.states = B.size(3);
-  all.x = by_head<const S>(x), all.B = by_head<const S>(B), all.C = by_head<const S>(C);
+  const int64_t by_step[] = {all.batch, all.length, all.heads}, ways[] = {all.batch, all.length, all.groups, all.states};
+  expect("steps", steps, by_step), expect("logs", logs, by_step), expect("D", D, {all.heads});
+  expect("starts", starts, {all.batch, all.length});
+  all.x = by_head<const S>(x, x.sizes()), all.B = by_head<const S>(B, ways), all.C = by_head<const S>(C, ways);
   all.steps = data<T>(steps), all.logs = data<T>(logs), all.D = data<T>(D), all.starts = marks(starts);
   return all;
 }
@@ -42,11 +47,12 @@ std::tuple<Tensor, Tensor, Tensor> state_space_forward_op(const Tensor& x, const
     using S = decltype(number);
     using T = typename Storage<S>::wide;
     auto all = state_space_inputs<T, S>(x, steps, logs, B, C, D, starts);
+    expect("state", before, {all.batch, all.heads, all.states, all.width});
     const Tensor y = at::empty(x.sizes(), x.options());
     const Tensor last = at::empty({all.batch, all.heads, all.states, all.width}, steps.options());
     const Tensor borders = at::empty(
         {keep ? all.batch : 0, all.chunks(), all.heads, padded<T>(all.states), padded<T>(all.width)}, steps.options());
-    all.y = by_head<S>(y), all.last = data<T>(last), all.before = data<T>(before);
+    all.y = by_head<S>(y, y.sizes()), all.last = data<T>(last), all.before = data<T>(before);
     all.borders = keep ? data<T>(borders) : nullptr;
     parallel(all.tasks(), [&](int64_t task) { state_space_forward(all, task); });
     return std::make_tuple(y, last, borders);
@@ -67,8 +73,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> state_space_b
                  part_C = at::empty_like(part_B);
     const Tensor part_D = at::empty({all.batch, all.heads}, steps.options());
     const Tensor grad_before = at::empty({all.batch, all.heads, all.states, all.width}, steps.options());
-    all.grad_y = by_head<const S>(grad_y), all.grad_last = data<T>(grad_last), all.borders = data<T>(borders);
-    all.grad_x = by_head<S>(grad_x), all.grad_steps = data<T>(grad_steps), all.grad_logs = data<T>(grad_logs);
+    all.grad_y = by_head<const S>(grad_y, x.sizes()), all.grad_last = data<T>(grad_last), all.borders = data<T>(borders);
+    all.grad_x = by_head<S>(grad_x, grad_x.sizes()), all.grad_steps = data<T>(grad_steps), all.grad_logs = data<T>(grad_logs);
     all.part_B = data<T>(part_B), all.part_C = data<T>(part_C), all.part_D = data<T>(part_D);
     all.grad_before = data<T>(grad_before);
     parallel(all.tasks(), [&](int64_t task) { state_space_backward(all, task); });
@@ -80,10 +86,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> state_space_b
 template <class T, class S>
 DeltaRule<T, S> delta_rule_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& logs,
                                   const Tensor& beta, const Maybe& starts) {
-  TORCH_CHECK(logs.is_contiguous() && beta.is_contiguous(), "expected dense logs and beta");
+  TORCH_CHECK(q.dim() == 4 && v.dim() == 4, "expected q (b l h c) and v (b l h v)");
   DeltaRule<T, S> all{};
   all.batch = q.size(0), all.length = q.size(1), all.heads = q.size(2), all.keys = q.size(3), all.values = v.size(3);
-  all.q = by_head<const S>(q), all.k = by_head<const S>(k), all.v = by_head<const S>(v);
+  const int64_t by_step[] = {all.batch, all.length, all.heads};
+  expect("logs", logs, by_step), expect("beta", beta, by_step), expect("starts", starts, {all.batch, all.length});
+  all.q = by_head<const S>(q, q.sizes()), all.k = by_head<const S>(k, q.sizes());
+  all.v = by_head<const S>(v, {all.batch, all.length, all.heads, all.values});
   all.logs = data<T>(logs), all.beta = data<T>(beta), all.starts = marks(starts);
   return all;
 }
@@ -97,12 +106,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> delta_rule_forward_op(const Tensor& q
     using S = decltype(number);
     using T = typename Storage<S>::wide;
     auto all = delta_rule_inputs<T, S>(q, k, v, logs, beta, starts);
+    expect("state", before, {all.batch, all.heads, all.keys, all.values});
     const int64_t batch = keep ? all.batch : 0, wide = padded<T>(all.values);
     const Tensor y = at::empty(v.sizes(), v.options());
     const Tensor last = at::empty({all.batch, all.heads, all.keys, all.values}, logs.options());
     const Tensor borders = at::empty({batch, all.chunks(), all.heads, padded<T>(all.keys), wide}, logs.options()),
                  news = at::empty({batch, all.chunks(), all.heads, BLOCK, wide}, logs.options());
-    all.y = by_head<S>(y), all.last = data<T>(last), all.before = data<T>(before);
+    all.y = by_head<S>(y, y.sizes()), all.last = data<T>(last), all.before = data<T>(before);
     all.borders = keep ? data<T>(borders) : nullptr, all.news = keep ? data<T>(news) : nullptr;
     parallel(all.tasks(), [&](int64_t task) { delta_rule_forward(all, task); });
     return std::make_tuple(y, last, borders, news);
@@ -121,9 +131,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> delta_rule_backward_o
                  grad_v = at::empty(v.sizes(), v.options()), grad_logs = at::empty_like(logs),
                  grad_beta = at::empty_like(beta);
     const Tensor grad_before = at::empty({all.batch, all.heads, all.keys, all.values}, logs.options());
-    all.grad_y = by_head<const S>(grad_y), all.grad_last = data<T>(grad_last);
+    all.grad_y = by_head<const S>(grad_y, v.sizes()), all.grad_last = data<T>(grad_last);
     all.borders = data<T>(borders), all.news = data<T>(news);
-    all.grad_q = by_head<S>(grad_q), all.grad_k = by_head<S>(grad_k), all.grad_v = by_head<S>(grad_v);
+    all.grad_q = by_head<S>(grad_q, grad_q.sizes()), all.grad_k = by_head<S>(grad_k, grad_k.sizes()), all.grad_v = by_head<S>(grad_v, grad_v.sizes());
     all.grad_logs = data<T>(grad_logs), all.grad_beta = data<T>(grad_beta), all.grad_before = data<T>(grad_before);
     parallel(all.tasks(), [&](int64_t task) { delta_rule_backward(all, task); });
     return std::make_tuple(grad_q, grad_k, grad_v, grad_logs, grad_beta, grad_before);

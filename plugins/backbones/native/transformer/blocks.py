@@ -53,6 +53,7 @@ def attention(
     that of the token before it (none: 0); `table` (1 or h, t, c) in the type of cos: embedded distances, the last one
     for all beyond, whose products with q are added to those of the keys.
     """
+    first = None if first is None else first.contiguous()
     return _Attention.apply(q, k, v, cos, sin, first, table)  # type: ignore[no-any-return,no-untyped-call]
 
 

@@ -21,10 +21,15 @@ HeadView<S> heads(const Tensor& x) {
 template <class T, class S>
 Attention<T, S> attention_inputs(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos,
                                  const Tensor& sin, const Maybe& first, const Maybe& table) {
-  TORCH_CHECK(!table || table->is_contiguous(), "expected a dense table");
-  TORCH_CHECK(cos.is_contiguous() && sin.is_contiguous(), "expected dense angles");
+  TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.size(2) > 0 && q.size(2) % k.size(2) == 0 && q.size(3) % 2 == 0,
+              "expected q (b l h c) and k (b l k c), h a multiple of k and c even");
   Attention<T, S> all{};
   all.batch = q.size(0), all.length = q.size(1), all.heads = q.size(2), all.width = q.size(3), all.kv_heads = k.size(2);
+  const int64_t shared[] = {all.batch, all.length, all.kv_heads, all.width};
+  TORCH_CHECK(k.sizes() == shared && v.sizes() == shared, "expected k and v of shape ", at::IntArrayRef(shared));
+  const int64_t angles[] = {cos.size(0) == 1 ? 1 : all.batch, all.length, all.width / 2};
+  expect("cos", cos, angles), expect("sin", sin, angles), expect("first", first, {all.batch, all.length});
+  if (table) expect("table", table, {table->size(0) == 1 ? 1 : all.heads, std::max<int64_t>(table->size(1), 1), all.width});
   all.q = heads<const S>(q), all.k = heads<const S>(k), all.v = heads<const S>(v);
   all.cos = data<T>(cos), all.sin = data<T>(sin);
   all.turn_row = cos.size(0) == 1 ? 0 : all.length * all.width / 2;

@@ -1,0 +1,1 @@
+"""What stands over notes in ABC tokens: chord symbols, and what is sung."""
