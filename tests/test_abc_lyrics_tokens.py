@@ -52,7 +52,9 @@ def test_what_the_alphabet_lacks_is_counted_and_holds_nothing() -> None:
     assert encode_piece(PLAIN, piece).lost == {"words": 5}
     manifest = {"counts": {"train": {"notes": 8}}, "lost": {"words": 4}, "remarks": 0}
     assert advice(manifest, AbcHParams()) == ["lost         50 % of notes: the words sung -> tokenizer.lyrics=true"]
-    assert advice(manifest, AbcHParams(lyrics=True)) == ["lost         50 % of notes: the words sung"]
+    assert advice(manifest, AbcHParams(lyrics=True)) == [
+        "lost         50 % of notes: the words sung (more than this tokenizer can tell)"
+    ]
 
 
 def test_a_voice_holds_its_own_syllables() -> None:

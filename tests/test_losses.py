@@ -2,6 +2,7 @@
 
 import symusic
 
+from core.contracts.piece import Piece
 from datatools.preparing.losses import advice, losses
 from hparams.tokenizers.note_tokens import RemiHParams
 from hparams.tokenizers.pertok import PerTokHParams
@@ -85,7 +86,7 @@ def test_the_table_names_share_and_setting() -> None:
     assert advice(manifest, RemiHParams()) == [
         "lost         100 % of notes: the loudness -> tokenizer.use_velocities=true",
         "             30 % of notes: drums -> tokenizer.use_programs=true",
-        "             0.5 % of notes: unisons merged",
+        "             0.5 % of notes: unisons merged (notes of one pitch at one onset are one token)",
         "remarks      on 3 pieces: remarks.txt in the token store",
     ]
 
@@ -93,12 +94,28 @@ def test_the_table_names_share_and_setting() -> None:
 def test_a_setting_that_is_set_is_no_advice() -> None:
     manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7, "drums": 1, "velocities": 4}, "remarks": 0}
     assert advice(manifest, RemiHParams(use_programs=True, use_tempos=True)) == [
-        "lost         7 marks: tempos",
+        "lost         7 marks: tempos (more than this tokenizer can tell)",
         "             2 % of notes: the loudness -> tokenizer.use_velocities=true",
-        "             0.5 % of notes: drums",
+        "             0.5 % of notes: drums (more than this tokenizer can tell)",
     ]
 
 
 def test_no_setting_is_advised_that_is_refused() -> None:
     manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7}, "remarks": 0}
-    assert advice(manifest, PerTokHParams()) == ["lost         7 marks: tempos"]
+    assert advice(manifest, PerTokHParams()) == ["lost         7 marks: tempos (this tokenizer cannot tell them)"]
+
+
+def test_tempos_beyond_the_range_are_clipped_and_those_beside_a_step_rounded() -> None:
+    """Tempos from 40 to 250 in steps of 5: 300 is told as 250, 252 and 41 are rounding, 30 is told as 40."""
+    tokenizer = load_manager().make("tokenizer", RemiHParams(use_tempos=True))
+    wide = load_manager().make("tokenizer", RemiHParams(use_tempos=True, tempo_range=(20, 300)))
+    for speed, count in ((300.0, 1), (252.0, 0), (41.0, 0), (30.0, 1)):
+        score = made()
+        score.tempos = symusic.core.TempoTickList([symusic.Tempo(0, speed)])
+        piece = Piece("fast.mid", "", "", lambda score=score: score, str)  # type: ignore[misc]
+        assert losses(score, tokenizer.decode(tokenizer.encode(piece)).score).get("clipped", 0) == count
+        assert "clipped" not in losses(score, wide.decode(wide.encode(piece)).score)
+    manifest = {"counts": {"train": {"notes": 1}}, "lost": {"clipped": 1}, "remarks": 0}
+    assert advice(manifest, RemiHParams(use_tempos=True)) == [
+        "lost         1 marks: tempos beyond the slowest or fastest -> a wider tokenizer.tempo_range, e.g. [20,300]"
+    ]

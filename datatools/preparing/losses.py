@@ -24,7 +24,16 @@ CAUSES = {
     "durations": "durations cut",
     "words": "the words sung",
     "tempos": "tempos",
+    "clipped": "tempos beyond the slowest or fastest",
 }
+_MARKS = ("tempos", "clipped")
+# Why no setting keeps what a tokenizer names no remedy for; of others that it cannot tell them.
+_REASONS = {
+    "unisons": "notes of one pitch at one onset are one token",
+    "repeats": "the steps of its time are too coarse",
+    "durations": "its longest duration is shorter",
+}
+_ROUNDED = 4  # quarters a minute: a tempo is clipped that lies further beyond all that are told; half a step is less
 _LONGER = 1.05  # a note is cut that lasts longer than the longest that is told, rounding aside
 
 
@@ -47,6 +56,7 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
         "durations": int((before["quarters"] > _LONGER * after["quarters"].max(initial=0.0)).sum()),
         "words": max(0, _syllables(read) - _syllables(told)),
         "tempos": max(0, _tempos(read) - _tempos(told)),
+        "clipped": _clipped(read, told) if 0 < _tempos(told) >= _tempos(read) else 0,  # or which are lost is open
     }
     return {cause: count for cause, count in found.items() if count}
 
@@ -112,6 +122,13 @@ def _tempos(score: symusic.Score) -> int:
     return sum(one != before for before, one in pairwise(speeds))
 
 
+def _clipped(read: symusic.Score, told: symusic.Score) -> int:
+    """Marks slower or faster than any that is told, rounding aside."""
+    speeds = [tempo.qpm for tempo in told.tempos]
+    low, high = min(speeds) - _ROUNDED, max(speeds) + _ROUNDED
+    return sum(not low <= tempo.qpm <= high for tempo in read.tempos)
+
+
 def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     """What the tokens of a store do not tell, the dearest first, with the setting that keeps it; and remarks, if any.
 
@@ -121,8 +138,11 @@ def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     notes = sum(counts["notes"] for counts in manifest["counts"].values())
     lines: list[str] = []
     for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
-        share = f"{count:,} marks" if cause == "tempos" else f"{_percent(count / max(notes, 1))} of notes"
-        remedy = f" -> {remedies[cause]}" if cause in remedies and not _set(remedies[cause], tokenizer) else ""
+        share = f"{count:,} marks" if cause in _MARKS else f"{_percent(count / max(notes, 1))} of notes"
+        remedy = f" ({_REASONS.get(cause, 'this tokenizer cannot tell them')})"
+        if cause in remedies:
+            done = _set(remedies[cause], tokenizer)
+            remedy = " (more than this tokenizer can tell)" if done else f" -> {remedies[cause]}"
         lines.append(f"{'' if lines else 'lost':<13}{share}: {CAUSES.get(cause, cause)}{remedy}")
     if manifest["remarks"]:
         lines.append(f"remarks      on {manifest['remarks']:,} pieces: remarks.txt in the token store")

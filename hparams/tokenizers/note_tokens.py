@@ -18,6 +18,8 @@ class MidiTokHParams:
         "velocities": "tokenizer.use_velocities=true",
         "pitches": "tokenizer.pitch_range=[0,127]",
         "tempos": "tokenizer.use_tempos=true",
+        "clipped": "a wider tokenizer.tempo_range, e.g. [20,300]",
+        "repeats": "a finer tokenizer.beat_res, e.g. {0_4: 24, 4_12: 4}",
         "durations": "a longer stretch in tokenizer.beat_res, e.g. {0_4: 12, 4_32: 4}",
     }
     # What is left to the data, and by what of a piece it is decided.
@@ -136,7 +138,7 @@ class NotesOnlyHParams(MidiTokHParams):
     """What those share that tell notes and nothing of tempo or meter."""
 
     remedies: ClassVar[dict[str, str]] = {
-        cause: setting for cause, setting in MidiTokHParams.remedies.items() if cause != "tempos"
+        cause: setting for cause, setting in MidiTokHParams.remedies.items() if cause not in ("tempos", "clipped")
     }
     follows: ClassVar[dict[str, str]] = {"use_programs": "programs", "use_velocities": "velocities"}
 
