@@ -204,7 +204,7 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("/generate", {"model": MODEL, "tokens": [100_000]}, 400, "expected ids of music"),
     ("/generate", {"model": MODEL, "tokens": [[1, 2]]}, 400, "expected a whole number"),
     ("/generate", {"model": MODEL, "tokens": [3] * 9000}, 400, "expected at most"),
-    ("/generate", {"model": MODEL, "controls": {"mood": "sad"}}, 400, "the model has none"),
+    ("/generate", {"model": MODEL, "controls": {"mood": "sad"}}, 400, "this model was trained without controls"),
     ("/score", {"model": MODEL, "tokens": [-1]}, 400, "expected ids of the model's vocabulary"),
     ("/export", {"model": MODEL, "tokens": [], "format": "mp3"}, 400, "mp3"),
     ("/prompt", {"model": MODEL, "notes": []}, 400, "0 notes"),
