@@ -17,8 +17,8 @@ from core.contracts.backbone import State, fork
 from hparams.backbones.mamba import MambaHParams
 from plugins.backbones.mamba import Mamba, build
 from plugins.backbones.native import kernels
-from plugins.backbones.native.functions import add_norm
 from plugins.backbones.native.mamba.functions import inner
+from plugins.backbones.native.norm import add_norm
 from plugins.backbones.parts.causal_conv import causal_conv
 from plugins.backbones.parts.selective_scan import selective_scan
 from tests.threads import same_bits_on_any_number

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plugins.backbones.native import kernels
-from plugins.backbones.native.functions import add_norm
+from plugins.backbones.native.norm import add_norm
 from plugins.backbones.native.transformer.blocks import gated
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plugins.backbones.native import kernels
-from plugins.backbones.native.functions import add_norm
+from plugins.backbones.native.norm import add_norm
 
 _EPS = 1e-6
 

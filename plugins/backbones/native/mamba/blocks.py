@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from core.model.linear import linear
-from plugins.backbones.native.functions import add_norm
 from plugins.backbones.native.mamba.functions import inner
+from plugins.backbones.native.norm import add_norm
 
 
 def forward(model: nn.Module, stream: Tensor, state: State | None, starts: Tensor | None) -> tuple[Tensor, State]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.mamba.functions import dense, window
+from plugins.backbones.native.mamba.functions import window
+from plugins.backbones.native.operators import dense, ops
 
 
 class _Conv(torch.autograd.Function):
@@ -18,7 +19,7 @@ class _Conv(torch.autograd.Function):
         ctx: Any, x: Tensor, taps: Tensor, bias: Tensor, before: Tensor | None, starts: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(x, taps, bias, before, starts)
-        y: Tensor = torch.ops.swaptunes_native.conv_forward(x, taps, bias, before, starts)
+        y: Tensor = ops().conv_forward(x, taps, bias, before, starts)
         return y
 
     @staticmethod
@@ -26,7 +27,7 @@ class _Conv(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, taps, bias, before, starts = ctx.saved_tensors
         grad_x = torch.empty(x.shape, dtype=x.dtype)
-        grad_taps, grad_bias, grad_before = torch.ops.swaptunes_native.conv_backward(
+        grad_taps, grad_bias, grad_before = ops().conv_backward(
             dense(grad, x), None, x, taps, bias, before, starts, grad_x
         )
         return grad_x, grad_taps, grad_bias, None if before is None else grad_before.to(before.dtype), None

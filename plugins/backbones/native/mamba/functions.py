@@ -13,16 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from core.model.linear import outer, product
-
-
-def _ops() -> Any:
-    return torch.ops.swaptunes_native
-
-
-def dense(grad: Tensor, like: Tensor) -> Tensor:
-    """A gradient as the operators read it: in the type of `like`, its last dimension dense."""
-    grad = grad.to(like.dtype)
-    return grad if grad.stride(-1) == 1 else grad.contiguous()
+from plugins.backbones.native.operators import dense, ops
 
 
 class _Inner(torch.autograd.Function):
@@ -43,9 +34,9 @@ class _Inner(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", enabled=False):
             x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.t().to(xz.dtype).contiguous()  # (r+2n e), (r e)
-            u = _ops().conv_forward(xz, conv_weight, conv_bias, conv, starts)  # (b l e)
+            u = ops().conv_forward(xz, conv_weight, conv_bias, conv, starts)  # (b l e)
             xd = product(u.flatten(0, 1), x_narrow).view(*u.shape[:2], len(x_narrow))  # (b l r+2n)
-            y, last, borders = _ops().scan_forward(
+            y, last, borders = ops().scan_forward(
                 u, xz, xd, dt_narrow, A, D, dt_bias, ssm, starts, any(ctx.needs_input_grad)
             )
             ctx.save_for_backward(
@@ -63,7 +54,7 @@ class _Inner(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             grad_y = torch.zeros_like(u) if grad_y is None else dense(grad_y, u)
             grad_xz, r = torch.empty_like(xz), len(dt_weight)
-            grad_u, grad_delta, grad_xd, grad_A, grad_D, grad_bias, grad_ssm = _ops().scan_backward(
+            grad_u, grad_delta, grad_xd, grad_A, grad_D, grad_bias, grad_ssm = ops().scan_backward(
                 grad_y, grad_last, u, xz, xd, dt_weight, A, D, dt_bias, starts, borders, grad_xz
             )
             grad_delta, grad_xd, xd = grad_delta.flatten(0, 1), grad_xd.flatten(0, 1), xd.flatten(0, 1)  # (bl ...)
@@ -71,7 +62,7 @@ class _Inner(torch.autograd.Function):
             grad_dt_weight = outer(grad_delta, xd[:, :r])
             grad_x_weight = outer(grad_xd, u.flatten(0, 1))
             through_xd = product(grad_xd, x_weight.t()).view_as(u)
-            grad_weight, grad_conv_bias, grad_conv = _ops().conv_backward(
+            grad_weight, grad_conv_bias, grad_conv = ops().conv_backward(
                 grad_u, through_xd, xz, conv_weight, conv_bias, conv, starts, grad_xz
             )
         wide = A.dtype

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from plugins.backbones.native import kernels
+from plugins.backbones.native.operators import ops
 
 
 def step(model: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State] | None:
@@ -39,7 +40,7 @@ def step(model: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State] | No
             return None
         states += (state[f"conv.{name}"], state[f"ssm.{name}"])
     last = modules["norm_f"]
-    hidden = torch.ops.swaptunes_native.mamba_step(
+    hidden = ops().mamba_step(
         x[:, 0], weights, states, state["length"], state["limit"], last._parameters["weight"], last.eps
     )
     return (hidden[:, None], state) if len(hidden) else None

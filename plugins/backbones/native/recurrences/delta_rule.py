@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.mamba.functions import dense
-
-
-def _ops() -> Any:
-    return torch.ops.swaptunes_native
+from plugins.backbones.native.operators import dense, ops
 
 
 class _DeltaRule(torch.autograd.Function):
@@ -29,7 +25,7 @@ class _DeltaRule(torch.autograd.Function):
         starts: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad)
-        y, last, borders, news = _ops().delta_rule_forward(q, k, v, logs, beta, before, starts, keep)
+        y, last, borders, news = ops().delta_rule_forward(q, k, v, logs, beta, before, starts, keep)
         ctx.save_for_backward(q, k, v, logs, beta, starts, borders, news)
         ctx.with_state = before is not None
         ctx.set_materialize_grads(False)
@@ -40,7 +36,7 @@ class _DeltaRule(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         grad_y = torch.zeros_like(ctx.saved_tensors[2]) if grad_y is None else dense(grad_y, ctx.saved_tensors[2])
         grad_last = None if grad_last is None else grad_last.contiguous()
-        *grads, before = _ops().delta_rule_backward(grad_y, grad_last, *ctx.saved_tensors)
+        *grads, before = ops().delta_rule_backward(grad_y, grad_last, *ctx.saved_tensors)
         return *grads, before if ctx.with_state else None, None
 
 

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.mamba.functions import dense
-
-
-def _ops() -> Any:
-    return torch.ops.swaptunes_native
+from plugins.backbones.native.operators import dense, ops
 
 
 class _StateSpace(torch.autograd.Function):
@@ -30,7 +26,7 @@ class _StateSpace(torch.autograd.Function):
         starts: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad)
-        y, last, borders = _ops().state_space_forward(x, steps, logs, B, C, D, before, starts, keep)
+        y, last, borders = ops().state_space_forward(x, steps, logs, B, C, D, before, starts, keep)
         ctx.save_for_backward(x, steps, logs, B, C, D, starts, borders)
         ctx.with_state = before is not None
         ctx.set_materialize_grads(False)
@@ -42,7 +38,7 @@ class _StateSpace(torch.autograd.Function):
         x, steps, logs, B, C, D, starts, borders = ctx.saved_tensors
         grad_y = torch.zeros_like(x) if grad_y is None else dense(grad_y, x)
         grad_last = None if grad_last is None else grad_last.contiguous()
-        *grads, before = _ops().state_space_backward(grad_y, grad_last, x, steps, logs, B, C, D, starts, borders)
+        *grads, before = ops().state_space_backward(grad_y, grad_last, x, steps, logs, B, C, D, starts, borders)
         return *grads, before if ctx.with_state else None, None
 
 

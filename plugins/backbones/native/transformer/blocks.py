@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.native.functions import add_norm
+from plugins.backbones.native.norm import add_norm
+from plugins.backbones.native.operators import ops
 from plugins.backbones.places.positions import positions
 from plugins.backbones.places.rotary import angles
-
-
-def _ops() -> Any:
-    return torch.ops.swaptunes_native
 
 
 class _Attention(torch.autograd.Function):
@@ -30,7 +27,7 @@ class _Attention(torch.autograd.Function):
         first: Tensor | None,
         table: Tensor | None,
     ) -> Tensor:
-        y, logs = _ops().attention_forward(q, k, v, cos, sin, first, table)
+        y, logs = ops().attention_forward(q, k, v, cos, sin, first, table)
         ctx.save_for_backward(q, k, v, cos, sin, first, table, y, logs)
         return y  # type: ignore[no-any-return]
 
@@ -39,7 +36,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         q, *given, table, y, logs = ctx.saved_tensors
         grad = grad.to(q.dtype).contiguous()
-        *grads, parts = _ops().attention_backward(grad, q, *given, table, y, logs)  # the last (b h t c)
+        *grads, parts = ops().attention_backward(grad, q, *given, table, y, logs)  # the last (b h t c)
         of_table = None if table is None else parts.sum((0, 1) if len(table) == 1 else 0).view_as(table)
         return *grads, None, None, None, of_table
 
@@ -61,13 +58,13 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(gate, up)
-        return _ops().gate_forward(gate, up)  # type: ignore[no-any-return]
+        return ops().gate_forward(gate, up)  # type: ignore[no-any-return]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         gate, up = ctx.saved_tensors
-        return _ops().gate_backward(grad.to(gate.dtype).contiguous(), gate, up)  # type: ignore[no-any-return]
+        return ops().gate_backward(grad.to(gate.dtype).contiguous(), gate, up)  # type: ignore[no-any-return]
 
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:

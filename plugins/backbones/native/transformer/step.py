@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from plugins.backbones.native import kernels
+from plugins.backbones.native.operators import ops
 from plugins.backbones.places.rotary import angles
 
 
@@ -40,7 +41,7 @@ def step(model: nn.Module, x: Tensor, state: State) -> tuple[Tensor, State] | No
         caches += (state[f"keys.{name}"], state[f"values.{name}"])
     last: Any = modules["norm"]
     cos, sin = angles(state["length"][:, None], caches[0].shape[3], model.base, x.dtype)  # type: ignore[arg-type]
-    hidden = torch.ops.swaptunes_native.transformer_step(
+    hidden = ops().transformer_step(
         x[:, 0], weights, caches, state["length"], cos, sin, last._parameters["weight"], last.eps
     )
     return (hidden[:, None], state) if len(hidden) else None

@@ -19,7 +19,7 @@ from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.transformer import TransformerHParams
 from plugins.backbones.native import kernels
-from plugins.backbones.native.mamba.functions import dense
+from plugins.backbones.native.operators import dense
 from plugins.backbones.native.transformer.blocks import attention as fused_attention
 from plugins.backbones.parts.attending import packed_attention
 from plugins.backbones.places.positions import recorded

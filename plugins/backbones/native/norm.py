@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-def _ops() -> Any:
-    return torch.ops.swaptunes_native
+from plugins.backbones.native.operators import ops
 
 
 class _Norm(torch.autograd.Function):
@@ -22,7 +20,7 @@ class _Norm(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, stream: Tensor, branch: Tensor | None, weight: Tensor, eps: float, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        added, y, scale = _ops().norm_forward(stream, branch, weight, eps, stream.new_empty(0, dtype=dtype))
+        added, y, scale = ops().norm_forward(stream, branch, weight, eps, stream.new_empty(0, dtype=dtype))
         ctx.save_for_backward(stream if branch is None else added, weight, scale)
         ctx.branch_dtype = None if branch is None else branch.dtype
         ctx.dtype = dtype
@@ -36,7 +34,7 @@ class _Norm(torch.autograd.Function):
         if grad_y is None:
             grad_y = torch.zeros_like(added, dtype=ctx.dtype)
         grad_sum = None if grad_sum is None else grad_sum.contiguous()
-        grad, grad_branch, grad_weight = _ops().norm_backward(
+        grad, grad_branch, grad_weight = ops().norm_backward(
             grad_sum, grad_y.contiguous(), added, weight, scale, ctx.branch_dtype is not None
         )
         if ctx.branch_dtype is not None and ctx.branch_dtype == added.dtype:
