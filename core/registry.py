@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ Source: the DeepSpeed configuration reference, version 0.19.
 from collections.abc import Mapping
 from typing import Any
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 
 # Keys that the hub fills from its own, or whose work it does itself: two masters of one thing would disagree.
 OWNED = {

@@ -13,7 +13,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, meant

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from plugins.laws.backbones.judging import backbone_laws
 from plugins.laws.controls import control_laws, registered
 from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table

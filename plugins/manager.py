@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from core.errors import HubError, did_you_mean, likest, meaning, nearest
+from core.errors import HubError
 from core.log import logger
+from core.names import did_you_mean, likest, meaning, nearest
 from core.registry import BrokenPlugin, Registry
 from hparams.base import HParams
 from plugins import hookspecs

@@ -9,7 +9,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import FrameType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from core.registry import Entry, Registry, name_taken
 from hparams.base import HParams
 

@@ -4,7 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from hparams.base import HParams
 from hparams.following import settle, settle_controls
 from hparams.loading import changed, from_file, load, override

@@ -6,7 +6,8 @@ from shlex import quote
 from typing import Any
 
 from core.contracts.control import describe_example
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from core.registry import Entry
 from hparams.base import HParams
 from hparams.bench import BenchHParams

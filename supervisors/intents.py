@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 
-from core.errors import meaning
+from core.names import meaning
 
 # The forms to type -> what other tools call them.
 _MEANT = {

@@ -1,6 +1,7 @@
 """`list`: every plugin in a sentence, or all about one of them."""
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from core.registry import Entry
 from hparams.sentences import settings
 from plugins.manager import LAWFUL, Manager, describe

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.contracts.piece import Piece
-from core.errors import did_you_mean, nearest, unknown
+from core.errors import unknown
 from core.files import write_text
 from core.log import warn_once
+from core.names import did_you_mean, nearest
 
 
 def test_the_nearest_name_is_told_else_what_there_is() -> None:

@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from datatools.reading import kept as readings
 from datatools.reading.libraries import versions
 from datatools.workers.pool import Failure, Result, Seat, Task, greeting, map_pieces, progress_bar, watch_interval

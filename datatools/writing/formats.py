@@ -6,9 +6,10 @@ from typing import Any
 
 import symusic
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
 from core.files import atomic
 from core.log import warn_once
+from core.names import did_you_mean
 from datatools.abc import writer as abc_writer
 from datatools.writing import engraving, mirex, musicxml, pianoroll, sound
 

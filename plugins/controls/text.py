@@ -13,7 +13,7 @@ import numpy as np
 from core.contracts.control import Vectors
 from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer
-from core.errors import did_you_mean
+from core.names import did_you_mean
 from hparams.controls import TextHParams, words_of
 from plugins import hookimpl
 

@@ -6,7 +6,8 @@ An entry point names a folder as `model/` of a run is one: a path, or a function
 from importlib import metadata
 from pathlib import Path
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 
 GROUP = "swaptunes.models"
 PREFIX = "model:"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from core.seeds import fresh_seed
 from hparams.base import GenerateHParams
 from hparams.sentences import sentences

@@ -11,10 +11,11 @@ from core.contracts.backbone import nbytes
 from core.contracts.control import Control, describe_example
 from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids, Tokenizer
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
 from core.model.conditioning import Known
 from core.model.interleaving import Line, Wish
 from core.model.language_model import LanguageModel
+from core.names import did_you_mean
 from plugins.manager import Manager
 from supervisors.generating import drawing
 from supervisors.opening import opened

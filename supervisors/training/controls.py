@@ -12,8 +12,9 @@ import torch
 from core.contracts.control import Control
 from core.contracts.dataset import Dataset
 from core.contracts.tokenizer import Tokenizer
-from core.errors import HubError, did_you_mean, nearest
+from core.errors import HubError
 from core.model.conditioning import Known
+from core.names import did_you_mean, nearest
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
 from datatools.preparing.controls import Wanted, prepare_controls

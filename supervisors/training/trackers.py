@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from hparams.base import HParams
 from hparams.loading import plain
 

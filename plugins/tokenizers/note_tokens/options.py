@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import HubError, did_you_mean
+from core.errors import HubError
+from core.names import did_you_mean
 from hparams.following import left_open
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens.quantise import Grid
