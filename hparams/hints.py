@@ -1,7 +1,9 @@
 """What a person may have meant by a key that there is not: by its last part, by what others call it, by spelling."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+
+Having = Callable[[str], Mapping[str, list[str]]]  # a key -> dotted keys that it stands for -> plugins that have it
 
 # What other tools call a thing -> its key here. The value is a key, or a sentence where no key will do.
 MEANINGS = {
@@ -77,9 +79,26 @@ def meant(key: str, known: Iterable[str], sections: tuple[str, ...] = ()) -> str
     within = sorted(one for one in inner if one.rpartition(".")[2] == last)
     if within and "." not in key and within[0] != key:
         return f' Did you mean "{within[0]}"?'
-    near = get_close_matches(key, known, n=1, cutoff=0.6)
-    if not near and "." not in key:
-        by_last = {one.rpartition(".")[2]: one for one in reversed(known)}
-        close = get_close_matches(last, by_last, n=1, cutoff=0.7)
-        near = [by_last[close[0]]] if close else []
+    section = key.rpartition(".")[0]
+    beside = {
+        one.rpartition(".")[2]: one for one in reversed(known) if not section or one.rpartition(".")[0] == section
+    }
+    near = get_close_matches(key, known, n=1, cutoff=0.6) if not section or not beside else []
+    if not near:  # by the last part, as all keys of a section are alike in the first
+        near = [beside[one] for one in get_close_matches(last, beside, n=1, cutoff=0.6 if section else 0.7)]
     return f' Did you mean "{near[0]}"?' if near else ""
+
+
+def key_meant(key: str, known: Iterable[str], having: Having) -> str:
+    """As `meant`; and where a plugin that is not chosen has the key, or what others call so, which ones do."""
+    known = set(known)
+    hint = meant(key, known)
+    other = hint.partition('"')[2].partition('"')[0]
+    if other in known and "." not in key:
+        return hint
+    for one in [key] if other in known else [key, other]:
+        for dotted, names in having(one).items():
+            slot = dotted.partition(".")[0]
+            which = f"{slot} {names[0]}" if len(names) == 1 else f"{slot}s {', '.join(names[:-1])} and {names[-1]}"
+            return f" {'It' if dotted == key else dotted} is a setting of the {which}.{hint if other in known else ''}"
+    return hint

@@ -23,6 +23,7 @@ from plugins.built_in import BUILT_IN
 from plugins.composing import compose
 from plugins.faults import broken_plugin
 from plugins.registration import HOOKS, Registration
+from plugins.sections import Sections
 
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
@@ -41,6 +42,7 @@ class Manager:
         self.controls = Registry("control", self.broken)
         self.metrics = Registry("metric", self.broken)
         self.presets = Registry("preset", self.broken)
+        self.section = Sections(self.registry)
         self._host = pluggy.PluginManager(GROUP)
         self._host.add_hookspecs(hookspecs)
 
@@ -105,12 +107,6 @@ class Manager:
             self._raise_broken(name, halves)
             raise self.presets.missing(name, self.preset_hint(name))
         return compose(name, self.backbones[fits[0][0]], self.tokenizers[fits[0][1]], self.section)
-
-    def section(self, slot: str, name: str) -> Any:
-        """The default hyper-parameters of the plugin `name` in a slot ("backbone", "tokenizer" ...)."""
-        hparams = self.registry(slot)[name].hparams
-        assert hparams is not None
-        return hparams()
 
     def make(self, slot: str, section: Any, *more: Any) -> Any:
         """What the plugin that a slot's section names builds from it, e.g. `make("dataset", hparams.dataset)`."""

@@ -1,9 +1,12 @@
 """The tempo of a prompt, at which a piece goes on where its tokens tell none."""
 
+from fractions import Fraction
+
 import symusic
 
 from core.contracts.piece import Piece
-from datatools.abc.tempos import marked
+from datatools.abc.repeats import read_tune
+from datatools.abc.text import text_of
 
 Tempos = list[tuple[float, float]]  # (quarters from the beginning, quarters a minute), the first at 0
 
@@ -27,13 +30,12 @@ def kept(piece: Piece, tempos: Tempos) -> Piece:
     """The piece at these tempos, if there are any and it tells none of its own."""
     if not tempos or not _untold(piece.score):
         return piece
-    quarters = [(round(time, 6), round(speed, 3)) for time, speed in tempos]
     return Piece(
         piece.source,
         piece.title,
         piece.sha256,
         lambda: _with(piece.score, tempos),
-        lambda: marked(piece.abc, quarters),
+        lambda: _marked(piece.abc, tempos),
         piece.remarks,
     )
 
@@ -48,6 +50,19 @@ def _with(score: symusic.Score, tempos: Tempos) -> symusic.Score:
     times = [(round(time * score.ticks_per_quarter), speed) for time, speed in tempos]
     result.tempos = symusic.core.TempoTickList([symusic.Tempo(time, speed) for time, speed in times])
     return result
+
+
+def _marked(abc: str, tempos: Tempos) -> str:
+    """Canonical ABC at these tempos; one within a note holds from the next note on."""
+    tune = read_tune(abc, silent=True)
+    tune.tempo = tempos[0][1]
+    coming = list(tempos[1:])
+    time = Fraction(0)  # in whole notes
+    for event in (event for bar in tune.voices[0] for event in bar.events):
+        while coming and coming[0][0] <= 4 * time:
+            event.tempo = coming.pop(0)[1]
+        time += event.duration
+    return text_of(tune)
 
 
 def _seconds(score: symusic.Score) -> float:
