@@ -3,6 +3,7 @@
 Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `key=value`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.names import did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, Having, key_meant
+from hparams.sentences import sentences
 from hparams.types import mistyped
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
@@ -78,11 +80,9 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
-            raise HubError(
-                f"{key} is {text!r}, a path; for your own files: dataset=folder {quote(f'dataset.path={text}')}"
-            )
+            raise _path(key, text)
         if slot in SLOTS and isinstance(value, str) and value:
-            sections[slot] = section(slot, value)
+            sections[slot] = _section(slot, value, section)
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot in SLOTS and (not isinstance(value, str) or not value):
@@ -91,6 +91,21 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
         root, path = (sections[first], rest) if first in SLOTS else (hparams, key)
         values[slot if slot in SLOTS else key] = value if slot in SLOTS else _typed(root, path, text, value)
     return apply(hparams, values, section=section)
+
+
+def _section(slot: str, name: str, section: Section) -> Any:
+    """A plugin's section; HubError where there is none, which says what to do with a folder of that name."""
+    try:
+        return section(slot, name)
+    except HubError:
+        if slot == "dataset" and Path(name).is_dir():
+            raise _path(slot, name) from None
+        raise
+
+
+def _path(key: str, text: str) -> HubError:
+    own = f"dataset=folder {quote(f'dataset.path={text}')}"
+    return HubError(f"{key} is {text!r}, a path; for your own files: {own}")
 
 
 def apply(hparams: HParams, values: Mapping[str, Any], *, section: Section) -> HParams:
@@ -222,15 +237,21 @@ def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str, having: Havi
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if key not in known:
+            while isinstance(value, Mapping) and len(value) == 1:  # a section that there is not, as it was typed
+                (part, value), *_ = value.items()
+                dotted = f"{dotted}.{part}"
             everywhere = list(_dotted(section, prefix))
             if dotted == "dataset.path":
                 raise HubError(
                     f'the dataset "{getattr(section, "name", "")}" is not read from a path; '
                     f"for your own files: dataset=folder {quote(f'dataset.path={value}')}"
                 )
+            hint = key_meant(dotted, everywhere, having)
+            if not hint and "options" in known:  # of a library below, whatever they are
+                about = sentences(type(section))["options"]
+                hint = f' Perhaps "{prefix}options={{{key}: {json.dumps(value)}}}": {about}'
             beside = known - {"name"} if prefix else everywhere
-            hint = key_meant(dotted, everywhere, having) or did_you_mean(str(key), beside)
-            raise HubError(f'there is no key "{dotted}".{hint}')
+            raise HubError(f'there is no key "{dotted}".{hint or did_you_mean(str(key), beside)}')
         inner = getattr(section, str(key))
         if isinstance(value, Mapping):
             _check_keys(inner, value, f"{dotted}.", having)

@@ -134,7 +134,8 @@ class Manager:
         if name in self.backbones:
             return f" It is a backbone; with a tokenizer it is a preset, e.g. {name}_{next(iter(self.tokenizers), '')}."
         names = self.preset_names()
-        halves = [(near(self.backbones, left), near(self.tokenizers, right)) for left, right in _halves(name)]
+        both = [*_halves(name), *((right, left) for left, right in _halves(name))]  # also the wrong way round
+        halves = [(near(self.backbones, left), near(self.tokenizers, right)) for left, right in both]
         found = [f"{left}_{right}" for lefts, rights in halves for left in lefts for right in rights]
         found = found or nearest(name, dict.fromkeys(names, "") | self.presets.about()) or likest(name, names, 0.7)
         return meaning(found) if found else " list shows the presets; any <backbone>_<tokenizer> is one too."

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from core.registry import Registry
+from hparams.hints import setting_of
 from hparams.loading import SLOTS
 
 
@@ -15,7 +16,11 @@ class Sections:
         self._registry = registry
 
     def __call__(self, slot: str, name: str) -> Any:
-        hparams = self._registry(slot)[name].hparams
+        registry = self._registry(slot)
+        if name not in registry:  # a setting in the place of a plugin, such as tokenizer=bpe
+            for dotted, names in self.having(f"{slot}.{name.lower()}").items():
+                raise registry.missing(name, setting_of(dotted, names, dotted))
+        hparams = registry[name].hparams
         assert hparams is not None
         return hparams()
 
