@@ -180,6 +180,10 @@ class LatentHParams:
         require(len(self.attribute) in (0, 2), "generate.latent.attribute", self.attribute, two)
 
 
+# What of a prompt to use, one at the most.
+PROMPT_CUTS = ("prompt_beats", "prompt_bars", "prompt_seconds")
+
+
 @dataclass(kw_only=True)
 class GenerateHParams:
     """What to generate and how to draw it."""
@@ -192,8 +196,10 @@ class GenerateHParams:
     prompt: str = ""
     # Beats of the prompt to use; 0: all of it.
     prompt_beats: float = 0.0
-    # Bars of the prompt to use, instead of beats; 0: all of it.
+    # Bars of the prompt to use, as its file counts them, instead of beats; 0: all of it.
     prompt_bars: int = 0
+    # Seconds of the prompt to use, instead of beats or bars, which mean nothing in a free performance; 0: all of it.
+    prompt_seconds: float = 0.0
     # Most tokens to draw for a piece.
     length: int = 1024
     # Bars to generate; 0: until the piece ends or `length` is reached.
@@ -225,7 +231,11 @@ class GenerateHParams:
         require(self.count >= 1, "generate.count", self.count, "at least 1")
         require(self.prompt_beats >= 0, "generate.prompt_beats", self.prompt_beats, "0 (all) or more")
         require(self.prompt_bars >= 0, "generate.prompt_bars", self.prompt_bars, "0 (all) or more")
-        require(not (self.prompt_bars and self.prompt_beats), "generate.prompt_bars", self.prompt_bars, "beats or bars")
+        require(self.prompt_seconds >= 0, "generate.prompt_seconds", self.prompt_seconds, "0 (all) or more")
+        cuts = [key for key in PROMPT_CUTS if getattr(self, key)]
+        if len(cuts) > 1:
+            alone = f"0 beside {cuts[0]}: a prompt is cut by beats, bars or seconds"
+            require(False, f"generate.{cuts[1]}", getattr(self, cuts[1]), alone)
         require(self.length >= 1, "generate.length", self.length, "at least 1 token")
         require(self.bars >= 0, "generate.bars", self.bars, "0 (open) or more")
         require(self.temperature >= 0, "generate.temperature", self.temperature, "0 (greedy) or more")

@@ -3,6 +3,7 @@
 Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `key=value`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from core.errors import HubError
 from core.names import did_you_mean
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
-from hparams.hints import MEANINGS, meant
+from hparams.hints import MEANINGS, Having, key_meant
+from hparams.sentences import sentences
 from hparams.types import mistyped
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
 MOST_DEEP = 32  # lists and mappings within one another
-Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters
+Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters; `having` if known
 
 
 def load(source: str, words: Iterable[str], *, preset: Callable[[str], HParams], section: Section) -> HParams:
@@ -67,7 +69,7 @@ def from_tree(tree: Any, source: str, section: Section) -> HParams:
         if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str):
             raise HubError(f"{source} has no {slot}.name; expected the name of a {slot} plugin")
         setattr(base, slot, section(slot, chosen["name"]))
-    return _merged(base, tree)
+    return _merged(base, tree, {}, section)
 
 
 def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HParams:
@@ -78,11 +80,9 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot == "dataset" and ("/" in text or text.startswith((".", "~"))):
-            raise HubError(
-                f"{key} is {text!r}, a path; for your own files: dataset=folder {quote(f'dataset.path={text}')}"
-            )
+            raise _path(key, text)
         if slot in SLOTS and isinstance(value, str) and value:
-            sections[slot] = section(slot, value)
+            sections[slot] = _section(slot, value, section)
     for key, text, value in settings:
         slot = key.removesuffix(".name")
         if slot in SLOTS and (not isinstance(value, str) or not value):
@@ -93,6 +93,21 @@ def override(hparams: HParams, words: Iterable[str], *, section: Section) -> HPa
     return apply(hparams, values, section=section)
 
 
+def _section(slot: str, name: str, section: Section) -> Any:
+    """A plugin's section; HubError where there is none, which says what to do with a folder of that name."""
+    try:
+        return section(slot, name)
+    except HubError:
+        if slot == "dataset" and Path(name).is_dir():
+            raise _path(slot, name) from None
+        raise
+
+
+def _path(key: str, text: str) -> HubError:
+    own = f"dataset=folder {quote(f'dataset.path={text}')}"
+    return HubError(f"{key} is {text!r}, a path; for your own files: {own}")
+
+
 def apply(hparams: HParams, values: Mapping[str, Any], *, section: Section) -> HParams:
     """`hparams` with the value of each dotted key; a slot's value is a plugin's name, and swaps the whole section."""
     swaps = {slot: section(slot, values[slot]) for slot in SLOTS if slot in values}
@@ -100,7 +115,7 @@ def apply(hparams: HParams, values: Mapping[str, Any], *, section: Section) -> H
     for key, value in values.items():
         if key not in swaps:
             _put(tree, key.split("."), value)
-    return _merged(hparams, tree, swaps)
+    return _merged(hparams, tree, swaps, section)
 
 
 def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
@@ -155,12 +170,12 @@ def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any] | None = None) -> HParams:
+def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any], section: Section) -> HParams:
     base = OmegaConf.structured(hparams)
-    for slot, chosen in (swaps or {}).items():
+    for slot, chosen in swaps.items():
         base[slot] = OmegaConf.structured(chosen)
         setattr(hparams, slot, chosen)
-    _check_keys(hparams, tree, "")
+    _check_keys(hparams, tree, "", getattr(section, "having", _nobody))
     deepspeed = tree.get("deepspeed") or {}
     if not isinstance(deepspeed, Mapping):
         raise HubError(f"deepspeed is {deepspeed!r}; it has keys of its own, e.g. deepspeed.zero_optimization.stage=1")
@@ -211,25 +226,35 @@ def _refuse_references(tree: Any, prefix: str) -> None:
             _refuse_references(value, prefix)
 
 
-def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str) -> None:
+def _nobody(key: str) -> Mapping[str, list[str]]:
+    return {}
+
+
+def _check_keys(section: Any, tree: Mapping[str, Any], prefix: str, having: Having = _nobody) -> None:
     if not is_dataclass(section):
         return  # a free mapping, such as deepspeed.*
     known = {field.name for field in fields(section)}
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if key not in known:
+            while isinstance(value, Mapping) and len(value) == 1:  # a section that there is not, as it was typed
+                (part, value), *_ = value.items()
+                dotted = f"{dotted}.{part}"
             everywhere = list(_dotted(section, prefix))
             if dotted == "dataset.path":
                 raise HubError(
                     f'the dataset "{getattr(section, "name", "")}" is not read from a path; '
                     f"for your own files: dataset=folder {quote(f'dataset.path={value}')}"
                 )
-            raise HubError(
-                f'there is no key "{dotted}".{meant(dotted, everywhere) or did_you_mean(dotted, everywhere)}'
-            )
+            hint = key_meant(dotted, everywhere, having)
+            if not hint and "options" in known:  # of a library below, whatever they are
+                about = sentences(type(section))["options"]
+                hint = f' Perhaps "{prefix}options={{{key}: {json.dumps(value)}}}": {about}'
+            beside = known - {"name"} if prefix else everywhere
+            raise HubError(f'there is no key "{dotted}".{hint or did_you_mean(str(key), beside)}')
         inner = getattr(section, str(key))
         if isinstance(value, Mapping):
-            _check_keys(inner, value, f"{dotted}.")
+            _check_keys(inner, value, f"{dotted}.", having)
         elif is_dataclass(inner):
             other = MEANINGS.get(dotted, "")
             hint = f'; did you mean "{other}={value}"?' if other else ""

@@ -23,6 +23,7 @@ from plugins.built_in import BUILT_IN
 from plugins.composing import compose
 from plugins.faults import broken_plugin
 from plugins.registration import HOOKS, Registration
+from plugins.sections import Sections
 
 GROUP = "swaptunes"
 VARIABLE = "SWAPTUNES_LOAD_PLUGINS"
@@ -41,6 +42,7 @@ class Manager:
         self.controls = Registry("control", self.broken)
         self.metrics = Registry("metric", self.broken)
         self.presets = Registry("preset", self.broken)
+        self.section = Sections(self.registry)
         self._host = pluggy.PluginManager(GROUP)
         self._host.add_hookspecs(hookspecs)
 
@@ -106,12 +108,6 @@ class Manager:
             raise self.presets.missing(name, self.preset_hint(name))
         return compose(name, self.backbones[fits[0][0]], self.tokenizers[fits[0][1]], self.section)
 
-    def section(self, slot: str, name: str) -> Any:
-        """The default hyper-parameters of the plugin `name` in a slot ("backbone", "tokenizer" ...)."""
-        hparams = self.registry(slot)[name].hparams
-        assert hparams is not None
-        return hparams()
-
     def make(self, slot: str, section: Any, *more: Any) -> Any:
         """What the plugin that a slot's section names builds from it, e.g. `make("dataset", hparams.dataset)`."""
         build = self.registry(slot)[section.name].build
@@ -143,7 +139,8 @@ class Manager:
         if name in self.backbones:
             return f" It is a backbone; with a tokenizer it is a preset, e.g. {name}_{next(iter(self.tokenizers), '')}."
         names = self.preset_names()
-        halves = [(near(self.backbones, left), near(self.tokenizers, right)) for left, right in _halves(name)]
+        both = [*_halves(name), *((right, left) for left, right in _halves(name))]  # also the wrong way round
+        halves = [(near(self.backbones, left), near(self.tokenizers, right)) for left, right in both]
         found = [f"{left}_{right}" for lefts, rights in halves for left in lefts for right in rights]
         found = found or nearest(name, dict.fromkeys(names, "") | self.presets.about()) or likest(name, names, 0.7)
         return meaning(found) if found else " list shows the presets; any <backbone>_<tokenizer> is one too."

@@ -11,7 +11,7 @@ from hparams.following import settle, settle_controls
 from hparams.loading import changed, from_file, load, override
 from plugins.manager import load_manager
 from supervisors.artefacts.shipped import PREFIX, shipped
-from supervisors.intents import folder_meant
+from supervisors.intents import path_meant
 
 # How a step is spread over processes and memory, which changes no figure but by rounding (and dropout).
 SPREAD = ("train.engine", "train.accumulate", "deepspeed.zero_optimization")
@@ -33,7 +33,7 @@ def asked(options: argparse.Namespace) -> tuple[HParams, Path]:
         if not options.hparams:
             raise HubError(f"{options.verb} needs --hparams PRESET|FILE or --run FOLDER")
         for word in (options.hparams, *options.words):
-            if "=" not in word and (hint := folder_meant(word)):
+            if "=" not in word and (hint := path_meant(word)):
                 raise HubError(f"{word} is no {'preset' if word == options.hparams else 'setting'}.{hint}")
         hparams = load(options.hparams, options.words, preset=manager.preset, section=manager.section)
         name = hparams.name
@@ -57,7 +57,7 @@ def existing(options: argparse.Namespace, verb: str) -> Path:
     if folder.name == options.run and named.is_dir():
         return named
     if folder.is_file():
-        raise HubError(f"{folder} is a file; expected the folder of a run or an artefact, here {folder.parent}")
+        raise HubError(f"{folder} is a file; expected the folder of a run or an artefact.{path_meant(options.run)}")
     around = folder.parent if folder.name != options.run else runs_folder()
     beside = [path.name for path in around.iterdir() if path.is_dir()] if around.is_dir() else []
     raise HubError(

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from core.errors import HubError
@@ -98,7 +99,11 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     options, rest = parser.parse_known_intermixed_args(arguments)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
-        raise HubError(_no_flag(flags[0], arguments))
+        first = arguments[0]
+        named = "=" in first or first.startswith("-") or first in (*VERBS, "help") or _preset(first)
+        raise HubError(_no_flag(flags[0], arguments) if named else _no_verb(first))
+    if "=" in options.hparams and not Path(options.hparams).exists():
+        raise HubError(f"--hparams is {options.hparams}; expected a preset or a file, and settings behind it")
     options.words += rest
     options.verb, options.named = "train", False
     if options.words and "=" not in options.words[0] and (options.words[0] in VERBS or not _source(options)):
@@ -119,7 +124,10 @@ def _source(options: argparse.Namespace) -> bool:
     """Whether the first word names a preset or a file, where no flag does."""
     if options.hparams or options.run or not options.words or "=" in options.words[0]:
         return False
-    word = options.words[0]
+    return _preset(options.words[0])
+
+
+def _preset(word: str) -> bool:
     return word.endswith((".yaml", ".yml")) or word in load_manager().preset_names()
 
 
@@ -132,9 +140,11 @@ def _no_flag(word: str, typed: list[str]) -> str:
     flag, _, value = word.partition("=")
     if not value:
         value = next(iter(typed[typed.index(word) + 1 :]), "")
-    sections = ("generate.",) if typed[:1] == ["generate"] else ()
+    sections = {"generate": ("generate.",), "evaluate": ("evaluate.", "generate.")}.get(typed[0], ())
     hint = meant(flag.lstrip("-").replace("-", "_"), [one.key for one in settings(HParams())], sections)
     key = hint.partition('"')[2].partition('"')[0]
+    if key == "dataset.path":
+        key = "dataset=folder dataset.path"
     if key:
         return f'there is no flag "{flag}". Settings are key=value: {key}={value or "..."}'
     return f'there is no flag "{flag}".{hint or " Settings are key=value; see --help"}'
@@ -148,17 +158,20 @@ def _run(options: argparse.Namespace) -> int:
     if options.help or options.verb == "help" or not asked:
         return _help(options)
     if options.verb not in VERBS:
-        raise HubError(f'there is no verb or preset "{options.verb}".{_meant(options.verb)}')
+        raise HubError(_no_verb(options.verb, options.hparams))
     module, function = VERBS[options.verb].split(":")
     verb: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
     return verb(options)
 
 
-def _meant(word: str) -> str:
-    """What a first word that is neither a verb nor a preset may mean."""
-    from supervisors.intents import folder_meant, verb_meant
+def _no_verb(word: str, preset: str = "") -> str:
+    """What to say to a first word that is no verb, nor a preset unless `preset` is another."""
+    from supervisors.intents import path_meant, verb_meant
 
-    return folder_meant(word) or verb_meant(word) or load_manager().preset_hint(word)
+    if preset and _preset(word):
+        return f"{word} and --hparams {preset} are two presets; expected one"
+    meant = path_meant(word) or verb_meant(word) or load_manager().preset_hint(word)
+    return f'there is no verb or preset "{word}".{meant}'
 
 
 def _help(options: argparse.Namespace) -> int:

@@ -10,8 +10,12 @@ from core.seeds import derive
 from datatools.abc.repeats import read_tune, unrolled
 from datatools.abc.symbols import chord_symbol, shifted
 from datatools.abc.text import words
-from datatools.reading.scores import piece_from_abc
+from datatools.preparing.encoding import encode_piece
+from datatools.preparing.losses import advice
+from datatools.reading.scores import piece_from_abc, piece_from_score
 from hparams.tokenizers.abc import AbcHParams
+from hparams.tokenizers.note_tokens import RemiHParams
+from plugins.manager import load_manager
 from plugins.tokenizers.abc import build
 
 TOKENIZER, PLAIN = build(AbcHParams(chord_symbols=True)), build(AbcHParams())
@@ -124,3 +128,19 @@ def test_the_grammar_masks_no_written_symbol_and_no_misplaced_one_passes() -> No
         for id in ids[: WORDS.index(before) + 1]:
             state = grammar.advance(state, torch.tensor([id]))
         assert not grammar.allowed(state)[0, TOKENIZER._ids[word]], (before, word)
+
+
+def test_symbols_that_tokens_do_not_tell_are_counted() -> None:
+    """Eight stand over notes of the air; a title in quotes is none, nor is a voice's name."""
+    piece = piece_from_abc(AIR.replace("X:1\n", 'X:1\nT:"C" and "D"\n').replace("K:Em", 'K:Em\nV:1 name="G"'))
+    remi = load_manager().make("tokenizer", RemiHParams())
+    lost = [encode_piece(one, piece).lost.get("symbols", 0) for one in (PLAIN, remi, TOKENIZER)]
+    assert lost == [8, 8, 0]
+    score = piece_from_score(piece.score)
+    assert "symbols" not in encode_piece(PLAIN, score).lost, "music in notes has none to lose"
+    manifest = {"counts": {"train": {"notes": 12}}, "lost": {"symbols": 8}, "remarks": 1}
+    assert advice(manifest, AbcHParams()) == [
+        "lost         8 marks: chord symbols -> tokenizer.chord_symbols=true",
+        "remarks      on 1 piece: remarks.txt in the token store",
+    ]
+    assert advice(manifest, RemiHParams())[0] == "lost         8 marks: chord symbols (this tokenizer cannot tell them)"

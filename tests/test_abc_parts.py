@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from datatools.abc import book, keys
+from datatools.abc import book, keys, lengths
 from datatools.abc.lexer import lex
+from datatools.abc.marks import Mark, bar_line, ending_numbers
 from datatools.abc.overlays import layers
-from datatools.abc.parse import Item, Mark, _bar, _length, _numbers, _shifted
 from datatools.abc.parts import MOST_PARTS, divided, ordered, share
 from datatools.abc.reader import score
 from datatools.abc.tune import Event, Pitch, spelled
+from datatools.abc.voice import Item, higher
 from tests.test_abc_reader import HEAD, line, notes
 
 C, D, E, F, G, A, B = (Pitch(28 + step, 0) for step in range(7))
@@ -141,9 +142,9 @@ def test_a_lone_colon_joins_the_bar_line_beside_it() -> None:
 def test_lengths(text: str, length: Any) -> None:
     if refused(length):
         with pytest.raises(ValueError, match="is none"):
-            _length(text)
+            lengths.length(text)
     else:
-        assert _length(text) == length
+        assert lengths.length(text) == length
 
 
 @pytest.mark.parametrize(
@@ -155,19 +156,19 @@ def test_lengths(text: str, length: Any) -> None:
     ],
 )
 def test_bar_lines(text: str, again: int, left: bool, double: bool) -> None:
-    assert _bar(text, 7) == Mark(again=again, left=left, double=double, line=7)
+    assert bar_line(text, 7) == Mark(again=again, left=left, double=double, line=7)
 
 
 def test_too_many_playings_and_wrong_endings_are_refused() -> None:
     for bad in (":" * 10 + "|", ":"):
         with pytest.raises(ValueError, match=r"asks for 11 playings|no bar line"):
-            _bar(bad, 1)
-    assert [_numbers(text) for text in ("1", "1,3", "2-4", "1.", "1,3-5", "20")] == [
+            bar_line(bad, 1)
+    assert [ending_numbers(text) for text in ("1", "1,3", "2-4", "1.", "1,3-5", "20")] == [
         *((1,), (1, 3), (2, 3, 4), (1,), (1, 3, 4, 5), (20,))
     ]
     for bad in ("0", "21", "-", "100"):
         with pytest.raises(ValueError, match="expected numbers from 1 to 20"):
-            _numbers(bad)
+            ending_numbers(bad)
 
 
 def test_rests_of_whole_bars() -> None:
@@ -206,9 +207,9 @@ def test_double_signs_become_their_neighbours() -> None:
 def test_transposing_moves_letters_as_the_key_does(semitones: int, letters: int) -> None:
     """Up a semitone C becomes D flat, up a tritone G flat, since their keys have the fewest signs."""
     for pitch in (C, D, E, F, G, A, B):
-        moved = _shifted(pitch, semitones)
+        moved = higher(pitch, semitones)
         assert moved.midi == pitch.midi + semitones and abs(moved.alter) <= 1
-    assert _shifted(C, semitones).step == C.step + letters
+    assert higher(C, semitones).step == C.step + letters
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from core.log import logger
 from hparams.base import GenerateHParams
 from hparams.tokenizers.note_tokens import RemiHParams
 from plugins.manager import load_manager
-from supervisors.generating.prompts import prompt_ids
+from supervisors.generating.prompts import prompt_of
 from supervisors.verbs import convert
 
 
@@ -27,7 +27,7 @@ def book(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
 
 def test_a_prompt_is_the_first_tune(book: Path, caplog: pytest.LogCaptureFixture) -> None:
     tokenizer = load_manager().make("tokenizer", RemiHParams())
-    ids = prompt_ids(tokenizer, GenerateHParams(prompt=str(book)))
+    ids = prompt_of(tokenizer, GenerateHParams(prompt=str(book))).ids
     pitches = [note.pitch for track in tokenizer.decode(ids).score.tracks for note in track.notes]
     assert pitches == [60, 62, 64, 65]
     assert caplog.messages == [f"generate.prompt: {book} holds 2 tunes; the first, 'One', is taken"]
@@ -48,6 +48,6 @@ def test_a_prompt_that_begins_with_rests_says_how_much_has_a_note(
     path.write_text("X:1\nM:4/4\nL:1/4\nK:C\nz4|z4|CDEF|\n")
     tokenizer = load_manager().make("tokenizer", RemiHParams())
     with pytest.raises(HubError, match=f"has no note in its first .*; generate.{enough} has one"):
-        prompt_ids(tokenizer, GenerateHParams(prompt=str(path), **asked))
+        prompt_of(tokenizer, GenerateHParams(prompt=str(path), **asked))
     key, _, value = enough.partition("=")
-    assert prompt_ids(tokenizer, GenerateHParams(prompt=str(path), **{key: int(value)}))
+    assert prompt_of(tokenizer, GenerateHParams(prompt=str(path), **{key: int(value)})).ids

@@ -36,9 +36,10 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
     (EvaluateHParams, {"every": 0, "tokens": 32768, "count": 64, "beats": 64.0, "prompt_beats": 16.0}),
     (CheckpointHParams, {"every": 0, "keep": 2}),
     (LatentHParams, {"source": "", "target": "", "attribute": [], "amount": 1.0}),
-    (GenerateHParams, {"count": 4, "out": "", "prompt": "", "prompt_beats": 0.0, "prompt_bars": 0, "length": 1024,
-                       "bars": 0, "temperature": 1.0, "top_k": 0, "top_p": 0.98, "min_p": 0.0,
-                       "repetition_penalty": 1.0, "seed": 0, "controls": {}, "guidance": 1.0, "formats": ["png"]}),
+    (GenerateHParams, {"count": 4, "out": "", "prompt": "", "prompt_beats": 0.0, "prompt_bars": 0,
+                       "prompt_seconds": 0.0, "length": 1024, "bars": 0, "temperature": 1.0, "top_k": 0, "top_p": 0.98,
+                       "min_p": 0.0, "repetition_penalty": 1.0, "seed": 0, "controls": {}, "guidance": 1.0,
+                       "formats": ["png"]}),
     (CompareHParams, {"seeds": 3, "parameters": 0, "tokens": 0, "minutes": 0.0}),
     (ListenHParams, {"pieces": 12, "seconds": 20.0, "kind": "ratings", "seed": 0, "serve": True, "port": 0,
                      "scales": ("overall", "coherence", "structure", "melody")}),
@@ -89,6 +90,7 @@ ENDS: list[tuple[Any, str, list[Any], list[Any]]] = [
     (GenerateHParams, "bars", [0], [-1]),
     (GenerateHParams, "prompt_beats", [0], [-1]),
     (GenerateHParams, "prompt_bars", [0], [-1]),
+    (GenerateHParams, "prompt_seconds", [0, 0.1], [-0.1]),
     (GenerateHParams, "temperature", [0], [-0.1]),
     (GenerateHParams, "top_k", [0], [-1]),
     (GenerateHParams, "top_p", [0.01, 1], [0, 1.01]),
@@ -193,6 +195,7 @@ def test_settings_of_plugins_at_their_ends() -> None:
 def test_settings_that_exclude_each_other() -> None:
     cases: list[tuple[Any, dict[str, Any]]] = [
         (GenerateHParams, {"prompt_beats": 4, "prompt_bars": 1}),
+        (GenerateHParams, {"prompt_bars": 4, "prompt_seconds": 1.5}),
         (CompareHParams, {"tokens": 1, "minutes": 1}),
         (LabelHParams, {"words": ["1"], "span": [1, 2]}),
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import symusic
 
+from core.distinct import distinct
 from datatools.preparing.duplicates import HASHES, NEAR, NearIndex, exact_key, minhash, shingles, similarity, sketch
 from tests.tunes import tune
 

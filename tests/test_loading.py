@@ -61,7 +61,7 @@ def test_changed_names_dotted_keys_and_swapped_sections() -> None:
     ("words", "expected"),
     [
         (["backbone.layer=3"], 'no key "backbone.layer". Did you mean "backbone.layers"?'),
-        (["trian.lr=3"], 'no key "trian".'),
+        (["trian.lr=3"], 'no key "trian.lr". Did you mean "train.lr"?'),
         (["train.lr=fast"], "train.lr is 'fast'; expected a number, e.g. 0."),
         (["generate.temperature=hot"], "generate.temperature is 'hot'; expected a number, e.g. 1.0"),
         (["generate.count=2.5"], "generate.count is 2.5; expected a whole number, e.g. 4"),

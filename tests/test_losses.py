@@ -117,5 +117,5 @@ def test_tempos_beyond_the_range_are_clipped_and_those_beside_a_step_rounded() -
         assert "clipped" not in losses(score, wide.decode(wide.encode(piece)).score)
     manifest = {"counts": {"train": {"notes": 1}}, "lost": {"clipped": 1}, "remarks": 0}
     assert advice(manifest, RemiHParams(use_tempos=True)) == [
-        "lost         1 marks: tempos beyond the slowest or fastest -> a wider tokenizer.tempo_range, e.g. [20,300]"
+        "lost         1 mark: tempos beyond the slowest or fastest -> a wider tokenizer.tempo_range, e.g. [20,300]"
     ]

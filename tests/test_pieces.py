@@ -16,6 +16,7 @@ from core.registry import Entry
 from hparams.base import GenerateHParams, HParams
 from supervisors import sizes
 from supervisors.generating import drawing, ends, pieces
+from supervisors.generating.prompts import Prompt
 from supervisors.music_vae.measures import Window, figures
 from supervisors.music_vae.measures import pieces as bounds
 from supervisors.training.logbook import _keep_until
@@ -41,7 +42,7 @@ def test_a_silent_piece_is_drawn_again_under_another_row(tmp_path: Path, monkeyp
         return [(k, SOUND if k == 0 or (k, attempt) in ((1, 1), (2, 3)) else SILENCE) for k in rows]
 
     monkeypatch.setattr(pieces, "draw", draw)
-    monkeypatch.setattr(pieces, "prompt_ids", lambda tokenizer, asked: [7])
+    monkeypatch.setattr(pieces, "prompt_of", lambda tokenizer, asked: Prompt([7]))
     files = pieces.write_samples(None, ToyTokenizer(), run(count=3, seed=5), tmp_path, known)  # type: ignore[arg-type]
     assert asked == [(None, 0), (1, 1), (2, 1), (2, 2), (2, 3)]
     assert [path.name for path in files] == ["0.mid", "1.mid", "2.mid"]
@@ -119,6 +120,20 @@ def test_how_a_piece_ended_is_told_apart(monkeypatch: pytest.MonkeyPatch, caplog
         "broke off after 10"
     )
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_how_pieces_ended_is_one_sentence() -> None:
+    cut = "cut off at its length of 1,024 tokens"
+    for given, said in (
+        (["ended by itself", cut, "ended by itself"], f"2 pieces ended by themselves, 1 was {cut} (generate.length)"),
+        ([cut, cut], "2 pieces were cut off at their length of 1,024 tokens (generate.length)"),
+        (["8 bars, as asked"] * 4, "4 pieces have 8 bars, as asked"),
+        (["2 bars, as its windows have"] * 2, "2 pieces have 2 bars, as their windows have"),
+        (["1 bar, as asked", "broke off after 9 tokens: nothing could follow"],
+         "1 piece has 1 bar, as asked, 1 broke off after 9 tokens: nothing could follow"),
+        (["ended by itself"], "1 piece ended by itself"),
+    ):  # fmt: skip
+        assert ends.ended(given) == said
 
 
 def test_what_is_asked_for_reaches_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling
 from hparams.base import GenerateHParams, HParams
 from supervisors.generating import drawing, pieces
-from supervisors.generating.prompts import prompt_ids
+from supervisors.generating.prompts import prompt_of
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
 from tests.twin import hub
 from tests.twin.byhand import Toy, Way, continued, point
@@ -119,7 +119,7 @@ def test_a_prompt_of_some_beats_holds_those_beats(tmp_path: Path) -> None:
     ids = [PITCH + 60, STEP, PITCH + 62, STEP, PITCH + 64, STEP, PITCH + 65, STEP, PITCH + 67, STEP, PITCH + 69]
     for beats, notes in ((0.0, 6), (4.0, 4), (1.0, 1), (2.5, 3), (90.0, 6)):
         asked = GenerateHParams(prompt=path, prompt_beats=beats)
-        assert prompt_ids(Bars(), asked) == ids[: 2 * notes - 1]  # type: ignore[arg-type]
+        assert prompt_of(Bars(), asked).ids == ids[: 2 * notes - 1]  # type: ignore[arg-type]
     held = music(tmp_path / "held.mid", [(0, 60), (1, 62)], quarters=4)
     told: list[list[tuple[int, int]]] = []
 
@@ -128,12 +128,12 @@ def test_a_prompt_of_some_beats_holds_those_beats(tmp_path: Path) -> None:
             told.append([(note.time, note.duration) for track in piece.score.tracks for note in track.notes])
             return super().encode(piece)
 
-    prompt_ids(Listener(), GenerateHParams(prompt=held, prompt_beats=2))  # type: ignore[arg-type]
+    prompt_of(Listener(), GenerateHParams(prompt=held, prompt_beats=2))  # type: ignore[arg-type]
     assert told == [[(0, 960), (480, 480)]]
     for bars, notes in ((1, 4), (2, 6), (9, 6)):  # four beats a bar, the last one not full
         asked = GenerateHParams(prompt=path, prompt_bars=bars)
-        assert prompt_ids(Bars(), asked) == ids[: 2 * notes - 1]  # type: ignore[arg-type]
-    assert prompt_ids(Bars(), GenerateHParams()) == []  # type: ignore[arg-type]
+        assert prompt_of(Bars(), asked).ids == ids[: 2 * notes - 1]  # type: ignore[arg-type]
+    assert prompt_of(Bars(), GenerateHParams()).ids == []  # type: ignore[arg-type]
 
 
 def test_bars_of_a_prompt_follow_its_meters(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_bars_of_a_prompt_follow_its_meters(tmp_path: Path) -> None:
             return super().encode(piece)
 
     for bars in (1, 2, 3, 4):  # all of them of six eighths
-        prompt_ids(Listener(), GenerateHParams(prompt=str(tmp_path / "meters.mid"), prompt_bars=bars))  # type: ignore[arg-type]
+        prompt_of(Listener(), GenerateHParams(prompt=str(tmp_path / "meters.mid"), prompt_bars=bars))  # type: ignore[arg-type]
     assert heard == [6, 12, 18, 24]
 
 
@@ -186,5 +186,5 @@ def test_bars_are_counted_after_those_of_the_prompt(tmp_path: Path) -> None:
             full, extra = divmod(tokens.count(STEP), 4)
             assert full == before + 3 and extra == 0 and tokens[-1] == STEP
         ruled = Ruled()
-        drawing._grammar(ruled, prompt_ids(ruled, asked), asked)  # type: ignore[arg-type]
+        drawing._grammar(ruled, prompt_of(ruled, asked).ids, asked)  # type: ignore[arg-type]
         assert ruled.asked == [(3 + before, 500 + (15 if prompt else 0))]

@@ -6,8 +6,9 @@ Source: the ABC music standard 2.1, section 7.4.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from datatools.abc.parse import Item, Mark
+from datatools.abc.marks import Mark
 from datatools.abc.tune import Event
+from datatools.abc.voice import Item
 
 
 def layers(items: Sequence[Item]) -> list[list[Item]]:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from datatools.abc.parse import Item, Mark
+from datatools.abc.marks import Mark
 from datatools.abc.tune import Event
+from datatools.abc.voice import Item
 
 MOST_PARTS = 500  # that a header's P: field may ask for
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import symusic
 from numpy.typing import NDArray
 
 from core.contracts.dataset import Item
@@ -19,7 +18,7 @@ from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.log import logger
 from datatools.preparing import survey
-from datatools.preparing.losses import losses
+from datatools.preparing.losses import losses_of
 from datatools.workers.executors import Machines, spread
 from datatools.workers.pool import Failure
 from datatools.workers.worker import reason
@@ -134,8 +133,8 @@ def encode_piece(tokenizer: Tokenizer, piece: Piece, before: Sequence[str] = ())
     heard = [*getattr(piece, "remarks", ()), *before, *remarks]
     said = "; ".join(dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in heard))[:MOST_REMARKS]
     told = _told(tokenizer, ids.tolist())
-    notes = sum(len(track.notes) for track in told.tracks)
-    return Told(ids.astype(np.uint32), notes, said, losses(piece.score, told))
+    notes = sum(len(track.notes) for track in told.score.tracks)
+    return Told(ids.astype(np.uint32), notes, said, losses_of(piece, told))
 
 
 def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
@@ -157,10 +156,12 @@ def _check(tokenizer: Tokenizer, ids: NDArray[np.int64]) -> None:
         raise ValueError("the tokenizer gives its own pad, begin or end; the hub adds them")
 
 
-def _told(tokenizer: Tokenizer, ids: Ids) -> symusic.Score:
-    """The score that the ids decode to, which shows what of the piece's is lost on the way."""
+def _told(tokenizer: Tokenizer, ids: Ids) -> Piece:
+    """What the ids decode to, its score made, which shows what of the piece's is lost on the way."""
     try:
-        return tokenizer.decode(ids).score
+        decoded = tokenizer.decode(ids)
+        assert decoded.score is not None
+        return decoded
     except MemoryError:
         raise
     except Exception as error:

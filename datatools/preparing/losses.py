@@ -5,13 +5,18 @@ hyper-parameters say themselves, in a class attribute `remedies` (cause -> setti
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import symusic
 from numpy.typing import NDArray
 
-# Each cause in words; all are counted in notes (words in those that begin with a syllable) but tempos, in marks.
+from core.contracts.piece import Piece
+from core.words import counted
+
+# Each cause in words; all are counted in notes (words in those that begin with a syllable), but tempos and chord
+# symbols in marks.
 CAUSES = {
     "drums": "drums",
     "programs": "the instrument",
@@ -22,10 +27,11 @@ CAUSES = {
     "others": "left out by the tokenizer",
     "durations": "durations cut",
     "words": "the words sung",
+    "symbols": "chord symbols",
     "tempos": "tempos",
     "clipped": "tempos beyond the slowest or fastest",
 }
-_MARKS = ("tempos", "clipped")
+_MARKS = ("symbols", "tempos", "clipped")
 # Why no setting keeps what a tokenizer names no remedy for; of others that it cannot tell them.
 _REASONS = {
     "unisons": "notes of one pitch at one onset are one token",
@@ -34,6 +40,15 @@ _REASONS = {
 }
 _ROUNDED = 4  # quarters a minute: a tempo is clipped that lies further beyond all that are told; half a step is less
 _LONGER = 1.05  # a note is cut that lasts longer than the longest that is told, rounding aside
+
+
+def losses_of(read: Piece, told: Piece) -> dict[str, int]:
+    """What `losses` counts, and what only the text of ABC tells, the chord symbols, in marks."""
+    found = losses(read.score, told.score)
+    if symbols := _symbols(vars(read).get("abc", "")):  # made already where the piece was read from ABC
+        with suppress(ValueError):  # it cannot be written in ABC, and its score holds none
+            symbols -= _symbols(told.abc)
+    return found | ({"symbols": symbols} if symbols > 0 else {})
 
 
 def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
@@ -117,6 +132,11 @@ def _syllables(score: symusic.Score) -> int:
     return sum(len(track.lyrics) for track in score.tracks)
 
 
+def _symbols(abc: str) -> int:
+    """Chord symbols, which alone stand in quotes in canonical ABC, fields aside."""
+    return sum(line.count('"') // 2 for line in abc.splitlines() if line[1:2] != ":")
+
+
 def _tempos(score: symusic.Score) -> int:
     """Marks that say something: another tempo than the one before, 120 quarters a minute at the beginning."""
     speeds = np.concatenate(([120], np.rint(6e7 / np.maximum(score.tempos.numpy()["mspq"], 1))))
@@ -139,14 +159,14 @@ def advice(manifest: Mapping[str, Any], tokenizer: Any) -> list[str]:
     notes = sum(counts["notes"] for counts in manifest["counts"].values())
     lines: list[str] = []
     for cause, count in sorted(manifest.get("lost", {}).items(), key=lambda one: -one[1]):
-        share = f"{count:,} marks" if cause in _MARKS else f"{_percent(count / max(notes, 1))} of notes"
+        share = counted(count, "mark") if cause in _MARKS else f"{_percent(count / max(notes, 1))} of notes"
         remedy = f" ({_REASONS.get(cause, 'this tokenizer cannot tell them')})"
         if cause in remedies:
             done = _set(remedies[cause], tokenizer)
             remedy = " (more than this tokenizer can tell)" if done else f" -> {remedies[cause]}"
         lines.append(f"{'' if lines else 'lost':<13}{share}: {CAUSES.get(cause, cause)}{remedy}")
     if manifest["remarks"]:
-        lines.append(f"remarks      on {manifest['remarks']:,} pieces: remarks.txt in the token store")
+        lines.append(f"remarks      on {counted(manifest['remarks'], 'piece')}: remarks.txt in the token store")
     return lines
 
 

@@ -8,7 +8,10 @@ from typing import ClassVar, Literal
 class AbcHParams:
     """Folk-RNN-style tokens over ABC text (arXiv 1604.08723)."""
 
-    remedies: ClassVar[dict[str, str]] = {"words": "tokenizer.lyrics=true"}
+    remedies: ClassVar[dict[str, str]] = {
+        "symbols": "tokenizer.chord_symbols=true",
+        "words": "tokenizer.lyrics=true",
+    }
 
     name: Literal["abc"] = "abc"
     # Tokens for the chord symbols over the notes, such as "Am7/G"; words and unknown chords in quotes are left out.

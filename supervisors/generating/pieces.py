@@ -11,6 +11,7 @@ from tqdm import tqdm
 from core.contracts.tokenizer import Tokenizer, token_names
 from core.errors import HubError
 from core.files import atomic, write_json, write_text
+from core.log import logger
 from core.model.conditioning import Known
 from core.model.generation import Generated
 from core.model.language_model import LanguageModel
@@ -19,8 +20,8 @@ from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
 from supervisors.generating.drawing import draw
-from supervisors.generating.ends import end_of
-from supervisors.generating.prompts import prompt_ids
+from supervisors.generating.ends import end_of, ended
+from supervisors.generating.prompts import NOTHING, Prompt, prompt_of
 
 PAGE = "index.html"
 ENGRAVED = 8  # pieces of a page that show their score; more would make it heavy
@@ -36,7 +37,7 @@ def write_samples(
     """
     asked = hparams.generate
     formats.check("generate.formats", asked.formats)
-    prompt = prompt_ids(tokenizer, asked)
+    prompt = prompt_of(tokenizer, asked)
     made_folder(folder)
     began = time.perf_counter()
     made: list[Generated | None] = [None] * asked.count
@@ -45,7 +46,7 @@ def write_samples(
         for attempt in range(TRIES):
             # Rows that are still missing keep their identity: row i of try t draws from (seed, i + t * count, step).
             for row in [row for row, piece in enumerate(made) if piece is None] if attempt else [None]:
-                for position, drawn_piece in draw(model, tokenizer, asked, prompt, row, attempt, bar.update, known):
+                for position, drawn_piece in draw(model, tokenizer, asked, prompt.ids, row, attempt, bar.update, known):
                     attempts[position] = attempt
                     if _notes(tokenizer, drawn_piece):
                         made[position] = drawn_piece
@@ -58,7 +59,8 @@ def write_samples(
         )
     seconds = time.perf_counter() - began
     rows = [row + attempt * asked.count for row, attempt in enumerate(attempts)]
-    return write_pieces(tokenizer, hparams, [piece for piece in made if piece is not None], rows, folder, seconds)
+    pieces = [piece for piece in made if piece is not None]
+    return write_pieces(tokenizer, hparams, pieces, rows, folder, seconds, prompt)
 
 
 def write_pieces(
@@ -68,15 +70,22 @@ def write_pieces(
     rows: Sequence[int],
     folder: Path,
     seconds: float,
+    prompt: Prompt = NOTHING,
+    ends: Sequence[str] = (),
 ) -> list[Path]:
-    """Writes pieces, drawn by the numbers `rows` in so many seconds, and their page; returns the .mid files."""
+    """Writes pieces, drawn by the numbers `rows` in so many seconds, and their page; returns the .mid files.
+
+    How they ended is said in a sentence; `ends` has it for each piece where it is not by its tokens.
+    """
     drawn = sum(len(piece.ids) - piece.prompt_length for piece in pieces)
-    ends = [end_of(tokenizer, hparams.generate, piece) for piece in pieces]
+    ends = ends or [end_of(tokenizer, hparams.generate, piece) for piece in pieces]
     files = []
     for number, (row, piece) in enumerate(zip(rows, pieces, strict=True)):
-        facts = {"end": ends[number], "row": row, "seconds": seconds, "tokens_per_second": drawn / seconds}
-        files.append(_write(tokenizer, hparams, piece, folder / str(number), facts))
-    _page(tokenizer, hparams, pieces, ends, folder)
+        facts = {"end": ends[number], "prompt_tempos": prompt.tempos, "row": row}
+        facts |= {"seconds": seconds, "tokens_per_second": drawn / seconds}
+        files.append(_write(tokenizer, hparams, piece, prompt, folder / str(number), facts))
+    _page(tokenizer, hparams, pieces, ends, prompt, folder)
+    logger.info(ended(ends))
     return files
 
 
@@ -93,16 +102,18 @@ def _notes(tokenizer: Tokenizer, piece: Generated) -> int:
     return sum(len(track.notes) for track in tokenizer.decode(piece.ids).score.tracks)
 
 
-def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path, facts: dict[str, Any]) -> Path:
+def _write(
+    tokenizer: Tokenizer, hparams: HParams, piece: Generated, prompt: Prompt, stem: Path, facts: dict[str, Any]
+) -> Path:
     asked = hparams.generate
-    decoded = tokenizer.decode(piece.ids)
+    decoded = prompt.decode(tokenizer, piece.ids)
     title = f"{hparams.name}, seed {asked.seed}, row {facts['row']}"
     midi = formats.write(decoded, stem, "mid", title)
     for name in dict.fromkeys([*asked.formats, *getattr(tokenizer, "formats", ())]):
         if name == "png" and piece.prompt_length:
-            prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score
+            given = tokenizer.decode(piece.ids[: piece.prompt_length]).score
             with atomic(stem.with_name(f"{stem.name}.png")) as temporary:
-                pianoroll.plot(decoded.score, temporary, title, given=prompt.end() / prompt.ticks_per_quarter)
+                pianoroll.plot(decoded.score, temporary, title, given=given.end() / given.ticks_per_quarter)
         elif name != "mid":
             formats.write(decoded, stem, name, title)
     write_json(
@@ -121,17 +132,22 @@ def _write(tokenizer: Tokenizer, hparams: HParams, piece: Generated, stem: Path,
 
 
 def _page(
-    tokenizer: Tokenizer, hparams: HParams, pieces: Sequence[Generated], ends: Sequence[str], folder: Path
+    tokenizer: Tokenizer,
+    hparams: HParams,
+    pieces: Sequence[Generated],
+    ends: Sequence[str],
+    prompt: Prompt,
+    folder: Path,
 ) -> None:
     """All pieces on one page, to be seen and heard in a browser."""
     sections = []
     for row, piece in enumerate(pieces):
-        score = tokenizer.decode(piece.ids).score
+        score = prompt.decode(tokenizer, piece.ids).score
         drawn = counted(len(piece.ids) - piece.prompt_length, "token")
         facts = f"{counted(score.note_num(), 'note')}, {drawn} drawn, {ends[row]}"
         given = 0.0
         if piece.prompt_length:
-            prompt = tokenizer.decode(piece.ids[: piece.prompt_length]).score.to("second")
-            given = max((note.time + note.duration for track in prompt.tracks for note in track.notes), default=0.0)
+            played = prompt.decode(tokenizer, piece.ids[: piece.prompt_length]).score.to("second")
+            given = max((note.time + note.duration for track in played.tracks for note in track.notes), default=0.0)
         sections.append(roll.section(score, f"piece{row}", f"Piece {row}", facts, given, engraved=row < ENGRAVED))
-    write_text(folder / PAGE, page.page(f"{hparams.name}: {len(pieces)} pieces", "\n".join(sections)))
+    write_text(folder / PAGE, page.page(f"{hparams.name}: {counted(len(pieces), 'piece')}", "\n".join(sections)))

@@ -18,6 +18,7 @@ from core.contracts.dataset import Split
 from core.errors import HubError
 from core.model.generation import Generated
 from core.model.language_model import IGNORED
+from core.words import counted
 from datatools.batching.batches import Batches
 from datatools.writing import formats
 from hparams.base import HParams
@@ -176,9 +177,9 @@ class MusicVaeSupervisor(MusicVaeData, TokenSupervisor):
             raise HubError(
                 f"{silent} of {len(pieces)} pieces have no note; train longer, or give another generate.seed"
             )
-        return write_pieces(
-            self.tokenizer, self.hparams, pieces, rows[:: vectors.shape[1]], folder, time.perf_counter() - began
-        )
+        seconds = time.perf_counter() - began
+        ends = [f"{counted(vectors.shape[1] * model.bars, 'bar')}, as its windows have"] * len(pieces)
+        return write_pieces(self.tokenizer, self.hparams, pieces, rows[:: vectors.shape[1]], folder, seconds, ends=ends)
 
     def insist_windows(self, model: MusicVae) -> None:
         """HubError where `generate.*` asks for other than windows."""

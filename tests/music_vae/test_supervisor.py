@@ -153,7 +153,7 @@ def test_pieces_of_several_windows_are_told_by_the_number_of_their_first(
 
     monkeypatch.setattr(supervisor, "sample", sample)
     monkeypatch.setattr(supervisor.latents, "wanted", lambda *given: torch.zeros(2, 3, 5))
-    monkeypatch.setattr(supervisor, "write_pieces", lambda *given: told.append(given[2:5]) or [])
+    monkeypatch.setattr(supervisor, "write_pieces", lambda *given, ends: told.append((*given[2:5], ends)) or [])
     sounds: list[int] = [1]
     tokenizer = SimpleNamespace(
         grammar=lambda bars: f"{bars} bars", vocab_size=9, pad_id=6, bos_id=7, eos_id=8,
@@ -171,10 +171,11 @@ def test_pieces_of_several_windows_are_told_by_the_number_of_their_first(
     for source in ("", "a.mid"):  # a file may be silent for a window
         hparams.generate.latent = LatentHParams(source=source)
         MusicVaeSupervisor.generate(run)
-        rows, (made, numbers, folder) = told[-2:]
+        rows, (made, numbers, folder, ends) = told[-2:]
         assert rows == (6, list(range(6)), None if source else "2 bars", 3)
         assert [piece.ids for piece in made] == [[0] * 4 + [1] * 4 + [2] * 4, [3] * 4 + [4] * 4 + [5] * 4]
         assert list(numbers) == [0, 3] and folder == tmp_path / "step_000040" and not made[0].ended
+        assert ends == ["6 bars, as its windows have"] * 2  # three windows a piece
     sounds[0] = 0
     with pytest.raises(HubError, match="2 of 2 pieces have no note"):
         MusicVaeSupervisor.generate(run)
