@@ -3,6 +3,7 @@
 from core.errors import HubError
 from core.names import did_you_mean
 from core.registry import Entry
+from core.words import counted
 from hparams.sentences import settings
 from plugins.manager import LAWFUL, Manager, describe
 from supervisors.helping import listed, of_control, shown
@@ -69,11 +70,11 @@ def _about(manager: Manager, entry: Entry) -> str:
 def _preset(manager: Manager, name: str, said: str) -> str:
     hparams = manager.preset(name)
     data, train = hparams.data, hparams.train
-    steps = f"{train.steps:,} steps" if train.steps else "steps chosen from the data"
+    steps = counted(train.steps, "step") if train.steps else "steps chosen from the data"
     lines = [
         f"preset {name}: {said}".rstrip(": "),
         f"  backbone={hparams.backbone.name} tokenizer={hparams.tokenizer.name} dataset={hparams.dataset.name}",
-        f"  {steps} of {data.batch_size} rows of {data.length} tokens",
+        f"  {steps} of {counted(data.batch_size, 'row')} of {data.length} tokens",
         f"  all settings, size and minutes here: python -m supervisors.run --hparams {name} dry=true",
     ]
     return "\n".join(lines)

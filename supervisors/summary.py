@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from core.words import counted
+from core.words import agree, counted
 from datatools.preparing.losses import advice
 from plugins.metrics.parts.intervals import FEWEST
 from supervisors.evaluation import copies as evaluation_copies
@@ -87,7 +87,7 @@ def measures(result: dict[str, Any]) -> str:
     ]
     tested = result[headline(result)]["pieces"]
     if tested < FEWEST:
-        few = f"{counted(tested, 'tested piece')} {'is' if tested == 1 else 'are'} too few"
+        few = f"{counted(tested, 'tested piece')} {agree(tested, 'is', 'are')} too few"
         lines.append(f"measures     {few} to compare music with (at least {FEWEST})")
     for name, metric in result["metrics"].items() if tested >= FEWEST else ():
         rows = metric["rows"] if metric["headline"] else {}

@@ -45,8 +45,8 @@ def test_midicaps_by_test_set_and_md5(tmp_path: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO):
         dataset.prepare(tmp_path / "cache")
     told = [record.getMessage() for record in caplog.records]
-    assert told[0] == "train.json tells of 1 files that are not there, of 4"
-    assert told[1].startswith("1 of 4 files are left out, since train.json says nothing of them, first lmd_full/f/")
+    assert told[0] == "train.json tells of 1 file that is not there, of 4"
+    assert told[1].startswith("1 of 4 files is left out, since train.json says nothing of it, first lmd_full/f/")
     items = list(dataset.items())
     assert [(Path(item.path).stem[0], item.split) for item in items] == [("a", "train"), ("b", "test"), ("e", "valid")]
     labels = survey.reader(dataset)(items[0]).labels

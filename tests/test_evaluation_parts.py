@@ -11,7 +11,7 @@ import pytest
 import symusic
 
 from core.registry import Entry
-from core.words import counted
+from core.words import agree, counted
 from datatools.preparing.store import PieceInfo
 from hparams.tokenizers.abc import AbcHParams
 from hparams.tokenizers.note_tokens import RemiHParams
@@ -317,6 +317,8 @@ def test_figures_are_shown_with_the_digits_that_count() -> None:
         "0", "12,346", "12.35", "0.123", "0.0012", "-3.142",
     ]  # fmt: skip
     assert [counted(count, "piece") for count in (0, 1, 1234)] == ["0 pieces", "1 piece", "1,234 pieces"]
+    assert [counted(count, "beat") for count in (1.0, 0.5, 2.25)] == ["1 beat", "0.5 beats", "2.25 beats"]
+    assert [agree(count, "is", "are") for count in (0, 1, 1.0, 2)] == ["are", "is", "is", "are"]
     assert spread({"value": 1.0, "low": 0.5, "high": 2.0, "n": 9}, 4) == "1.000 [0.500, 2.000] (n = 9)"
     assert [number(v) for v in (1000, 999.9, 10, 9.99, 0.01, 0.0099, -1e-10)] == [
         "1,000", "999.90", "10.00", "9.990", "0.010", "0.0099", "0",

@@ -110,7 +110,7 @@ def test_labels_reach_the_pieces(labelled: Path, caplog: pytest.LogCaptureFixtur
         words = dataset.labels()
     assert words["pace"] == ["slow", "fast"] * 5 + ["slow"] and words["caption"][1] == 'a "walk", no 1'
     assert [record.getMessage() for record in caplog.records] == [
-        "1 of 12 files have no row in labels.csv, first walk_11.mid",
+        "1 of 12 files has no row in labels.csv, first walk_11.mid",
         f"labels.csv names files that are not in {labelled}, first lost/one.mid (1 in all)",
     ]
     pieces = [survey.reader(dataset)(item) for item in dataset.items()]

@@ -96,7 +96,7 @@ def test_intervals_of_strengths_are_over_raters():
     # Of four raters drawn again all are of one kind once in eight times: 12 of 12 wins, and half a win both ways.
     assert (apart[0].low, apart[0].high) == pytest.approx((-math.log(25) / 2, math.log(25) / 2))
     assert apart[0].value == pytest.approx(0)
-    with pytest.raises(HubError, match="comparisons by 1 people of 2 systems"):
+    with pytest.raises(HubError, match="comparisons by 1 rater of 2 systems"):
         listening.strengths(told([(1.0,)]))
 
 

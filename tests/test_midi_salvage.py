@@ -84,13 +84,13 @@ def test_frames_become_seconds() -> None:
 def test_what_is_left_out_is_said() -> None:
     twice = file(track(NOTE, b"\x00\x3e\x50", OFF))
     found, remarks = ours(twice)
-    assert found == {(0, 60): 1} and remarks == "left out 1 notes that are never released"
+    assert found == {(0, 60): 1} and remarks == "left out 1 note that is never released"
     _, remarks = ours(file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
     assert remarks == "its format is 2: its 2 tracks are sequences of their own, and are played together"
     _, remarks = ours(b"RIFF\x00\x00\x00\x00RMID" + file(track(NOTE, OFF), track(NOTE, OFF), kind=2))
     assert remarks.startswith("mended: taken out of its RIFF file; its format is 2: its 2 tracks")
     _, remarks = ours(file(track(NOTE, b"\x60\x90\x3c\x00", b"\x00\x90\x40\x50")))
-    assert remarks == "left out 1 notes that are never released", "a stroke of no loudness is a release"
+    assert remarks == "left out 1 note that is never released", "a stroke of no loudness is a release"
     assert ours(BAND) == (by_mido(BAND), "")
 
 

@@ -104,7 +104,7 @@ def test_parts_staves_and_instruments_are_tracks(way: str, tmp_path: Path) -> No
     assert sounding(piece) == [
         [(0, 60, 2), (4, 64, 4)], [(2, 62, 1)], [(0, 67, 4)], [(0, 60, 4)], [(0, 42, 1), (1, 36, 1)],
     ]  # fmt: skip
-    assert piece.remarks == ["left out 1 unpitched notes whose sound the file does not say"]
+    assert piece.remarks == ["left out 1 unpitched note whose sound the file does not say"]
 
 
 def test_titles_are_those_of_the_work_then_of_the_movement_then_of_the_file(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_ties_and_chords(tmp_path: Path) -> None:
     )
     piece = read(document((shown,)), tmp_path)
     assert sounding(piece) == [[(0, 60, 2), (2, 60, 1)]]
-    assert piece.remarks == ["1 notes are struck that ties should reach: nothing leads to them"]
+    assert piece.remarks == ["1 note is struck that ties should reach: nothing leads to it"]
     goes_on = [note("C", after=tied.format(kind)) for kind in ("start", "continue", "stop")]
     assert sounding(read(document(("".join(goes_on),)), tmp_path)) == [[(0, 60, 3)]]
     # 480 divisions: rounded triplets leave a gap of one, which the tie bridges
@@ -339,8 +339,8 @@ def test_cue_notes_are_silent_but_in_files_of_musescore(tmp_path: Path) -> None:
     part = (note("C") + note("D", inside="<cue/>"),)
     plain, other = read(document(part), tmp_path), read(document(part, head=head), tmp_path)
     assert (pitches(plain), pitches(other)) == ([60], [60, 62])
-    assert plain.remarks == ["1 cue notes are silent, as the standard says"]
-    assert other.remarks == ["1 cue notes sound, as MuseScore wrote them"]
+    assert plain.remarks == ["1 cue note is silent, as the standard says"]
+    assert other.remarks == ["1 cue note sounds, as MuseScore wrote it"]
 
 
 def test_what_is_left_out_or_odd_is_said(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_what_is_left_out_or_odd_is_said(tmp_path: Path) -> None:
     piece = read(document((high + "<backup><duration>9</duration></backup>" + note("D"),)), tmp_path)
     assert sorted(pitches(piece)) == [0, 62, 127]
     assert piece.remarks == [
-        "left out 1 notes outside MIDI's range", "1 <backup> lead before their measure's beginning",
+        "left out 1 note outside MIDI's range", "1 <backup> leads before its measure's beginning",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="measure 2: a pitch without its step or octave"):
         read(document((note("C"), note("C").replace("<step>C</step>", ""))), tmp_path)
@@ -484,20 +484,20 @@ def test_kern_by_hand(tmp_path: Path) -> None:
         (
             "**kern **kern;2c 4d;4e 4f;*- *-",
             [[(0, 62, 1), (1, 65, 1)], [(0, 60, 2), (1, 64, 1)]],
-            ["1 notes begin before the one before them in their spine ends"],
+            ["1 note begins before the one before it in its spine ends"],
         ),
         (
             "**kern;2c;*^;4e 2g;*v *v;4a;*-",
             [[(0, 60, 2), (2, 64, 1), (2, 67, 2), (3, 69, 1)]],
-            ["1 notes begin before the one before them in their spine ends"],
+            ["1 note begins before the one before it in its spine ends"],
         ),
         (
             "**kern;4c~2e;4CCCCCCC;4?;d;3%2f;*-",  # `~` parts the notes of a chord; `3%2` is two thirds of a whole
             [[(0, 60, 1), (0, 64, 2), (3, 62, 1 / 480), (3, 65, 8 / 3)]],
             [
-                "left out 1 notes outside MIDI's range",
-                "1 signs in the place of a note are neither note nor rest",
-                "1 notes have no length",
+                "left out 1 note outside MIDI's range",
+                "1 sign in the place of a note is neither note nor rest",
+                "1 note has no length",
             ],
         ),
         ("!!!OTL:One;!!!OTL:Two;**kern;4c ;*-", [[(0, 60, 1)]], []),
@@ -532,7 +532,7 @@ def test_the_canonical_form_keeps_all_that_plays_and_says_what_it_drops() -> Non
     assert [(p.time, p.duration) for p in kept_track.pedals] == [(3, 5), (9, 3)]
     assert [(k.time, k.key, k.tonality) for k in made.key_signatures] == [(0, -2, 0), (5, 1, 1)]
     assert [(m.numerator, m.denominator) for m in made.time_signatures] == [(3, 4)] and not made.tempos
-    assert said == ["dropped 1 tempos of nought", "dropped 1 meters of nought"]
+    assert said == ["dropped 1 tempo of nought", "dropped 1 meter of nought"]
     slow = symusic.Score(1)
     slow.tracks.append(symusic.Track())
     slow.tracks[0].notes.append(symusic.Note(0, 14_000, 60, 80))  # at 10 a minute just below a day
@@ -597,7 +597,7 @@ def test_a_reading_that_is_kept_is_the_reading(tmp_path: Path, monkeypatch: pyte
     again = kept.read(str(path), 0, folder)
     for piece in (first, again):
         assert (piece.source, piece.title, piece.sha256) == (str(path), "T", first.sha256)
-        assert piece.remarks == ["1 cue notes are silent, as the standard says"] and pitches(piece) == [60]
+        assert piece.remarks == ["1 cue note is silent, as the standard says"] and pitches(piece) == [60]
     assert len(first.sha256) == 64
     (file,) = (one for one in folder.rglob("*") if one.is_file())
     assert file.relative_to(folder).parts == (kept.version(), first.sha256[:2], first.sha256)

@@ -155,7 +155,7 @@ def test_a_sign_that_repeats_a_measure_hides_no_note_that_is_written() -> None:
     written = musicxml.read(measures(WRITTEN.format("C"), REPEATED + WRITTEN.format("D")))
     assert [note.pitch for note in performed(written).tracks[0].notes] == [60, 62] and not written.remarks
     empty = musicxml.read(measures(WRITTEN.format("C"), REPEATED + "<note><rest/><duration>4</duration></note>"))
-    assert empty.remarks == ["1 signs that repeat the measure before are not played"]
+    assert empty.remarks == ["1 sign that repeats the measure before is not played"]
 
 
 FORWARD = "<forward><duration>1000000000</duration></forward>"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby
 
-from core.words import counted
+from core.words import agree, counted
 from datatools.abc import parts
 from datatools.abc.lexer import PITCH, lex
 from datatools.abc.lyrics import is_text
@@ -40,7 +40,8 @@ def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None,
     remarks = [] if remarks is None else remarks
     parsed = parse(lex(text, propagate or PITCH))
     if parsed.left_out:
-        remarks.append(f"left out {parsed.left_out} grace notes that lead to no note")
+        leads = agree(parsed.left_out, "leads", "lead")
+        remarks.append(f"left out {counted(parsed.left_out, 'grace note')} that {leads} to no note")
     if parsed.unaligned:
         remarks.append(f"left out {counted(parsed.unaligned, 'syllable')} for which there is no note")
     tune = Tune(parsed.title, parsed.meter, parsed.unit, parsed.key, parsed.tempo)

@@ -16,6 +16,7 @@ from core.contracts.dataset import Split
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.seeds import generator
+from core.words import counted
 from datatools.batching.augment import Augmentation
 from datatools.batching.controls import Beside
 from datatools.batching.packing import Plan, plan
@@ -109,7 +110,7 @@ class Batches:
         if rest:
             raise HubError(
                 f"data.batch_size is {self._batch_size}; expected a multiple of {self._accumulate * replicas} "
-                f"(train.accumulate {self._accumulate} times {replicas} replicas)"
+                f"(train.accumulate {self._accumulate} times {counted(replicas, 'replica')})"
             )
         assert 0 <= micro < self._accumulate and 0 <= replica < replicas and step >= 0
         first = step * self._batch_size + (micro * replicas + replica) * share

@@ -22,6 +22,7 @@ from core.contracts.tokenizer import Tokenizer, vocab_sizes
 from core.errors import HubError
 from core.locks import locked
 from core.log import logger
+from core.words import counted
 from datatools.preparing import ledger, splits, survey
 from datatools.preparing.early import Early
 from datatools.preparing.encoding import Build, encode_all
@@ -183,7 +184,7 @@ class _Job:
         failures = [(row.source, row.failure) for row in rows if row.failure] + survey.skipped(self.dataset)
         good = [row for row in rows if not row.failure]
         if not good:
-            raise self._nothing(f"none of {len(rows)} pieces of {self.name} can be read", failures)
+            raise self._nothing(f"none of {counted(len(rows), 'piece')} of {self.name} can be read", failures)
         verdicts = self._split(good)
         chosen: list[tuple[survey.Row, Split]] = [
             (row, split)

@@ -17,6 +17,7 @@ from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer, vocab_sizes
 from core.log import logger
+from core.words import agree, counted
 from datatools.preparing import survey
 from datatools.preparing.losses import losses_of
 from datatools.workers.executors import Machines, spread
@@ -210,5 +211,6 @@ def _resume(folder: Path, token_bytes: int, sources: Sequence[str]) -> list[Enco
     with tokens.open("ab") as file:
         file.truncate(total)
     if done:
-        logger.info("going on behind %d pieces that are tokenized already", len(done))
+        are = agree(len(done), "is", "are")
+        logger.info(f"going on behind {counted(len(done), 'piece')} that {are} tokenized already")
     return done

@@ -82,7 +82,8 @@ def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdic
     if not ledger.entries and not published and (works < FEW or lacking):
         verdicts = _by_rank(ordered)
     elif lacking and all(verdict.side != "valid" for verdict in verdicts):
-        raise HubError(f"none of {len(candidates)} pieces is for validation; the dataset must give some, or add pieces")
+        none = f"none of {counted(len(candidates), 'piece')} is for validation"
+        raise HubError(f"{none}; the dataset must give some, or add pieces")
     back = dict(zip(order, verdicts, strict=True))
     return [back[i] for i in range(len(candidates))], _grown(ledger, ordered, verdicts)
 

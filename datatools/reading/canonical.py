@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import symusic
 
+from core.words import counted
+
 # A longer span is a corrupt delta time, not music: it would also make tokenizers write bars for minutes.
 MOST_QUARTERS = 1_000_000
 MOST_SECONDS = 24 * 3600.0
@@ -33,9 +35,9 @@ def canonical(score: symusic.Score, remarks: list[str] | None = None) -> symusic
             result.tracks.append(_track(track))
     if not len(result.tracks):
         raise ValueError("it has no notes")
-    result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), remarks, "tempos of nought"))
+    result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), remarks, "tempo"))
     result.time_signatures = symusic.TimeSignature.from_numpy(
-        **_kept(score.time_signatures, ("numerator", "denominator"), remarks, "meters of nought")
+        **_kept(score.time_signatures, ("numerator", "denominator"), remarks, "meter")
     )
     if len(score.key_signatures):
         result.key_signatures = symusic.KeySignature.from_numpy(**_by_time(score.key_signatures.numpy()))
@@ -87,7 +89,7 @@ def _kept(events: Any, positive: Iterable[str], remarks: list[str], what: str) -
     columns = _by_time(events.numpy())
     keep = np.all([columns[key] > 0 for key in positive], axis=0)
     if not keep.all():
-        remarks.append(f"dropped {int((~keep).sum())} {what}")
+        remarks.append(f"dropped {counted(int((~keep).sum()), what)} of nought")
     return {key: values[keep] for key, values in columns.items()}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
+from core.words import agree, counted
 from datatools.reading.canonical import MOST_QUARTERS
 from datatools.reading.repeats import Refused, order
 from datatools.reading.written import Bar, Note, Written, rounded
@@ -37,7 +38,8 @@ def performed(written: Written) -> symusic.Score:
     notes, joined = _sounding(bars, played, starts, written)
     expected = sum(written.heads[index] - written.silent[index] for index in played)
     if len(notes) + joined != expected:
-        written.remarks.append(f"{expected} notes are written, repeats played; {len(notes) + joined} were read")
+        told = f"{counted(expected, 'note')} {agree(expected, 'is', 'are')} written, repeats played"
+        written.remarks.append(f"{told}; {len(notes) + joined} were read")
     return _score(notes, written, starts, played)
 
 
@@ -91,7 +93,8 @@ def _sounding(
                 until = begin + bars[index].length if last_in_bar else 0
                 held.setdefault((note.part, note.pitch), []).append((note.voice, earlier, until))
     if loose:
-        written.remarks.append(f"{loose} notes are struck that ties should reach: nothing leads to them")
+        told = f"{counted(loose, 'note')} {agree(loose, 'is', 'are')} struck that ties should reach"
+        written.remarks.append(f"{told}: nothing leads to {agree(loose, 'it', 'them')}")
     return notes, joined
 
 

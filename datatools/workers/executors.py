@@ -20,6 +20,7 @@ from typing import Any, Self, cast
 
 from core.errors import HubError
 from core.names import did_you_mean
+from core.words import counted
 from datatools.reading import kept as readings
 from datatools.reading.libraries import versions
 from datatools.workers.pool import Failure, Result, Seat, Task, greeting, map_pieces, progress_bar, watch_interval
@@ -224,6 +225,6 @@ def _result(chunk: Sequence[Any], future: Future[Any]) -> list[Any]:
 def _lost(chunk: Sequence[Any], why: str) -> HubError:
     first, last = (getattr(task, "path", task) for task in (chunk[0], chunk[-1]))
     return HubError(
-        f"the executor lost the {len(chunk)} pieces from {first} to {last} ({why}); all before them are"
+        f"the executor lost the {counted(len(chunk), 'piece')} from {first} to {last} ({why}); all before them are"
         " kept, and the same command goes on from there"
     )

@@ -13,6 +13,7 @@ from core.contracts.piece import Piece
 from core.errors import HubError
 from core.files import checksum
 from core.log import logger
+from core.words import agree, counted
 from datatools.fetching import search
 from hparams.datasets import FolderHParams
 from plugins import hookimpl
@@ -49,7 +50,8 @@ class Folder:
                 + f" ({skipped})" * bool(skipped)
             )
         if found.hidden:
-            logger.info("%d hidden files of music in %s are not read", found.hidden, self.root)
+            hidden = counted(found.hidden, "hidden file")
+            logger.info("%s of music in %s %s not read", hidden, self.root, agree(found.hidden, "is", "are"))
         return found
 
     def prepare(self, folder: Path) -> None:

@@ -9,6 +9,7 @@ from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
+from core.words import agree, counted
 from datatools.fetching.search import Found
 from datatools.preparing.survey import read_item, short
 
@@ -36,7 +37,8 @@ def columns(labelled: Table, found: Found) -> dict[str, list[str]]:
     names = [path.relative_to(found.root).as_posix() for path in found.files]
     bare, strange = [name for name in names if name not in labelled], sorted(set(labelled).difference(names))
     if labelled and bare:
-        logger.warning("%d of %d files have no row in %s, first %s", len(bare), len(names), NAME, bare[0])
+        none = f"{agree(len(bare), 'has', 'have')} no row in {NAME}"
+        logger.warning("%d of %s %s, first %s", len(bare), counted(len(names), "file"), none, bare[0])
     if strange:
         told = "%s names files that are not in %s, first %s (%d in all)"
         logger.warning(told, NAME, found.root, strange[0], len(strange))

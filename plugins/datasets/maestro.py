@@ -11,6 +11,7 @@ from pathlib import Path
 from core.contracts.dataset import Item, Split
 from core.errors import HubError
 from core.log import logger
+from core.words import agree
 from datatools.fetching import search, sources
 from datatools.fetching.download import Remote
 from datatools.preparing.survey import short
@@ -47,7 +48,8 @@ class Maestro:
         missing = self.skipped()
         if missing:
             named = f"{missing[0][0]} and {len(missing) - 1} more" if missing[1:] else missing[0][0]
-            logger.warning("%d of %d performances are not there: %s", len(missing), len(self.listed), named)
+            lacking = agree(len(missing), "is", "are")
+            logger.warning("%d of %d performances %s not there: %s", len(missing), len(self.listed), lacking, named)
 
     def fingerprint(self) -> str:
         items = list(self.items())

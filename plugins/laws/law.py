@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from core.errors import HubError
 from core.names import did_you_mean
+from core.words import counted
 
 SHRINK_SECONDS = 3.0
 
@@ -144,7 +145,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
             lines.append(f"    {verdict.detail}")
     broken = sum(verdict.passed is False for verdict in verdicts)
     seconds = sum(verdict.seconds for verdict in verdicts)
-    lines.append(f"{len(verdicts)} laws, {broken or 'none'} broken, {seconds:.1f} s")
+    lines.append(f"{counted(len(verdicts), 'law')}, {broken or 'none'} broken, {seconds:.1f} s")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.log import logger
+from core.words import agree, counted
 from hparams.tokenizers.compound import OctupleHParams
 from plugins import hookimpl
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
@@ -40,7 +41,8 @@ class OctupleTokenizer(CompoundTokenizer):
         inside = order[music.time[order] < bars * self.bar]
         if len(inside) < len(order):
             left = len(order) - len(inside)
-            logger.info("%d notes behind bar %d are left out (tokenizer.max_bar_embedding)", left, bars)
+            behind = f"{counted(left, 'note')} behind bar {bars} {agree(left, 'is', 'are')} left out"
+            logger.info(f"{behind} (tokenizer.max_bar_embedding)")
         rank, time, pitch = music.rank[inside], music.time[inside], music.pitch[inside]
         columns = {
             "Bar": FIRST_BAR + time // self.bar,

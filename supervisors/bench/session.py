@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
+from core.words import counted
 from hparams.bench import BenchHParams
 from supervisors.bench.cells import Cell, prepare, profile, rounds, start
 from supervisors.bench.models import Model
@@ -169,7 +170,7 @@ class Session:
         specs = [model.spec for model in models]
         if matrix and specs:
             specs.insert(0, replace(specs[0], name=MATRIX, ours=True, hparams=None))
-        self._say(f"starting {len(specs)} models")
+        self._say(f"starting {counted(len(specs), 'model')}")
         names = {worker.spec.name for worker in self._kept}
         workers = [Worker(spec) for spec in specs if spec.name not in names]
         self._kept += workers

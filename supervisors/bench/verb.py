@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import HubError
 from core.files import write_json, write_text
 from core.log import logger
+from core.words import counted
 from hparams.bench import BenchHParams
 from hparams.loading import section_of_words
 from plugins.manager import load_manager
@@ -104,7 +105,7 @@ def write(
         titles,
         {model.name for model in models if model.spec.ours},
         session.precisions[-1],
-        f"{about['cpu'] if about['device'] == 'cpu' else about['device']}, {about['threads']} threads; "
+        f"{about['cpu'] if about['device'] == 'cpu' else about['device']}, {counted(about['threads'], 'thread')}; "
         f"models of {f'{size / 1e6:.1f} M' if size >= 1e5 else f'{size:,}'} parameters; {versions}",
         out / "bench.png",
     )

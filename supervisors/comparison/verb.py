@@ -72,7 +72,8 @@ def compare(options: argparse.Namespace) -> int:
             logger.warning("one seed: intervals cover the pieces alone, and nothing is ranked")
     total, took = len(planned) * settings.seeds, [0.0]  # seconds
     for number, (label, seed) in enumerate((label, seed) for seed in range(settings.seeds) for label in planned):
-        left = f"; {max(took) * (total - number) / 60:.0f} minutes to go, by the longest so far" if any(took) else ""
+        minutes = counted(round(max(took) * (total - number) / 60), "minute")
+        left = f"; {minutes} to go, by the longest so far" if any(took) else ""
         logger.info("run %d of %d: %s, seed %d%s", number + 1, total, label, seed, left)
         hparams = replace(deepcopy(planned[label]), seed=seed, name=f"{planned[label].name}-seed{seed}")
         began = time.monotonic()
@@ -157,8 +158,8 @@ def train(hparams: HParams, folder: Path) -> None:
         insist_same(begun, hparams, place)
         if begun.train.steps != steps:  # its rates fall towards another end
             raise HubError(
-                f"{place} was planned for {begun.train.steps} steps, and {steps} are asked for now; compare under "
-                "another name=, or with the tokens or minutes of before"
+                f"{place} was planned for {counted(begun.train.steps, 'step')}, and {steps:,} are asked for now; "
+                "compare under another name=, or with the tokens or minutes of before"
             )
     if concluded(place) == steps:
         return

@@ -18,7 +18,7 @@ from core.contracts.dataset import SPLITS, Item, Split
 from core.contracts.tokenizer import Tokenizer
 from core.files import atomic, write_json, write_text
 from core.log import logger
-from core.words import counted
+from core.words import agree, counted
 from datatools import ngram
 from datatools.preparing import survey
 from datatools.preparing.store import TokenStore
@@ -111,7 +111,7 @@ def too_few(store: TokenStore, tested: Split) -> str:
     needed = -(-FEWEST * whole // max(count, 1))
     kind = f"{evaluation.WORDS[tested]} piece"
     return (
-        f"{counted(count, kind)} of {whole:,} {'is' if count == 1 else 'are'} too few to compare music with; at least "
+        f"{counted(count, kind)} of {whole:,} {agree(count, 'is', 'are')} too few to compare music with; at least "
         f"{FEWEST} are needed, and by this split about {needed:,} pieces in all give as many: add music"
     )
 

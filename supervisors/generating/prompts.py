@@ -8,6 +8,7 @@ from core.contracts.piece import Piece
 from core.contracts.tokenizer import Ids, Tokenizer
 from core.errors import HubError
 from core.log import logger
+from core.words import counted
 from datatools.bar_lines import bar_lines
 from datatools.reading import scores
 from hparams.base import PROMPT_CUTS, GenerateHParams
@@ -62,13 +63,13 @@ def _beginning(piece: Piece, asked: GenerateHParams) -> Piece:
     score = piece.score.copy()
     lines = bar_lines(score, score.end() / score.ticks_per_quarter)
     if asked.prompt_beats:
-        end, told = round(asked.prompt_beats * score.ticks_per_quarter), f"{asked.prompt_beats:g} beats"
+        end, told = round(asked.prompt_beats * score.ticks_per_quarter), counted(asked.prompt_beats, "beat")
     elif asked.prompt_seconds:
-        end, told = _tick(score, asked.prompt_seconds), f"{asked.prompt_seconds:g} seconds"
+        end, told = _tick(score, asked.prompt_seconds), counted(asked.prompt_seconds, "second")
     else:
         beyond = lines[asked.prompt_bars : asked.prompt_bars + 1]  # where the bar after the last one begins
         end = round(beyond[0] * score.ticks_per_quarter) if beyond else score.end()
-        told = "bar" if asked.prompt_bars == 1 else f"{asked.prompt_bars} bars"
+        told = counted(asked.prompt_bars, "bar")
     clipped = score.clip(0, end)
     for note in (note for track in clipped.tracks for note in track.notes):
         note.duration = min(note.duration, end - note.time)  # what is held over the border sounds up to it

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import write_json, write_text
+from core.words import counted
 from datatools.writing.page.page import from_markdown
 from supervisors.listening.ratings import collected, preferences_of, ratings_of
 from supervisors.listening.statistics import Opinion, opinions, raters_needed, strengths, supported
@@ -12,7 +13,7 @@ from supervisors.listening.statistics import Opinion, opinions, raters_needed, s
 def report(folder: Path) -> str:
     """Writes results.json, README.md and index.html beside the test's key; returns the text."""
     key, answers = collected(folder)
-    lines = ["# Listening test", "", f"{len(answers)} participants."]
+    lines = ["# Listening test", "", f"{counted(len(answers), 'participant')}."]
     tree: dict[str, Any] = {"participants": len(answers), "kind": key["kind"]}
     if key["kind"] == "pairs":
         found = strengths(preferences_of(key, answers))
@@ -53,7 +54,8 @@ def _scale(opinion: Opinion) -> list[str]:
         lines.append(f"- Agreement of raters (Krippendorff's alpha): {opinion.alpha:.2f}.")
     for difference in (0.3, 0.5):
         needed = raters_needed(opinion, difference)
-        told = f"{needed} raters" if needed else "no number of raters, since the pieces differ too much: more pieces"
+        never = "no number of raters, since the pieces differ too much: more pieces"
+        told = counted(needed, "rater") if needed else never
         lines.append(f"- To tell {difference} apart with a power of 80 %: {told}.")
     return lines
 

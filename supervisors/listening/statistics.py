@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import HubError
+from core.words import counted
 
 LEVEL = 0.95
 Floats = NDArray[np.float64]
@@ -86,8 +87,8 @@ def opinions(ratings: Sequence[Rating]) -> Opinion:
     fewest = min((len(found) for found in clips.values()), default=0)
     if len(raters) < 2 or len(systems) < 2 or fewest < 2:
         raise HubError(
-            f"ratings by {len(raters)} people of {len(systems)} systems with at least {fewest} clips each; "
-            "expected two of each at least"
+            f"ratings by {counted(len(raters), 'rater')} of {counted(len(systems), 'system')}, with at least "
+            f"{counted(fewest, 'clip')} each; expected two of each at least"
         )
     values, covariance, spread = _fitted(ratings, systems)
     freedom = min(len(raters), fewest) - 1
@@ -219,7 +220,8 @@ def strengths(preferences: Sequence[Preference], draws: int = 1000, seed: int = 
     systems = sorted({name for each in preferences for name in (each.first, each.second)})
     raters = sorted({each.rater for each in preferences})
     if len(systems) < 2 or len(raters) < 2:
-        raise HubError(f"comparisons by {len(raters)} people of {len(systems)} systems; expected two of each at least")
+        told = f"comparisons by {counted(len(raters), 'rater')} of {counted(len(systems), 'system')}"
+        raise HubError(f"{told}; expected two of each at least")
     place = {name: i for i, name in enumerate(systems)}
     wins = {rater: np.zeros((len(systems), len(systems))) for rater in raters}  # [i, j]: i over j
     for each in preferences:

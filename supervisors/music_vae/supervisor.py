@@ -18,7 +18,7 @@ from core.contracts.dataset import Split
 from core.errors import HubError
 from core.model.generation import Generated
 from core.model.language_model import IGNORED
-from core.words import counted
+from core.words import agree, counted
 from datatools.batching.batches import Batches
 from datatools.writing import formats
 from hparams.base import HParams
@@ -174,9 +174,8 @@ class MusicVaeSupervisor(MusicVaeData, TokenSupervisor):
         pieces = [Generated(piece, 0, False) for piece in ids.view(len(vectors), -1).tolist()]
         silent = sum(not self.tokenizer.decode(piece.ids).score.note_num() for piece in pieces)
         if silent:
-            raise HubError(
-                f"{silent} of {len(pieces)} pieces have no note; train longer, or give another generate.seed"
-            )
+            none = f"{silent} of {counted(len(pieces), 'piece')} {agree(silent, 'has', 'have')} no note"
+            raise HubError(f"{none}; train longer, or give another generate.seed")
         seconds = time.perf_counter() - began
         ends = [f"{counted(vectors.shape[1] * model.bars, 'bar')}, as its windows have"] * len(pieces)
         return write_pieces(self.tokenizer, self.hparams, pieces, rows[:: vectors.shape[1]], folder, seconds, ends=ends)
@@ -187,7 +186,7 @@ class MusicVaeSupervisor(MusicVaeData, TokenSupervisor):
         if asked.prompt:
             raise HubError("generate.prompt: this model continues nothing; generate.latent.source=FILE decodes it anew")
         if asked.bars not in (0, model.bars):
-            raise HubError(f"generate.bars is {asked.bars}; this model's windows have {model.bars} bars")
+            raise HubError(f"generate.bars is {asked.bars}; this model's windows have {counted(model.bars, 'bar')}")
         if asked.length < model.tokens:
             raise HubError(f"generate.length is {asked.length}; a window of this model has {model.tokens} tokens")
 
@@ -197,7 +196,7 @@ class MusicVaeSupervisor(MusicVaeData, TokenSupervisor):
         lines = [
             f"{split:<13}{found['elbo']:.2f} nats a window at least (divergence {found['divergence']:.2f}), "
             f"step accuracy {found['step_accuracy']:.3f}, drawn {found['sampled_accuracy']:.3f} "
-            f"(n = {found['windows']} windows)"
+            f"(n = {counted(found['windows'], 'window')})"
             for split in results.scored(result)
             for found in [result[split]["latent"]]
         ]

@@ -15,6 +15,7 @@ from core.contracts.dataset import Split
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
 from core.seeds import generator
+from core.words import counted
 from datatools.batching.augment import Augmentation
 from datatools.batching.batches import Store
 from hparams.base import AugmentHParams
@@ -68,7 +69,7 @@ class Windows:
         if rest:
             raise HubError(
                 f"data.batch_size is {self._batch_size}; expected a multiple of {self._accumulate * replicas} "
-                f"(train.accumulate {self._accumulate} times {replicas} replicas)"
+                f"(train.accumulate {self._accumulate} times {counted(replicas, 'replica')})"
             )
         first = step * self._batch_size + (micro * replicas + replica) * share
         windows = [self._window(row) for row in range(first, first + share)]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from core.contracts.tokenizer import Ids
 from core.log import logger
 from core.model.interleaving import Company, Drawn, Kept, Line
+from core.words import agree, counted
 from supervisors.studio.asking import GenerateRequest
 from supervisors.studio.listener import Listener
 from supervisors.studio.players import Player
@@ -209,7 +210,8 @@ class Engine:
     async def open(self, stream: Stream) -> None:
         """Has a stream read its prompt, from the nearest state that is kept, and play; Full where so many play."""
         if self._places >= self.most_streams:
-            raise Full(f"{self.most_streams} pieces are playing, which is all there is room for; come again later")
+            playing = f"{counted(self.most_streams, 'piece')} {agree(self.most_streams, 'is', 'are')} playing"
+            raise Full(f"{playing}, which is all there is room for; come again later")
         self._places += 1
         try:
             prompt = stream.prompt

@@ -17,6 +17,7 @@ from core.contracts.tokenizer import Ids
 from core.errors import HubError
 from core.model.interleaving import Company, Kept, Line, Wish
 from core.seeds import generator
+from core.words import counted
 from datatools.bar_lines import bar_lines
 from supervisors.studio.asking import FillRequest
 from supervisors.studio.engine import Engine
@@ -50,7 +51,7 @@ async def filled(engine: Engine, player: Player, asked: FillRequest, tokens: Ids
         if len(_bars(player, whole)) == len(starts) and _outside(player, whole, asked) == outside:
             fitting.append((await engine.run(lambda line=line: _cost(player, line, after)), whole))  # type: ignore[misc]
     if not fitting:
-        raise HubError(f"none of {asked.ways} ways leaves the other bars as they are; mark other bars")
+        raise HubError(f"none of {counted(asked.ways, 'way')} leaves the other bars as they are; mark other bars")
     nats = torch.tensor([cost for cost, _ in fitting], dtype=torch.float64)
     shares = (-nats).softmax(0).cumsum(0)
     point = generator("fill", str(asked.seed)).random()

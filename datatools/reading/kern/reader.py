@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from core.words import agree, counted
 from datatools.reading.kern.instruments import PROGRAMS
 from datatools.reading.repeats import MOST_PLAYED, Refused
 from datatools.reading.written import GRACES, Bar, Mark, Note, Track, Written, rounded
@@ -274,14 +275,16 @@ class _Reader:
         return order
 
     def _remarks(self) -> list[str]:
+        out, odd, timeless, early = (self.counts[kind] for kind in ("range", "odd", "timeless", "early"))
+        begin = agree(early, "begins before the one before it in its", "begin before the one before them in their")
         said = {
-            "range": "left out {} notes outside MIDI's range",
-            "odd": "{} signs in the place of a note are neither note nor rest",
-            "timeless": "{} notes have no length",
-            "early": "{} notes begin before the one before them in their spine ends",
+            "range": f"left out {counted(out, 'note')} outside MIDI's range",
+            "odd": f"{counted(odd, 'sign')} in the place of a note {agree(odd, 'is', 'are')} neither note nor rest",
+            "timeless": f"{counted(timeless, 'note')} {agree(timeless, 'has', 'have')} no length",
+            "early": f"{counted(early, 'note')} {begin} spine ends",
             "list": "the list of sections names one that is not there; the repeat signs are played",
         }
-        return [text.format(self.counts[kind]) for kind, text in said.items() if self.counts[kind]]
+        return [text for kind, text in said.items() if self.counts[kind]]
 
 
 @lru_cache(maxsize=2**15)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import symusic
 
+from core.words import agree, counted
 from datatools.reading.midi.salvage import SMALLEST, Salvaged, salvaged, unwrapped
 
 # What symusic says, and what it means to people.
@@ -104,7 +105,7 @@ def _read(data: bytes, remarks: list[str]) -> symusic.Score:
         result = symusic.Score.from_midi(data)
         lost = salvaged(data).struck - int(result.note_num())
         if lost:
-            remarks.append(f"left out {lost} notes that are never released")
+            remarks.append(f"left out {counted(lost, 'note')} that {agree(lost, 'is', 'are')} never released")
     return result
 
 

@@ -16,6 +16,7 @@ from math import lcm
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from core.words import agree, counted
 from datatools.reading.musicxml.attributes import Attributes, number, tempo_of
 from datatools.reading.musicxml.signs import read_signs, sound_signs
 from datatools.reading.repeats import Refused, Signs
@@ -110,16 +111,22 @@ class _Reader:
     def _remarks(self) -> Iterator[str]:
         counts = self.counts
         if counts["cue"]:
-            how = "sound, as MuseScore wrote them" if self.cues_sound else "are silent, as the standard says"
-            yield f"{counts['cue']} cue notes {how}"
+            cues = counts["cue"]
+            how = f"{agree(cues, 'is', 'are')} silent, as the standard says"
+            if self.cues_sound:
+                how = f"{agree(cues, 'sounds', 'sound')}, as MuseScore wrote {agree(cues, 'it', 'them')}"
+            yield f"{counted(cues, 'cue note')} {how}"
         if counts["mute"]:
-            yield f"left out {counts['mute']} unpitched notes whose sound the file does not say"
+            yield f"left out {counted(counts['mute'], 'unpitched note')} whose sound the file does not say"
         if counts["range"]:
-            yield f"left out {counts['range']} notes outside MIDI's range"
+            yield f"left out {counted(counts['range'], 'note')} outside MIDI's range"
         if counts["back"]:
-            yield f"{counts['back']} <backup> lead before their measure's beginning"
+            lead, its = agree(counts["back"], "leads", "lead"), agree(counts["back"], "its", "their")
+            yield f"{counts['back']:,} <backup> {lead} before {its} measure's beginning"
         if counts["simile"]:
-            yield f"{counts['simile']} signs that repeat the measure before are not played"
+            signs = counts["simile"]
+            repeat, are = agree(signs, "repeats", "repeat"), agree(signs, "is", "are")
+            yield f"{counted(signs, 'sign')} that {repeat} the measure before {are} not played"
 
 
 class _Names:

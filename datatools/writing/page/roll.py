@@ -10,6 +10,7 @@ import symusic
 
 from core.errors import HubError
 from core.log import warn_once
+from core.words import counted
 from datatools.writing import engraving
 from datatools.writing.instruments import label
 from datatools.writing.pianoroll import colour
@@ -69,9 +70,10 @@ def _roll(score: symusic.Score, notes: list[tuple[float, float, int, int, int]],
         if given
         else ""
     )
+    told = f"{counted(len(notes), 'note')} in {counted(round(whole), 'second')}"
     return (
         f'<svg class="roll" viewBox="0 0 1000 {height}" preserveAspectRatio="none" role="img" '
-        f'aria-label="piano roll, {len(notes)} notes in {whole:.0f} seconds">{shade}{"".join(shapes)}'
+        f'aria-label="piano roll, {told}">{shade}{"".join(shapes)}'
         f'<line class="cursor" x1="0" x2="0" y1="0" y2="{height}"/></svg>'
     )
 

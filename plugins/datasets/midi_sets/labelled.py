@@ -9,6 +9,7 @@ from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
+from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
 from plugins.datasets.midi_sets import table
@@ -39,10 +40,11 @@ class Labelled(Files):
         self.known = table.load(self.table)
         bare = [name for name in names if name not in self.known]
         if not self.known:
-            raise HubError(f"{about} says nothing of the {len(names):,} files below {self.root}")
+            raise HubError(f"{about} says nothing of the {counted(len(names), 'file')} below {self.root}")
         if bare:
-            told = "%d of %d files are left out, since %s says nothing of them, first %s"
-            logger.info(told, len(bare), len(names), self.beside, bare[0])
+            told = f"{len(bare):,} of {counted(len(names), 'file')} {agree(len(bare), 'is', 'are')} left out"
+            them = agree(len(bare), "it", "them")
+            logger.info("%s, since %s says nothing of %s, first %s", told, self.beside, them, bare[0])
         self.files = [path for name, path in names.items() if name in self.known]
 
     def _beside(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from core.contracts.dataset import Split
 from core.errors import HubError
 from core.log import logger
+from core.words import agree, counted
 from hparams.datasets import MidiCapsHParams
 from plugins import hookimpl
 from plugins.datasets.midi_sets.files import Facts
@@ -52,7 +53,8 @@ def captions(path: Path, files: list[str]) -> Iterator[tuple[str, Words]]:
             if name in places:
                 yield places[name], words
     if lost:
-        logger.warning("%s tells of %d files that are not there, of %d", path.name, lost, len(seen))
+        told = f"{counted(lost, 'file')} that {agree(lost, 'is', 'are')} not there"
+        logger.warning("%s tells of %s, of %d", path.name, told, len(seen))
 
 
 class MidiCaps(Labelled):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.log import logger
+from core.words import agree, counted
 from hparams.tokenizers.mumidi import MuMidiHParams
 from plugins import hookimpl
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
@@ -44,7 +45,8 @@ class MuMidiTokenizer(CompoundTokenizer):
         inside = np.flatnonzero(music.time < self.bars * self.bar)
         if len(inside) < len(music.time):
             left = len(music.time) - len(inside)
-            logger.info("%d notes behind bar %d are left out (tokenizer.max_bar_embedding)", left, self.bars)
+            behind = f"{counted(left, 'note')} behind bar {self.bars} {agree(left, 'is', 'are')} left out"
+            logger.info(f"{behind} (tokenizer.max_bar_embedding)")
         if not len(inside):
             return np.zeros((0, self.streams), dtype=np.int64)
         rank, time, pitch = music.rank[inside], music.time[inside], music.pitch[inside]

@@ -18,6 +18,7 @@ import symusic
 from numpy.typing import NDArray
 
 from core.log import logger
+from core.words import agree, counted
 
 Meter = tuple[int, int]  # beats, unit
 Array = NDArray[Any]
@@ -232,14 +233,17 @@ def settle(found: Raw, grid: Grid, source: str = "") -> Music:
     fits = np.where(drums, (pitch >= lowest) & (pitch <= highest), (pitch >= low) & (pitch <= high))
     fits &= grid.told[rank] & (found.time >= 0)
     if not fits.all():
-        logger.info("%s: %d notes that the vocabulary cannot tell are left out", source or "a score", (~fits).sum())
+        left = int((~fits).sum())
+        told = f"{counted(left, 'note')} that the vocabulary cannot tell {agree(left, 'is', 'are')} left out"
+        logger.info("%s: %s", source or "a score", told)
         found = found._replace(**{key: getattr(found, key)[fits] for key in COLUMNS})
         rank = rank[fits]
     if source and not grid.free:  # of what a model made up nobody asks
         longest = max(int(bins[-1]) for bins in grid.durations.values())
         shortened = int((found.duration * grid.ticks > longest * found.tpq).sum())
         if shortened:
-            logger.info("%s: %d notes are longer than any duration of the vocabulary", source, shortened)
+            told = f"{counted(shortened, 'note')} {agree(shortened, 'is', 'are')}"
+            logger.info("%s: %s longer than any duration of the vocabulary", source, told)
     columns = _notes(found._replace(rank=rank), grid, sections, source)
     if grid.shifts is not None and len(rank):
         moved = _stepped(columns["time"], grid.shifts, source)
@@ -335,8 +339,10 @@ def _notes(found: Raw, grid: Grid, sections: Sections, source: str) -> dict[str,
     if shortest > min(grid.step(meter[1]) for meter in sections.meters):
         apart = _apart(key, time, shortest)
         if source and not apart.all():  # of what a model made up nobody asks
-            told = "%s: %d notes that follow one of their key sooner than the shortest duration are left out"
-            logger.info(told, source, (~apart).sum())
+            left = int((~apart).sum())
+            told = agree(left, "follows one of its key", "follow one of their key")
+            told = f"{counted(left, 'note')} that {told} sooner than the shortest duration {agree(left, 'is', 'are')}"
+            logger.info("%s: %s left out", source, told)
         time, duration, velocity, key = time[apart], duration[apart], velocity[apart], key[apart]
     units = sections.units(time)
     gap = np.full(len(time), np.iinfo(np.int64).max)

@@ -15,6 +15,7 @@ import symusic
 from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
+from core.words import agree, counted
 from plugins.tokenizers.performance_tokens.events import (
     KINDS,
     OFF,
@@ -75,7 +76,8 @@ class PerformanceTokenizer:
         if not sum(len(columns[0]) for columns in found):
             raise ValueError(f"{source}: no note can be told; expected pitches {low} to {high}, and no drums")
         if left_out:
-            logger.info("%s: %d notes that the vocabulary cannot tell are left out", source, left_out)
+            are = agree(left_out, "is", "are")
+            logger.info("%s: %s that the vocabulary cannot tell %s left out", source, counted(left_out, "note"), are)
         start, end, pitch, velocity = (np.concatenate(columns) for columns in zip(*found, strict=True))
         start, end = (np.rint(each * self.events.steps_per_second).astype(np.int64) for each in (start, end))
         # errors made good are below half the least shift, so that what lasts one here still lasts one then

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from core.words import counted
 from hparams.bench import BenchHParams
 from supervisors.bench.cells import Cell
 from supervisors.bench.page.rows import Row
@@ -66,18 +67,19 @@ def _head(settings: BenchHParams, facts: dict[str, Any]) -> Iterator[str]:
     load = "" if facts["load"] is None else f"; load when it began {facts['load']:.1f}"
     yield (
         f"Measured on {facts['when']} by `{facts['command']}` in {facts['seconds']:.0f} s on {where} "
-        f"({facts['cores']} cores, {facts['threads']} threads used, {', '.join(wide) or facts['vectors']}, "
-        f"{facts['memory_gib']} GiB{load}), with swaptunes {facts['swaptunes']}, Python {facts['python']}, "
+        f"({counted(facts['cores'], 'core')}, {counted(facts['threads'], 'thread')} used, "
+        f"{', '.join(wide) or facts['vectors']}, {facts['memory_gib']} GiB{load}), "
+        f"with swaptunes {facts['swaptunes']}, Python {facts['python']}, "
         f"{', '.join(versions)}."
     )
     yield ""
     yield (
         f"Every model has the parameters of Mamba at d_model {settings.dim}, {settings.layers} layers, vocabulary "
         f"{settings.vocabulary}, embedding included, within 2 %. Training is forward and backward over "
-        f"{settings.batch} rows of {settings.length} tokens, without the optimizer. Every figure is the median of "
-        f"{settings.repeats} samples (least to most in brackets), fewer where one takes long, after a warm-up and in "
-        f"rounds over all models; each model has a process of its own. Precision that training chooses here: "
-        f"{facts['best_precision']}."
+        f"{counted(settings.batch, 'row')} of {settings.length} tokens, without the optimizer. Every figure is the "
+        f"median of {settings.repeats} samples (least to most in brackets), fewer where one takes long, after a "
+        "warm-up and in rounds over all models; each model has a process of its own. Precision that training chooses "
+        f"here: {facts['best_precision']}."
     )
 
 
@@ -141,9 +143,9 @@ def _training(
             yield ""
             yield (
                 f"Matrix rate, {cell.precision}: {cell.median / 1e9:,.0f} GFLOP/s ({min(cell.samples) / 1e9:,.0f}–"
-                f"{max(cell.samples) / 1e9:,.0f}), the median of {len(cell.samples)} rounds, in each the best of "
-                f"several sizes and libraries (in the best round {cell.best_by}); the share counts 6 FLOPs a parameter "
-                "and token."
+                f"{max(cell.samples) / 1e9:,.0f}), the median of {counted(len(cell.samples), 'round')}, in each the "
+                f"best of several sizes and libraries (in the best round {cell.best_by}); the share counts 6 FLOPs a "
+                "parameter and token."
             )
     yield ""
     yield (
