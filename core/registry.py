@@ -11,8 +11,9 @@ from core.names import did_you_mean
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing and where it comes from; `build` makes backbones, tokenizers and datasets, `function` is a
-    metric or a preset; `defaults` (dotted key -> value) is what a preset composed of it should set."""
+    """One registered thing and where it comes from; `build` makes backbones, tokenizers and datasets, `data` what loads
+    the data of a supervisor and no more, `function` is a metric or a preset; `defaults` (dotted key -> value) is what a
+    preset composed of it should set."""
 
     name: str
     kind: str
@@ -23,6 +24,7 @@ class Entry:
     line: int
     hparams: type | None = None
     build: Callable[..., Any] | None = None
+    data: Callable[..., Any] | None = None
     function: Callable[..., Any] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)

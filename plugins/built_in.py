@@ -1,11 +1,9 @@
 """The modules of the plugins that ship with the hub; another's are found by entry point and need no line here."""
 
 BUILT_IN = (
-    "supervisors.language_model",
+    "supervisors.next_token",
     "supervisors.music_vae",
-    *(f"plugins.backbones.{name}" for name in ("mamba", "mamba2", "mamba3", "gated_deltanet", "rwkv7", "mlstm")),
-    *(f"plugins.backbones.{name}" for name in ("transformer", "gpt2", "music_transformer")),
-    *(f"plugins.backbones.{name}" for name in ("lstm", "gru", "attentive_gru", "hybrid")),
+    "plugins.backbones",
     *(
         f"plugins.tokenizers.{name}"
         for name in ("remi", "tsd", "abc", "grid", "midilike", "structured", "performance_240", "performance_388")

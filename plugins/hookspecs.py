@@ -34,6 +34,7 @@ def register_supervisors(register: Callable[..., None]) -> None:
 
     `hparams` at registration is the supervisor's own section, what `build` gets are those of the whole run. Of all
     plugins only these may import the hub: `supervisors.training.token_supervisor` has a class to begin with.
+    `data(hparams, manager, folder)`, if given, has `load_data` and `prepared` alone, for who wants no model.
     """
 
 

@@ -120,6 +120,11 @@ class Manager:
         assert build is not None
         return build(hparams, self, folder)
 
+    def data_of(self, hparams: HParams, folder: Path) -> Any:
+        """What loads a run's data and no more: what its supervisor registered as `data`, else the supervisor itself."""
+        data = self.supervisors[hparams.supervisor.name].data
+        return self.supervise(hparams, folder) if data is None else data(hparams, self, folder)
+
     def preset_names(self) -> list[str]:
         """Every name that `preset` accepts, sorted."""
         composed = {f"{backbone}_{tokenizer}" for backbone in self.backbones for tokenizer in self.tokenizers}

@@ -63,13 +63,15 @@ class Registration:
         *,
         defaults: Mapping[str, Any] | None = None,
         model_types: Sequence[str] = (),
+        data: Callable[..., Any] | None = None,
     ) -> None:
         self._claim(kind, name)
-        if not callable(build):
-            raise HubError(f'{kind} "{name}" has build {build!r}; expected a callable that takes the hparams')
+        for key, given in (("build", build), ("data", build if data is None else data)):
+            if not callable(given):
+                raise HubError(f'{kind} "{name}" has {key} {given!r}; expected a callable that takes the hparams')
         check_hparams(kind, name, hparams)
         check_defaults(kind, name, {} if defaults is None else defaults)
-        things = {"hparams": hparams, "build": build, "defaults": dict(defaults or {})}
+        things = {"hparams": hparams, "build": build, "data": data, "defaults": dict(defaults or {})}
         if model_types:
             things["extra"] = {"model_types": tuple(model_types)}
         self._add(kind, name, location(build, sys._getframe(1)), **things)

@@ -18,7 +18,7 @@ from datatools.reading import scores
 from hparams.base import HParams
 from plugins.manager import load_manager
 from supervisors import verbs
-from supervisors.artefacts import artefact
+from supervisors.artefacts import described
 from supervisors.asking import existing, runs_folder
 from supervisors.helping import shown
 from supervisors.opening import opened
@@ -33,7 +33,7 @@ class Run:
     @property
     def hparams(self) -> HParams:
         """The settings it was trained with."""
-        return artefact.settings(self.folder, load_manager())
+        return described.settings(self.folder, load_manager())
 
     @property
     def results(self) -> dict[str, Any]:

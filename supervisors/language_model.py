@@ -1,7 +1,6 @@
 """The supervisor of next-token models: any backbone, any tokenizer, one loss."""
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ from datatools.batching.controls import Beside
 from datatools.reading import scores
 from datatools.writing import pianoroll, sound
 from hparams.base import HParams
-from hparams.supervisors import LanguageModelHParams
-from plugins import hookimpl
 from supervisors.evaluation import results as evaluation
 from supervisors.evaluation.kinds import token_kinds
 from supervisors.evaluation.scoring import PieceScore, records, score_pieces, totals
+from supervisors.generating.asked import asked_of
 from supervisors.generating.pieces import write_samples
 from supervisors.summary import measures, still_to_do, summary
 from supervisors.training import precision
-from supervisors.training.controls import asked_of, controls_of
+from supervisors.training.data.controls import controls_of
 from supervisors.training.token_supervisor import TokenSupervisor
 from supervisors.training.trackers import opened
 
@@ -130,9 +128,3 @@ class LanguageModelSupervisor(TokenSupervisor):
         folder, store = self.folder.path, self.store
         told = summary(folder, result, store.manifest, store.failures_path, self.hparams.tokenizer)
         return "\n".join([told, *still_to_do(folder, result)])
-
-
-@hookimpl
-def register_supervisors(register: Callable[..., None]) -> None:
-    """Offers `language_model`."""
-    register("language_model", LanguageModelHParams, LanguageModelSupervisor)

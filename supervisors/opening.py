@@ -9,7 +9,7 @@ from hparams.hints import meant
 from hparams.loading import override
 from hparams.sentences import settings
 from plugins.manager import Manager
-from supervisors.artefacts import artefact
+from supervisors.artefacts import described
 
 
 def opened(folder: Path, words: list[str], manager: Manager, free: tuple[str, ...]) -> Any:
@@ -24,7 +24,7 @@ def opened(folder: Path, words: list[str], manager: Manager, free: tuple[str, ..
             raise HubError(
                 f'"{word}" cannot be changed here; only {" and ".join(f"{key}*" for key in free)} can.{hint}'
             )
-    hparams = artefact.settings(folder, manager)
+    hparams = described.settings(folder, manager)
     for word in words:
         key = word.partition("=")[0]
         if key.removeprefix("generate.") in hparams.model.controls:

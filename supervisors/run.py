@@ -195,9 +195,9 @@ def _say(text: str) -> None:
 
 
 def _leave() -> None:
-    ranks = sys.modules.get("supervisors.training.ranks")
-    if ranks is not None and sys.exc_info()[0] is None:
-        ranks.stop()
+    group = sys.modules.get("supervisors.training.process_group")
+    if group is not None and sys.exc_info()[0] is None:
+        group.stop()
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ def _blaming(hparams: HParams) -> Iterator[None]:
 def prepare(options: argparse.Namespace) -> int:
     """Reads and tokenizes, up to the token store."""
     hparams, folder = asked(options)
-    supervisor = load_manager().supervise(hparams, folder)
-    supervisor.load_data()
-    print(supervisor.prepared())
+    owner = load_manager().data_of(hparams, folder)
+    owner.load_data()
+    print(owner.prepared())
     return 0
 
 

@@ -21,7 +21,7 @@ from core.files import write_json
 from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors.language_model import LanguageModelSupervisor
-from supervisors.training import ranks
+from supervisors.training import process_group
 from supervisors.training.base import Interrupted
 from supervisors.training.engine import DeepSpeedEngine
 
@@ -118,4 +118,4 @@ if __name__ == "__main__":
     sys.addaudithook(note)
     for job in json.loads(Path(sys.argv[1]).read_text()):
         work(job)
-    ranks.stop()
+    process_group.stop()

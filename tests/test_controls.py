@@ -30,10 +30,10 @@ from plugins.controls import density, key, windows
 from plugins.datasets.folder import Folder
 from plugins.laws.pieces import specimens
 from plugins.manager import load_manager
-from supervisors.artefacts import artefact
+from supervisors.artefacts import described
+from supervisors.generating.asked import asked_of
 from supervisors.run import main
-from supervisors.training import controls as run_controls
-from supervisors.training.controls import asked_of
+from supervisors.training.data import controls as run_controls
 from supervisors.training.token_supervisor import TokenSupervisor
 from tests.reference_tokenizer import ReferenceTokenizer, ReferenceTokenizerHParams
 from tests.test_model import Memory
@@ -582,7 +582,7 @@ def test_a_supervisor_gets_no_more_than_it_takes(
     """A supervisor of somebody who thought of one stream and no controls, before its data is read."""
     hparams = load_manager().preset("tiny")
     hparams.model.controls, hparams.tokenizer = controls, load_manager().section("tokenizer", "remi")
-    monkeypatch.setattr(artefact, "build_tokenizer", lambda *found: tokenizer)
+    monkeypatch.setattr(described, "build_tokenizer", lambda *found: tokenizer)
     with pytest.raises(HubError, match=message):
         TokenSupervisor(hparams, load_manager(), tmp_path).load_data()
 

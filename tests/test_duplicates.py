@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import symusic
 
+from core.distinct import distinct
 from datatools.preparing.duplicates import HASHES, NEAR, NearIndex, exact_key, minhash, shingles, similarity, sketch
 from tests.tunes import tune
 
@@ -137,3 +138,12 @@ def test_minhash_of_a_large_set_is_the_least_of_its_parts() -> None:
     values = np.arange(10_000, dtype=np.uint64)
     parts = [minhash(part) for part in np.array_split(values, 7)]
     assert np.array_equal(minhash(values), np.minimum.reduce(parts))
+
+
+@pytest.mark.parametrize("values", [[], [3], [2, 2], [5, -1, 5, 0, 7, -1]])
+def test_distinct_values_are_those_that_numpy_finds(values: list[int]) -> None:
+    for kind in (np.int64, np.int32):
+        row = np.array(values, dtype=kind)
+        found = distinct(row)
+        assert found.dtype == row.dtype and np.array_equal(found, np.unique(row))
+        assert row.tolist() == values, "the row itself stays as it was"

@@ -16,7 +16,7 @@ from hparams.base import HParams
 from plugins.manager import load_manager
 from supervisors.training import engine_state, trackers
 from supervisors.training.engine import TorchEngine, settings
-from supervisors.training.ranks import Ranks
+from supervisors.training.process_group import Several
 
 
 class Pair(nn.Module):
@@ -129,7 +129,7 @@ def test_deepspeed_is_told_what_the_hub_s_keys_say() -> None:
     hparams = HParams(name="toy")
     hparams.data.batch_size, hparams.train.accumulate = 24, 3
     hparams.train.clip, hparams.train.lr, hparams.train.precision = 0.7, 0.004, "bf16"
-    ranks = Ranks(1, 2, torch.device("cpu"))
+    ranks = Several(1, 2)
     told = settings(hparams, ranks)
     assert (told["train_batch_size"], told["train_micro_batch_size_per_gpu"]) == (24, 4)
     assert (told["gradient_accumulation_steps"], told["gradient_clipping"]) == (3, 0.7)

@@ -16,8 +16,8 @@ from hparams.loading import from_file, load
 from hparams.tokenizers.note_tokens import RemiHParams, StructuredHParams, TsdHParams
 from plugins.manager import load_manager
 from supervisors.asking import asked
-from supervisors.training import following
-from supervisors.training.following import follow
+from supervisors.training.data import following
+from supervisors.training.data.following import follow
 
 KEYS = ("use_programs", "use_velocities", "use_tempos")
 
@@ -110,7 +110,7 @@ def test_a_twentieth_of_what_can_be_read_is_enough_and_a_start_goes_before_the_m
 
     assert found() == [True, False, False] and found(unknown=False) == [False] * 3
     settings = SimpleNamespace(tokenizer=RemiHParams(use_programs=False, use_velocities=True, use_tempos=True))
-    monkeypatch.setattr(following.artefact, "settings", lambda folder, manager: settings)
+    monkeypatch.setattr(following.described, "settings", lambda folder, manager: settings)
     assert found(start=str(tmp_path)) == [False, True, True]
     monkeypatch.setattr(following, "is_foreign", lambda folder: True)
     assert found(start=str(tmp_path)) == [False] * 3, "another library's model knows nothing of these"
@@ -136,7 +136,7 @@ def test_a_run_that_stands_keeps_what_was_found(folder: Path, tmp_path: Path, mo
 
 
 def test_data_that_are_known_are_read_as_ever() -> None:
-    from supervisors.training.following import follow
+    from supervisors.training.data.following import follow
 
     hparams = hparams_of()
     manager = load_manager()

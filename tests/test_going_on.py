@@ -20,9 +20,10 @@ from hparams.backbones.gru import GruHParams
 from hparams.backbones.lstm import LstmHParams
 from hparams.base import HParams
 from hparams.supervisors import MusicVaeHParams
-from supervisors.training import base, logbook, ranks, start, token_supervisor
+from supervisors.training import base, logbook, process_group, start, token_supervisor
 from supervisors.training.base import Interrupted
 from supervisors.training.logbook import Logbook
+from supervisors.training.process_group import Several
 from supervisors.training.ranks import Ranks
 from supervisors.training.runfolder import RunFolder, fault, seal
 from tests.toy import Toy, quick, toy
@@ -258,8 +259,8 @@ def test_the_settings_that_a_start_wants_are_named(tmp_path: Path) -> None:
 
 
 def test_one_process_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Ranks(0, 1, torch.device("cpu"))
-    assert one.first and not Ranks(1, 2, torch.device("cpu")).first
+    one = Ranks()
+    assert one.first and not Several(1, 2).first
     assert one.any(True) and not one.any(False) and one.from_first("x") == "x"
     assert one.sum(torch.tensor(2.0)) == 2
     with pytest.raises(KeyError, match="mine"), one.together():
@@ -270,13 +271,15 @@ def test_two_processes_agree_by_what_either_has(monkeypatch: pytest.MonkeyPatch)
     """The other process is played: what it brings to a sum or a vote, and what the first one sends to all."""
     other: list[int] = [0]
 
-    def reduced(value: torch.Tensor, op: Any = ranks.dist.ReduceOp.SUM) -> None:
+    def reduced(value: torch.Tensor, op: Any = process_group.dist.ReduceOp.SUM) -> None:
         both = torch.stack([value, torch.full_like(value, other[0])])
         value.copy_({"MAX": both.amax, "MIN": both.amin, "SUM": both.sum}[str(op).rpartition(".")[2]](0))
 
-    monkeypatch.setattr(ranks.dist, "all_reduce", reduced)
-    monkeypatch.setattr(ranks.dist, "broadcast_object_list", lambda box, device: box.__setitem__(0, "of the first"))
-    second = Ranks(1, 2, torch.device("cpu"))
+    monkeypatch.setattr(process_group.dist, "all_reduce", reduced)
+    monkeypatch.setattr(
+        process_group.dist, "broadcast_object_list", lambda box, device: box.__setitem__(0, "of the first")
+    )
+    second = Several(1, 2)
     for theirs, mine, either in ((0, False, False), (0, True, True), (1, False, True), (1, True, True)):
         other[0] = theirs
         assert second.any(mine) is either

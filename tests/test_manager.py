@@ -78,7 +78,7 @@ def test_every_module_with_a_hook_is_loaded():
 
 
 def test_loading_and_listing_import_nothing_heavy():
-    heavy = "deepspeed transformers music21 miditok matplotlib tensorboard pytest"
+    heavy = "torch deepspeed transformers music21 miditok matplotlib tensorboard pytest"
     code = f"""
 import sys
 from plugins.manager import describe, load_manager
@@ -100,6 +100,20 @@ def test_entry_tells_kind_origin_and_place():
     assert (entry.file, entry.line) == (__file__, build.__code__.co_firstlineno)
     assert entry.build(entry.hparams()) == "built"
     assert [tuple(row) for row in describe(host)] == [("backbone", "foo", "good-dist", "1.0", entry.where, "")]
+
+
+def test_data_come_from_the_supervisor_unless_they_come_by_themselves(tmp_path):
+    def register_them(register):
+        register("foo", section("foo"), lambda *given: ("whole", *given))
+        register("bar", section("bar"), lambda *given: ("whole", *given), data=lambda *given: ("data", *given))
+
+    host = loaded(good=plugin(supervisors=register_them))
+    for name, what in (("foo", "whole"), ("bar", "data")):
+        hparams = types.SimpleNamespace(supervisor=host.section("supervisor", name))
+        assert host.data_of(hparams, tmp_path) == (what, hparams, host, tmp_path)
+        assert host.supervise(hparams, tmp_path) == ("whole", hparams, host, tmp_path)
+    bad = loaded(bad=plugin(supervisors=lambda register: register("foo", section("foo"), build, data=1)))
+    assert '"foo" has data 1; expected a callable' in str(bad.broken["bad"])
 
 
 def test_place_of_a_borrowed_function_is_the_call_of_register():

@@ -25,6 +25,11 @@ def test_a_corpus_by_hand() -> None:
     assert lines[2].startswith("advised steps 8 to 32 of 121 tokens (4 epochs")
 
 
+def test_a_vocabulary_of_more_pairs_than_can_be_counted_is_sorted() -> None:
+    (line, *_) = suggestions(store([[5, 7] * 60 + [9, 4999], [5, 7] * 60 + [9]]), step_tokens=121)
+    assert "2 of 4 types" in line and "at most 4 (" in line
+
+
 def test_tokens_of_several_streams_have_no_pairs() -> None:
     assert [line[:13].strip() for line in suggestions(store([[5, 7] * 9], streams=2), 8)] == [
         "advised size",

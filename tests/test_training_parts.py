@@ -29,14 +29,16 @@ from hparams.base import HParams
 from hparams.supervisors import MusicVaeHParams, PartHParams
 from plugins.manager import load_manager, own_version
 from supervisors import language_model
-from supervisors.artefacts import artefact
+from supervisors.artefacts import artefact, described
 from supervisors.evaluation import results
 from supervisors.evaluation.scoring import PieceScore
 from supervisors.language_model import LanguageModelSupervisor
 from supervisors.music_vae import supervisor as vae
 from supervisors.training import engine as engines
 from supervisors.training import environment, precision, token_supervisor
+from supervisors.training.data import token_data
 from supervisors.training.engine import build_engine
+from supervisors.training.process_group import Several
 from supervisors.training.ranks import Ranks
 from tests.toy import Loss, Toy, quick, toy
 from tests.toy_tokenizer import ToyTokenizer
@@ -432,7 +434,7 @@ def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(
 def test_environment_tells_what_a_run_ran_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = load_manager()
     monkeypatch.setattr(environment, "LIBRARIES", ("torch", "no-such-library"))
-    REALLY(tmp_path / "e.json", manager, manager.preset("tiny"), Ranks(1, 3, torch.device("cpu")))
+    REALLY(tmp_path / "e.json", manager, manager.preset("tiny"), Several(1, 3))
     told = json.loads((tmp_path / "e.json").read_text())
     assert told["libraries"] == {"torch": torch.__version__.partition("+")[0], "no-such-library": None} or (
         told["libraries"] == {"torch": torch.__version__, "no-such-library": None}
@@ -448,10 +450,10 @@ def test_environment_tells_what_a_run_ran_on(tmp_path: Path, monkeypatch: pytest
 
 def test_a_model_s_folder_says_all_that_reading_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, tokenizer, place = load_manager(), ToyTokenizer(), tmp_path / "run" / "model"
-    monkeypatch.setattr(artefact, "build_tokenizer", lambda manager, hparams, folder: ToyTokenizer(folder))
+    monkeypatch.setattr(described, "build_tokenizer", lambda manager, hparams, folder: ToyTokenizer(folder))
     facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": ""}
     with pytest.raises(HubError, match="run is neither a run nor an artefact"):
-        artefact.settings(tmp_path / "run", manager)
+        described.settings(tmp_path / "run", manager)
     weights = {"w": torch.arange(3.0)}
     artefact.write(place, weights, tokenizer, manager.preset("tiny"), manager, facts)  # type: ignore[arg-type]
     config = json.loads((place / "config.json").read_text())
@@ -476,13 +478,13 @@ def test_a_model_s_folder_says_all_that_reading_it_needs(tmp_path: Path, monkeyp
     foreign = {key: value for key, value in config.items() if key != "hparams"} | {"model_type": "llama"}
     (place / "config.json").write_text(json.dumps(foreign))
     with pytest.raises(HubError, match=r"holds another library's checkpoint; train from it first, with model\.start="):
-        artefact.settings(tmp_path / "run", manager)
+        described.settings(tmp_path / "run", manager)
     (place / "model.safetensors").unlink()
     assert "has no model.safetensors; copy the folder again" in refused()
     shutil.rmtree(place)
     (tmp_path / "run" / "hparams.yaml").touch()
     with pytest.raises(HubError, match="run has no trained model yet; train it first: --run "):
-        artefact.settings(tmp_path / "run", manager)
+        described.settings(tmp_path / "run", manager)
 
 
 def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training(
@@ -494,7 +496,7 @@ def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training
     counts = {"train": {"pieces": 1200, "notes_told": 5}, "test": {"pieces": 1}}
     manifest: dict[str, Any] = {"dataset": dataset, "counts": counts, "failures": 1, "left_out": 2}
     manifest |= {"near_duplicates": 4, "near_across_splits": 2}
-    ranks = Ranks(0, 1, torch.device("cpu"))
+    ranks = Ranks()
     run: Any = SimpleNamespace(
         weights=lambda: "weights", ranks=ranks, best={"step": 4}, parameters=9, hparams=HParams(name="x"), manager="m",
         store=SimpleNamespace(
@@ -509,8 +511,8 @@ def test_a_best_model_bears_its_data_s_licence_and_what_is_known_of_its_training
     facts = {"best": {"step": 4}, "parameters": 9, "data_license": "CC0", "data_url": "https://d"}
     facts["data_fingerprint"] = "print"
     assert told == [(tmp_path / "model", "weights", "t", run.hparams, "m", facts)]
-    monkeypatch.setattr(token_supervisor, "advice", lambda manifest, tokenizer: ["lost a bit"])
-    monkeypatch.setattr(token_supervisor, "suggestions", lambda store, tokens: [f"{tokens} a step"])
+    monkeypatch.setattr(token_data, "advice", lambda manifest, tokenizer: ["lost a bit"])
+    monkeypatch.setattr(token_data, "suggestions", lambda store, tokens: [f"{tokens} a step"])
     run.hparams.data.length, run.hparams.data.batch_size = 64, 4
     assert token_supervisor.TokenSupervisor.prepared(run).splitlines() == [
         "train  1,200 pieces, 5 notes told", "test   1 piece",

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from core.errors import HubError
 from hparams.base import GenerateHParams, HParams
 from plugins import checks
 from supervisors import opening, run, verbs
-from supervisors.training import ranks
+from supervisors.training import launched, process_group
 from supervisors.training.base import Interrupted
+from supervisors.training.ranks import Ranks
 from supervisors.training.runfolder import RunFolder
 
 
@@ -148,17 +148,17 @@ def test_an_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch, c
 
 def test_a_process_learns_from_its_launcher_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Any] = []
-    monkeypatch.setattr(ranks.dist, "is_initialized", lambda: bool(begun))
+    monkeypatch.setattr(process_group.dist, "is_initialized", lambda: bool(begun))
     monkeypatch.setattr(
-        ranks.dist, "init_process_group", lambda backend, timeout: begun.append((backend, timeout.days))
+        process_group.dist, "init_process_group", lambda backend, timeout: begun.append((backend, timeout.days))
     )
     levels: list[int] = []
-    monkeypatch.setattr(ranks.logger, "setLevel", levels.append)
+    monkeypatch.setattr(process_group.logger, "setLevel", levels.append)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert ranks.start() == ranks.Ranks(0, 1, torch.device("cpu")) and not begun and not levels
+    assert launched.start() == Ranks() and not begun and not levels
     for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     for _ in range(2):
-        assert ranks.start() == ranks.Ranks(5, 8, torch.device("cpu"))
+        assert launched.start() == process_group.Several(5, 8)
     assert begun == [("gloo", 1)] and levels == [40, 40], "a group is joined once; the others only say what fails"

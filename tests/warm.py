@@ -31,6 +31,8 @@ COMMAND = ("-m", "supervisors.run")
 HEAVY = (
     *("torch", "torch._decomp.decompositions", "torch._dynamo.convert_frame", "torch.utils.tensorboard", "deepspeed"),
     *("matplotlib.pyplot", "miditok", *BUILT_IN),
+    *("supervisors.language_model", "supervisors.music_vae.supervisor"),
+    *("plugins.backbones.hybrid", "plugins.backbones.lstm"),
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
+from core.distinct import distinct
 from core.seeds import derive, generator
 
 HASHES = 128
@@ -61,7 +62,7 @@ def shingles(score: symusic.Score) -> NDArray[np.uint64]:
     Track by track, because arrangements of one song share their melody and not what sounds above it.
     """
     tracks = [track for track in score.tracks if len(track.notes) and not track.is_drum]
-    return np.unique(np.concatenate([_steps(_columns([track], score)) for track in tracks or score.tracks]))
+    return distinct(np.concatenate([_steps(_columns([track], score)) for track in tracks or score.tracks]))
 
 
 def _steps(notes: NDArray[np.int64]) -> NDArray[np.uint64]:

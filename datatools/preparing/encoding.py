@@ -115,8 +115,8 @@ _built: dict[Path, Tokenizer] = {}
 
 def tokenizer_of(build: Build, folder: Path) -> Tokenizer:
     """The tokenizer that `folder` holds, built once in a process."""
-    survey.warm()
     if folder not in _built:
+        survey.warm()
         _built[folder] = build(folder)
     return _built[folder]
 

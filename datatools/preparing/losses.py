@@ -6,7 +6,6 @@ hyper-parameters say themselves, in a class attribute `remedies` (cause -> setti
 
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,10 +55,12 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     """Notes (for tempos: marks) that are lost, by cause; a cause that costs nothing is left out."""
     drums = _notes(read, True)["pitch"].size - _notes(told, True)["pitch"].size
     before, after = _notes(read, False), _notes(told, False)
-    pitches = _lacking(before["pitch"], after["pitch"])
-    programs = _lacking(before["program"], after["program"])
+    told_pitches = _among(before["pitch"], after["pitch"])
+    pitches = int(np.count_nonzero(~told_pitches))
+    programs = int(np.count_nonzero(~_among(before["program"], after["program"])))
     rest = max(0, before["pitch"].size - after["pitch"].size - pitches)
-    unisons, repeats = _merged(before, after, rest, apart=not programs) if rest else (0, 0)
+    kept = {key: values[told_pitches] for key, values in before.items()}
+    unisons, repeats = _merged(kept, after, rest, apart=not programs) if rest else (0, 0)
     found = {
         "drums": max(0, drums),
         "programs": programs,
@@ -96,21 +97,21 @@ def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
     return result
 
 
-def _lacking(before: NDArray[Any], after: NDArray[Any]) -> int:
-    """How many values of 0 to 127 before are none of those after."""
+def _among(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the values of 0 to 127 before are among those after."""
     there = np.zeros(128, dtype=bool)
     there[after.astype(np.intp)] = True
-    return int(np.count_nonzero(~there[before.astype(np.intp)]))
+    found: NDArray[np.bool_] = there[before.astype(np.intp)]
+    return found
 
 
 def _merged(
     before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]], rest: int, apart: bool
 ) -> tuple[int, int]:
     """Of `rest` lost notes those that begin with another of their pitch, and those that follow one sooner than any that
-    is told does; each instrument by itself if `apart`.
+    is told does; each instrument by itself if `apart`. All pitches before are among those after.
     """
-    in_range = np.isin(before["pitch"], after["pitch"])
-    gaps, told = _gaps({key: values[in_range] for key, values in before.items()}, apart), _gaps(after, apart)
+    gaps, told = _gaps(before, apart), _gaps(after, apart)
     soonest = told[told > 0].min(initial=np.inf)
     unisons = min(rest, int((gaps == 0).sum()))
     return unisons, min(rest - unisons, int(((gaps > 0) & (gaps < (1 - 1e-6) * soonest)).sum()))
@@ -138,8 +139,8 @@ def _symbols(abc: str) -> int:
 
 def _tempos(score: symusic.Score) -> int:
     """Marks that say something: another tempo than the one before, 120 quarters a minute at the beginning."""
-    speeds = [120, *(round(tempo.qpm) for tempo in score.tempos)]
-    return sum(one != before for before, one in pairwise(speeds))
+    speeds = np.concatenate(([120], np.rint(6e7 / np.maximum(score.tempos.numpy()["mspq"], 1))))
+    return int(np.count_nonzero(np.diff(speeds)))
 
 
 def _clipped(read: symusic.Score, told: symusic.Score) -> int:

@@ -6,8 +6,9 @@ one goes on where it stopped.
 
 import base64
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -101,7 +102,11 @@ def measure_piece(piece: Piece) -> Measured:
 
 
 def warm() -> None:
-    """Runs in a worker before its first item: having imported this module, it has the readers and their libraries."""
+    """Runs in a worker before its first item: having imported this module, it has the readers and their libraries.
+
+    What is logged for people to know is heard by `encoding.listening`, and a change of level takes as long as a piece.
+    """
+    logger.setLevel(logging.INFO)
 
 
 def survey(
@@ -185,9 +190,10 @@ def names_of(dataset: Dataset, items: Iterable[Item]) -> dict[Item, str]:
 
 def short(path: str, root: str | Path | None) -> str:
     """A path below `root`, with slashes on every system; else the path as it is."""
-    if root is None or not Path(path).is_relative_to(root):
+    try:
+        return path if root is None else Path(path).relative_to(root).as_posix()
+    except ValueError:
         return path
-    return Path(path).relative_to(root).as_posix()
 
 
 def printable(text: str) -> str:
@@ -198,13 +204,18 @@ def printable(text: str) -> str:
 def _row(item: Item, name: str, result: Measured | Failure) -> Row:
     if isinstance(result, Failure):
         return Row(item, name, result.reason, result.limited)
-    return Row(item, name, **asdict(result))
+    return Row(item, name, **_columns(result))
 
 
 def _line(row: Row) -> str:
-    columns = asdict(row) | {"index": row.item.index, "sketch": base64.b64encode(row.sketch).decode()}
+    columns = _columns(row) | {"index": row.item.index, "sketch": base64.b64encode(row.sketch).decode()}
     del columns["item"]
     return json.dumps(columns)
+
+
+def _columns(row: Row | Measured) -> dict[str, Any]:
+    """What it holds, by name; `asdict` would copy it all, deeply."""
+    return {name: getattr(row, name) for name in row.__slots__}
 
 
 def _row_of(line: bytes) -> Row:

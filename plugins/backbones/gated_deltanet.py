@@ -7,7 +7,6 @@ Source: Yang et al., arXiv 2412.06464; negative eigenvalues: Grazzi et al., arXi
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
-from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.native.recurrences import delta_rule
 from plugins.backbones.parts.gated_norm import norm_then_gate
@@ -125,9 +123,3 @@ class GatedDeltanet(Stack):
 def build(hparams: GatedDeltanetHParams) -> GatedDeltanet:
     """Makes the backbone with fresh weights from torch's current random state."""
     return GatedDeltanet(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `gated_deltanet`."""
-    register("gated_deltanet", GatedDeltanetHParams, build)

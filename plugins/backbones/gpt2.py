@@ -5,7 +5,6 @@ Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learner
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import linear
 from hparams.backbones.gpt2 import Gpt2HParams
-from plugins import hookimpl
 from plugins.backbones.parts.attending.attention import attend
 from plugins.backbones.parts.layernorm import LayerNorm
 from plugins.backbones.stack import Pieces, Stack
@@ -111,9 +109,3 @@ class Gpt2(Stack):
 def build(hparams: Gpt2HParams) -> Gpt2:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Gpt2(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `gpt2`."""
-    register("gpt2", Gpt2HParams, build, defaults={"train.lr": 1e-3}, model_types=("gpt2",))

@@ -3,12 +3,9 @@
 Source: Cho et al., arXiv 1406.1078, with the reset gate applied after the recurrent product, as torch has it.
 """
 
-from collections.abc import Callable
-
 from torch import nn
 
 from hparams.backbones.gru import GruHParams
-from plugins import hookimpl
 from plugins.backbones.parts.recurrent import Recurrent, begin
 
 
@@ -24,10 +21,3 @@ class Gru(Recurrent):
 def build(hparams: GruHParams) -> Gru:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Gru(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `gru`."""
-    # Saturating gates bear, and want, larger steps than residual blocks do.
-    register("gru", GruHParams, build, defaults={"train.lr": 4e-3})

@@ -5,8 +5,6 @@ Only blocks with attention know positions. A block's state-dict names are those 
 Source of the idea: Lieber et al., arXiv 2403.19887 (Jamba); Ren et al., arXiv 2406.07522 (Samba).
 """
 
-from collections.abc import Callable
-
 from torch import nn
 
 from hparams.backbones.gated_deltanet import GatedDeltanetHParams
@@ -17,7 +15,6 @@ from hparams.backbones.mamba3 import Mamba3HParams
 from hparams.backbones.mlstm import MlstmHParams
 from hparams.backbones.rwkv7 import Rwkv7HParams
 from hparams.backbones.transformer import TransformerHParams
-from plugins import hookimpl
 from plugins.backbones import gated_deltanet, mamba, mamba2, mamba3, mlstm, rwkv7, transformer
 from plugins.backbones.parts.attending.window import WindowAttention
 from plugins.backbones.parts.rmsnorm import RMSNorm
@@ -62,9 +59,3 @@ class Hybrid(Stack):
 def build(hparams: HybridHParams) -> Hybrid:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Hybrid(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `hybrid`."""
-    register("hybrid", HybridHParams, build)

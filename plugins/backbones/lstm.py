@@ -3,13 +3,10 @@
 Source: Hochreiter & Schmidhuber, 1997; Sturm et al., arXiv 1604.08723.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from hparams.backbones.lstm import LstmHParams
-from plugins import hookimpl
 from plugins.backbones.parts.recurrent import Recurrent, begin
 
 
@@ -33,10 +30,3 @@ class Lstm(Recurrent):
 def build(hparams: LstmHParams) -> Lstm:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Lstm(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `lstm`."""
-    # Saturating gates bear, and want, larger steps than residual blocks do.
-    register("lstm", LstmHParams, build, defaults={"train.lr": 4e-3})

@@ -8,7 +8,6 @@ Source: Gu & Dao, arXiv 2312.00752.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from einops import rearrange
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from core.contracts.backbone import State
 from core.model.linear import Linear, linear
 from hparams.backbones.mamba import MambaHParams
-from plugins import hookimpl
 from plugins.backbones.cuda import kernels as triton_kernels
 from plugins.backbones.native import kernels
 from plugins.backbones.native.mamba import blocks
@@ -170,9 +168,3 @@ class Mamba(Stack):
 def build(hparams: MambaHParams) -> Mamba:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Mamba(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `mamba`."""
-    register("mamba", MambaHParams, build, model_types=("mamba", "mamba_ssm"))

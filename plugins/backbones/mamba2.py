@@ -8,7 +8,6 @@ Source: Dao & Gu, arXiv 2405.21060.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mamba2 import Mamba2HParams
-from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.native.recurrences import state_space
 from plugins.backbones.parts.gated_norm import gate_then_norm
@@ -105,9 +103,3 @@ def block(hparams: Mamba2HParams) -> Residual:
 def build(hparams: Mamba2HParams) -> Mamba2:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Mamba2(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `mamba2`."""
-    register("mamba2", Mamba2HParams, build, model_types=("mamba2",))

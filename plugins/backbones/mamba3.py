@@ -8,7 +8,6 @@ Source: arXiv 2603.15569.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mamba3 import Mamba3HParams
-from plugins import hookimpl
 from plugins.backbones.parts.recurrences import trapezoid
 from plugins.backbones.parts.residual import Residual, step_bias
 from plugins.backbones.parts.rmsnorm import RMSNorm
@@ -146,9 +144,3 @@ def block(hparams: Mamba3HParams) -> Residual:
 def build(hparams: Mamba3HParams) -> Mamba3:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Mamba3(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `mamba3`."""
-    register("mamba3", Mamba3HParams, build)

@@ -7,7 +7,6 @@ Source: Beck et al., arXiv 2405.04517 and 2503.13427.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.mlstm import MlstmHParams
-from plugins import hookimpl
 from plugins.backbones.parts.recurrences import matrix_memory
 from plugins.backbones.parts.rmsnorm import RMSNorm
 from plugins.backbones.stack import Pieces, Stack
@@ -141,9 +139,3 @@ class Mlstm(Stack):
 def build(hparams: MlstmHParams) -> Mlstm:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Mlstm(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `mlstm`."""
-    register("mlstm", MlstmHParams, build)

@@ -4,14 +4,11 @@ Shapes: b batch, l length, d model width, h heads, c head width, f keys.
 Source: Huang et al., arXiv 1809.04281; Shaw et al., arXiv 1803.02155.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from hparams.backbones.music_transformer import MusicTransformerHParams
-from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.parts.attending.attention import Plan, cached, fused, plan_of
 from plugins.backbones.parts.attending.relative import relative_attention, relative_lookup
@@ -125,9 +122,3 @@ def sinusoids(place: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
 def build(hparams: MusicTransformerHParams) -> MusicTransformer:
     """Makes the backbone with fresh weights from torch's current random state."""
     return MusicTransformer(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `music_transformer`."""
-    register("music_transformer", MusicTransformerHParams, build, defaults={"train.lr": 1e-3})

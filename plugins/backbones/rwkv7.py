@@ -8,7 +8,6 @@ Source: Peng et al., arXiv 2503.14456.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from core.contracts.backbone import State
 from core.model.linear import Linear
 from hparams.backbones.rwkv7 import Rwkv7HParams
-from plugins import hookimpl
 from plugins.backbones.parts.layernorm import LayerNorm
 from plugins.backbones.parts.recurrences import dplr
 from plugins.backbones.stack import Pieces, Stack
@@ -198,9 +196,3 @@ class Rwkv7(Stack):
 def build(hparams: Rwkv7HParams) -> Rwkv7:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Rwkv7(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `rwkv7`."""
-    register("rwkv7", Rwkv7HParams, build)

@@ -5,13 +5,11 @@ Source: Touvron et al., arXiv 2302.13971.
 """
 
 import math
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from hparams.backbones.transformer import TransformerHParams
-from plugins import hookimpl
 from plugins.backbones.native import kernels
 from plugins.backbones.native.transformer import blocks as transformer_blocks
 from plugins.backbones.native.transformer import step as transformer_step
@@ -74,9 +72,3 @@ def begin(model: nn.Module, layers: int) -> None:
 def build(hparams: TransformerHParams) -> Transformer:
     """Makes the backbone with fresh weights from torch's current random state."""
     return Transformer(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `transformer`."""
-    register("transformer", TransformerHParams, build, model_types=("llama",))

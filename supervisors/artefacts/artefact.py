@@ -1,11 +1,8 @@
 """The folder that people share: weights, hyper-parameters and tokenizer, complete in itself and free of pickles."""
 
-import json
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +10,12 @@ from torch import Tensor, nn
 from core.checkpoint import load_weights, save_weights
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
-from core.files import atomic_folder, checksum, recover_folder, write_json, write_text
+from core.files import atomic_folder, checksum, write_json, write_text
 from hparams.base import HParams
-from hparams.loading import SLOTS, from_tree, plain
+from hparams.loading import from_tree, plain
 from plugins.manager import Manager, own_version
-from supervisors.artefacts.foreign_configs import is_foreign
+from supervisors.artefacts import described
 from supervisors.artefacts.provenance import plugins_of
-
-FORMAT = 1
 
 
 @dataclass
@@ -45,10 +40,10 @@ def write(
     """Writes the folder under a temporary name, then renames it; `facts` are the run's measures and data's licence."""
     with atomic_folder(folder) as temporary:
         (temporary / "tokenizer").mkdir()
-        save_weights(weights, temporary / "model.safetensors", {"format": FORMAT})
+        save_weights(weights, temporary / "model.safetensors", {"format": described.FORMAT})
         tokenizer.save(temporary / "tokenizer")
         config = {
-            "format": FORMAT,
+            "format": described.FORMAT,
             "swaptunes": own_version(),
             "plugins": plugins_of(manager, hparams),
             "vocab_size": tokenizer.vocab_size,
@@ -76,15 +71,9 @@ def card(config: dict[str, Any]) -> str:
     )
 
 
-def settings(folder: Path, manager: Manager) -> HParams:
-    """The hyper-parameters of a run's folder or its `model/`; HubError as `read`, but the weights are not looked at."""
-    place, config = _config(folder, manager)
-    return from_tree(config["hparams"], str(place / "config.json"), manager.section)
-
-
 def read(folder: Path, manager: Manager) -> Artefact:
     """Reads a run's folder or its `model/`; HubError when it is none, is damaged, is newer, or lacks a plugin."""
-    place, config = _config(folder, manager)
+    place, config = described.config_of(folder, manager)
     if not (place / "model.safetensors").exists():
         raise HubError(f"{place} has no model.safetensors; copy the folder again")
     if checksum(place / "model.safetensors") != config.get("sha256"):
@@ -92,7 +81,7 @@ def read(folder: Path, manager: Manager) -> Artefact:
             f"{place / 'model.safetensors'} was changed since it was written (sha256); copy the folder again"
         )
     hparams = from_tree(config["hparams"], str(place / "config.json"), manager.section)
-    tokenizer = build_tokenizer(manager, hparams, place / "tokenizer")
+    tokenizer = described.build_tokenizer(manager, hparams, place / "tokenizer")
     fingerprint = str(config["tokenizer_fingerprint"])
     if tokenizer.fingerprint() != fingerprint:
         raise HubError(
@@ -101,58 +90,6 @@ def read(folder: Path, manager: Manager) -> Artefact:
             "or install the version of its library that config.json names"
         )
     return Artefact(hparams, place, tokenizer, load_weights(place / "model.safetensors"), config)
-
-
-def _config(folder: Path, manager: Manager) -> tuple[Path, dict[str, Any]]:
-    """Where the artefact lies, and its config.json, of a format and of plugins that are here."""
-    for path in (folder, folder / "model"):
-        recover_folder(path)
-    place = folder / "model" if (folder / "model" / "config.json").exists() else folder
-    path = place / "config.json"
-    if not path.exists():
-        started = (folder / "hparams.yaml").exists()
-        raise HubError(
-            f"{folder} has no trained model yet; train it first: --run {shlex.quote(str(folder))}"
-            if started
-            else f"{folder} is neither a run nor an artefact: it has no model/config.json and no config.json"
-        )
-    if is_foreign(place):
-        raise HubError(f"{folder} holds another library's checkpoint; train from it first, with model.start={folder}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        newer = config["format"] > FORMAT
-        config["hparams"], config["tokenizer_fingerprint"]
-        plugins = [
-            (slot, *(str(plugin[key]) for key in ("name", "distribution", "version")))
-            for slot, plugin in config.get("plugins", {}).items()
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HubError(f"{path} is not a configuration that swaptunes wrote ({error!r})") from error
-    if newer:
-        raise HubError(f"{path} has format {config['format']}, newer than {FORMAT}; update swaptunes to read it")
-    _insist_on_plugins(plugins, folder, manager)
-    return place, config
-
-
-def _insist_on_plugins(plugins: Sequence[tuple[str, ...]], folder: Path, manager: Manager) -> None:
-    for slot, name, distribution, version in plugins:
-        if slot not in SLOTS or name not in manager.registry(slot):
-            raise HubError(
-                f'{folder} needs the {slot} "{name}" of {distribution} {version}, '
-                f"which is not here: pip install {distribution}, or see what `list` says of it"
-            )
-
-
-def build_tokenizer(manager: Manager, hparams: HParams, folder: Path | None) -> Tokenizer:
-    """The run's tokenizer, new or from a folder that it saved."""
-    if folder is None:
-        return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, None))
-    try:
-        return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, folder))
-    except HubError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise HubError(f"{folder} holds no {hparams.tokenizer.name} tokenizer that can be read ({error})") from error
 
 
 def load_into(model: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:

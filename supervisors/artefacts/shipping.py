@@ -18,7 +18,7 @@ from core.checkpoint import save_weights
 from core.errors import HubError
 from core.files import checksum, write_json, write_text
 from plugins.manager import Manager, load_manager, own_version
-from supervisors.artefacts import artefact
+from supervisors.artefacts import artefact, described
 from supervisors.artefacts.shipped import GROUP, PREFIX
 
 _PACKAGE = "swaptunes_models"
@@ -59,7 +59,7 @@ def _halved(run: Path, folder: Path, manager: Manager) -> dict[str, Any]:
     for name, value in found.weights.items():
         halves.setdefault(value.data_ptr(), _half(name, value, run))
     weights = {name: halves[value.data_ptr()] for name, value in found.weights.items()}
-    save_weights(weights, folder / "model.safetensors", {"format": artefact.FORMAT})
+    save_weights(weights, folder / "model.safetensors", {"format": described.FORMAT})
     config = found.config | {"sha256": checksum(folder / "model.safetensors")}
     write_json(folder / "config.json", config)
     write_text(folder / "README.md", artefact.card(config))

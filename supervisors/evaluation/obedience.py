@@ -23,7 +23,8 @@ from plugins.manager import Manager
 from plugins.metrics.parts.intervals import DRAWS, FEWEST, LEVEL
 from plugins.metrics.parts.notes import Floats
 from supervisors.evaluation.makers import Maker
-from supervisors.training.controls import asked_of, controls_of
+from supervisors.generating.asked import asked_of
+from supervisors.training.data.controls import controls_of
 
 
 def obedience(

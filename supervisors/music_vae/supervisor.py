@@ -23,13 +23,13 @@ from datatools.batching.batches import Batches
 from datatools.writing import formats
 from hparams.base import HParams
 from hparams.supervisors import MusicVaeHParams, PartHParams
-from supervisors.artefacts import artefact
 from supervisors.evaluation import results
 from supervisors.evaluation.kinds import token_kinds
 from supervisors.evaluation.scoring import records, totals
 from supervisors.generating.drawing import sampling_of
 from supervisors.generating.pieces import made_folder, write_pieces
 from supervisors.music_vae import elbo, latents, measures
+from supervisors.music_vae.data import MusicVaeData
 from supervisors.music_vae.drawing import music_of, sample
 from supervisors.music_vae.model import MusicVae
 from supervisors.music_vae.windows import Windows, tiles
@@ -70,31 +70,8 @@ class Bound(nn.Module):
         return torch.where(chance[0] < share, self.model.inputs(drawn), inputs)
 
 
-class MusicVaeSupervisor(TokenSupervisor):
+class MusicVaeSupervisor(MusicVaeData, TokenSupervisor):
     """Learns to hold windows of bars in latent vectors."""
-
-    takes_latents = True
-
-    @property
-    def own(self) -> MusicVaeHParams:
-        """The supervisor's own hyper-parameters."""
-        return cast(MusicVaeHParams, self.hparams.supervisor)
-
-    def insist_fits(self) -> None:
-        """Also HubError for a tokenizer without bars of one length, and for a window that does not fit into a row."""
-        super().insist_fits()
-        name = self.hparams.tokenizer.name
-        bar = getattr(artefact.build_tokenizer(self.manager, self.hparams, None), "bar_tokens", 0)
-        if not bar:
-            raise HubError(
-                f"tokenizer {name} does not tell every bar in as many tokens, as supervisor {self.own.name} needs; "
-                "choose one on a grid of steps"
-            )
-        if self.own.bars * bar > self.hparams.data.length:
-            raise HubError(
-                f"supervisor.bars is {self.own.bars}, {self.own.bars * bar} tokens of {name}, and data.length is "
-                f"{self.hparams.data.length}; expected a window that fits: data.length={self.own.bars * bar}"
-            )
 
     def make_model(self, hparams: HParams) -> MusicVae:
         own = hparams.supervisor

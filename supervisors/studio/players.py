@@ -18,10 +18,11 @@ from core.model.language_model import LanguageModel
 from core.names import did_you_mean
 from plugins.manager import Manager
 from supervisors.generating import drawing
+from supervisors.generating.asked import asked_of
 from supervisors.opening import opened
 from supervisors.studio.asking import DrawRequest
 from supervisors.studio.states import Prefix
-from supervisors.training.controls import asked_of, controls_of
+from supervisors.training.data.controls import controls_of
 
 GRAMMARS = 16  # of one model, by bars and length, that are held
 MOST = 8192  # tokens of a prompt, or of a piece whose model's memory grows with it

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import HubError
 from core.files import explained, publish_folder, recover_folder, write_text
@@ -21,10 +21,12 @@ from core.log import logger
 from hparams.base import HParams
 from hparams.loading import dump
 from plugins.manager import Manager
-from supervisors.training import environment, ranks, trackers
-from supervisors.training.engine import Engine
+from supervisors.training import environment, launched, trackers
 from supervisors.training.logbook import Logbook
 from supervisors.training.runfolder import RunFolder, fault, seal
+
+if TYPE_CHECKING:
+    from supervisors.training.engine import Engine
 
 ECHO = 2.0  # seconds in which a second signal is the first one, passed on by a launcher
 
@@ -42,14 +44,14 @@ class Supervisor:
     """Trains what a subclass builds; `build_model`, `train_step`, `evaluate` and `generate` are to be changed, `train`
     is not. `TokenSupervisor` is one to begin with."""
 
-    engine: Engine
+    engine: "Engine"
     batches_per_epoch: int
 
     def __init__(self, hparams: HParams, manager: Manager, folder: Path) -> None:
         self.hparams = hparams
         self.manager = manager
         self.folder = RunFolder(folder)
-        self.ranks = ranks.start()
+        self.ranks = launched.start()
         self.step = 0
         self.steps = hparams.train.steps
         self.best: dict[str, float] = {}

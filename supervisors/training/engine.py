@@ -19,8 +19,7 @@ from core.checkpoint import load_weights, save_weights
 from core.errors import HubError
 from core.log import logger
 from hparams.base import HParams
-from supervisors.training import engine_state, precision
-from supervisors.training import ranks as process_group
+from supervisors.training import engine_state, precision, process_group
 from supervisors.training.ranks import Ranks
 
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.safetensors"  # the second in the folder that a tag names

@@ -5,8 +5,6 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from core.files import write_json
 from hparams.base import HParams
 from plugins.manager import Manager, own_version
@@ -18,6 +16,8 @@ LIBRARIES = ("torch", "deepspeed", "miditok", "symusic", "music21", "mamba-ssm",
 
 def write(path: Path, manager: Manager, hparams: HParams, ranks: Ranks) -> None:
     """Writes versions, hardware and plugins."""
+    import torch  # here: a supervisor that prepares data and no more writes none of this
+
     versions: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:

@@ -20,7 +20,7 @@ from hparams.base import HParams
 from hparams.loading import load
 from plugins.manager import load_manager
 from supervisors.language_model import LanguageModelSupervisor
-from supervisors.training import ranks
+from supervisors.training import process_group
 
 PAD, BOS, EOS, FIRST, VOCABULARY, WIDTH = 0, 1, 2, 3, 21, 6
 FADE = 0.8
@@ -154,4 +154,4 @@ if __name__ == "__main__":
         run.train()
         if run.ranks.first:
             save_weights(run.weights(), Path(job["folder"]) / "weights.safetensors")
-    ranks.stop()
+    process_group.stop()

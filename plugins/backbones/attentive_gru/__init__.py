@@ -6,13 +6,10 @@ past, with as many parameters. Nothing tells the attention where a token stands:
 Shapes: b batch, l length, d model width, h heads, c head width, m slots of the cache.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from core.contracts.backbone import State
 from hparams.backbones.attentive_gru import AttentiveGruHParams
-from plugins import hookimpl
 from plugins.backbones.attentive_gru.attention import Attention
 from plugins.backbones.parts.layernorm import LayerNorm
 from plugins.backbones.parts.recurrent import Recurrent, begin
@@ -46,9 +43,3 @@ class AttentiveGru(Recurrent):
 def build(hparams: AttentiveGruHParams) -> AttentiveGru:
     """Makes the backbone with fresh weights from torch's current random state."""
     return AttentiveGru(hparams)
-
-
-@hookimpl
-def register_backbones(register: Callable[..., None]) -> None:
-    """Offers `attentive_gru`."""
-    register("attentive_gru", AttentiveGruHParams, build, defaults={"train.lr": 4e-3})

@@ -130,9 +130,8 @@ class BarDecoder(Decoder):
 
     def first_meter(self, ids: Array, kinds: Array) -> int:
         """The first one told, unless a note is told before."""
-        note = ("Pitch", "PitchDrum", "Velocity", "Duration")
-        stops = np.flatnonzero(np.isin(kinds, [KINDS.index(kind) for kind in (*note, "TimeSig")]))
-        return int(self.meter[ids[stops[0]]]) if len(stops) else 0
+        stops = kinds <= KINDS.index("TimeSig")  # which all of a note is before
+        return int(self.meter[ids[stops.argmax()]]) if stops.any() else 0
 
     def times(self, ids: Array, kinds: Array, meter: Array) -> Array:
         """The last bar or position told."""

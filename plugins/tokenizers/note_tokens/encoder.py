@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.distinct import distinct
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Music
 
@@ -103,7 +104,7 @@ class BarEncoder(Encoder):
     def parts(self, music: Music) -> list[Part]:
         """Bars, positions, tempos, keys, notes."""
         happens = [*self.marks(music), self.notes(music)]
-        ticks = np.unique(np.concatenate([part.ticks for part in happens]))
+        ticks = distinct(np.concatenate([part.ticks for part in happens]))
         starts, sections = music.sections.bars(int(ticks[-1]))
         bars = np.full((len(starts), 1), self.id["Bar_None"])
         if self.grid.meters:
@@ -123,7 +124,7 @@ class ShiftEncoder(Encoder):
         if self.grid.meters:
             starts = np.array(music.sections.starts, dtype=np.int64)
             happens.insert(0, Part(starts, self.meters(music)[:, None]))
-        return [*happens, self.shifts(music, np.unique(np.concatenate([part.ticks for part in happens])))]
+        return [*happens, self.shifts(music, distinct(np.concatenate([part.ticks for part in happens])))]
 
     def shifts(self, music: Music, ticks: Array) -> Part:
         """Greedy shifts to each of the ticks (n,) from the one before, told where they begin."""
@@ -195,7 +196,7 @@ class OnOffEncoder(ShiftEncoder):
         if self.grid.meters:
             starts = np.array(music.sections.starts, dtype=np.int64)
             happens.insert(0, Part(starts, self.meters(music)[:, None]))
-        return [*happens, self.shifts(music, np.unique(np.concatenate([part.ticks for part in happens])))]
+        return [*happens, self.shifts(music, distinct(np.concatenate([part.ticks for part in happens])))]
 
     @cached_property
     def _keys(self) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from datatools.preparing import cache
 from hparams.base import HParams
 from hparams.following import left_open, settle
 from plugins.manager import Manager
-from supervisors.artefacts import artefact
+from supervisors.artefacts import described
 from supervisors.artefacts.foreign_configs import is_foreign
 
 ENOUGH = 0.05  # of all pieces: a stray one shall not lengthen all the others
@@ -23,7 +23,7 @@ def follow(hparams: HParams, dataset: Dataset, manager: Manager, progress: bool)
     """
     section, start = hparams.tokenizer, Path(hparams.model.start)
     if left_open(section) and hparams.model.start and start.is_dir() and not is_foreign(start):
-        settle(section, artefact.settings(start, manager).tokenizer)
+        settle(section, described.settings(start, manager).tokenizer)
     missing = left_open(section)
     if missing and getattr(dataset, "unknown", False) and not hparams.model.start:
         rows = [row for row in cache.surveyed(dataset, hparams.data, progress) if not row.failure]

@@ -4,16 +4,15 @@ import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from core.contracts.control import Control
 from core.contracts.dataset import Dataset
 from core.contracts.tokenizer import Tokenizer
 from core.errors import HubError
-from core.model.conditioning import Known
 from core.names import did_you_mean, nearest
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
@@ -24,8 +23,15 @@ from hparams.base import GenerateHParams, HParams
 from hparams.following import settle_controls
 from hparams.loading import section_of_tree
 from plugins.manager import Manager
-from supervisors.artefacts import artefact
+from supervisors.artefacts import described
 from supervisors.artefacts.foreign_configs import is_foreign
+
+
+class Wishes(NamedTuple):
+    """What is asked of a piece: `values` (c) of all controls, and which of them are asked for at all, `given` (m)."""
+
+    values: NDArray[np.float32]
+    given: NDArray[np.bool_]
 
 
 def controls_of(manager: Manager, hparams: HParams) -> list[Control]:
@@ -51,7 +57,7 @@ def learn(manager: Manager, hparams: HParams, dataset: Dataset) -> None:
     """
     start = Path(hparams.model.start)
     if hparams.model.start and start.is_dir() and not is_foreign(start):
-        settle_controls(hparams, artefact.settings(start, manager))
+        settle_controls(hparams, described.settings(start, manager))
     for name in hparams.model.controls:
         if not hasattr(manager.section("control", name), "learn"):
             continue
@@ -125,8 +131,8 @@ def _instead(manager: Manager, hparams: HParams, name: str) -> str:
     return f'; there is no control "{name}".{did_you_mean(name, manager.controls.about())}'
 
 
-def asked_of(manager: Manager, hparams: HParams) -> Known | None:
-    """What `generate.controls` asks of every piece (1 1 c); None of a model without controls.
+def wishes(manager: Manager, hparams: HParams) -> Wishes | None:
+    """What `generate.controls` asks of every piece; None of a model without controls.
 
     HubError for a control that the model has not, for a value out of its range, and for guidance towards nothing.
     """
@@ -152,5 +158,4 @@ def asked_of(manager: Manager, hparams: HParams) -> Known | None:
             values.append(control.parse(str(wish)))
         except ValueError as error:
             raise HubError(f"generate.controls.{name}: {error}") from error
-    told = torch.from_numpy(np.concatenate(values).astype(np.float32))
-    return Known(told[None, None], torch.tensor(given)[None, None])
+    return Wishes(np.concatenate(values).astype(np.float32), np.array(given))
