@@ -6,9 +6,9 @@ Source: the ABC music standard 2.1, section 7.4.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from datatools.abc.marks import Mark
+from datatools.abc.parsing.marks import Mark
+from datatools.abc.parsing.voice import Item
 from datatools.abc.tune import Event
-from datatools.abc.voice import Item
 
 
 def layers(items: Sequence[Item]) -> list[list[Item]]:

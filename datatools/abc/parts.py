@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from datatools.abc.marks import Mark
+from datatools.abc.parsing.marks import Mark
+from datatools.abc.parsing.voice import Item
 from datatools.abc.tune import Event
-from datatools.abc.voice import Item
 
 MOST_PARTS = 500  # that a header's P: field may ask for
 

@@ -17,12 +17,12 @@ from core.words import agree, counted
 from datatools.abc import parts
 from datatools.abc.lexer import PITCH, lex
 from datatools.abc.lyrics import is_text
-from datatools.abc.marks import Mark
 from datatools.abc.overlays import layers
-from datatools.abc.parse import Parsed, parse
+from datatools.abc.parsing.marks import Mark
+from datatools.abc.parsing.parse import Parsed, parse
+from datatools.abc.parsing.voice import Item
 from datatools.abc.text import text_of
 from datatools.abc.tune import Bar, Event, Tune
-from datatools.abc.voice import Item
 
 LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from datatools.abc.keys import Key, Meter, default_unit, parse_key, parse_meter, parse_tempo, parse_unit
-from datatools.abc.lengths import length
 from datatools.abc.lexer import MORE, VERSE, Source, Symbol
-from datatools.abc.marks import Mark, bar_line, ending_numbers
+from datatools.abc.parsing.lengths import length
+from datatools.abc.parsing.marks import Mark, bar_line, ending_numbers
+from datatools.abc.parsing.voice import Item, Voice
 from datatools.abc.tune import Pitch
-from datatools.abc.voice import Item, Voice
 
 LONGEST_FIELD = 1_000  # characters; the patterns that read fields take the square of their length
 MOST_VOICES = 64

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from datatools.abc.keys import ACCIDENTALS, LETTERS, Key, Meter, fifths_of, parse_sounding, transposed
-from datatools.abc.lengths import length, short
 from datatools.abc.lexer import NOT, PITCH, STEP
 from datatools.abc.lyrics import aligned, syllables
-from datatools.abc.marks import Mark
+from datatools.abc.parsing.lengths import length, short
+from datatools.abc.parsing.marks import Mark
 from datatools.abc.symbols import shifted
 from datatools.abc.tune import Event, Pitch, Tuplet, spelled
 

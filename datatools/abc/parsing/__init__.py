@@ -1,0 +1,1 @@
+"""A tune's symbols to items, voice by voice: pitches resolved, lengths exact, repeats still as written."""
