@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import HubError
 from core.files import explained, publish_folder, recover_folder, write_text
 from core.log import logger
+from core.words import agree
 from hparams.base import HParams
 from hparams.loading import dump
 from plugins.manager import Manager
@@ -216,7 +217,8 @@ class Supervisor:
         else:
             self.stale += 1
             if self.stopped_early() and self.logbook is not None:
-                self.logbook.say(f"no better validation in {self.stale} tries: stopping early at step {self.step}")
+                tries = f"{self.stale} {agree(self.stale, 'try', 'tries')}"
+                self.logbook.say(f"no better validation in {tries}: stopping early at step {self.step}")
 
     def save(self) -> None:
         """Writes a checkpoint under a temporary name, seals it, renames it, and drops old ones."""
