@@ -137,7 +137,7 @@ def refuse() -> None:
         (refuse, "RuntimeError: cannot schedule new futures"),
         (lambda: 3, "submit gives a int; expected a future"),
         (lambda: settled(None), "gives a NoneType; expected 3"),
-        (lambda: settled(["a"]), "gives 1 results; expected 3"),
+        (lambda: settled(["a"]), "gives 1 result; expected 3"),
         (lambda: settled(["a"] * 4), "gives 4 results; expected 3"),
     ],
 )

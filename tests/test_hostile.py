@@ -144,7 +144,7 @@ def test_what_is_odd_is_a_remark(tmp_path: Path) -> None:
     path.write_text("**kern\n*M4/4\n4c\n4?\n4d\n*-\n")
     piece = scores.read(path)
     assert piece.score.note_num() == 2
-    assert piece.remarks == ["1 signs in the place of a note are neither note nor rest"]
+    assert piece.remarks == ["1 sign in the place of a note is neither note nor rest"]
 
 
 def test_the_hostile_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

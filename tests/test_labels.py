@@ -142,7 +142,7 @@ def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
         ("Filename,pace\nwalk_00.mid,slow\n", "one of them file; rename Filename to file"),
         ("file;pace\nwalk_00.mid;slow\n", "has columns file;pace"),
         ("", "has columns ; expected"),
-        ("file,pace\nwalk_00.mid\n", "has 1 cells in line 2; expected 2"),
+        ("file,pace\nwalk_00.mid\n", "has 1 cell in line 2; expected 2"),
         ("file,pace\nwalk_00.mid,slow\n./walk_00.mid,fast\n", "names walk_00.mid again in line 3"),
         ('file,pace\nwalk_00.mid,"slow\n', "cannot be read as a table"),
         (b"file,pace\nwalk_00.mid,l\xe4ndler\n", "expected UTF-8 with commas"),

@@ -117,7 +117,7 @@ def test_a_clip_is_the_piece_that_the_key_says(tmp_path, monkeypatch):
             wave_ = np.frombuffer(file.readframes(file.getframerate()), "<i2")
         crossings = int((np.diff(np.signbit(wave_)) != 0).sum())
         assert round(crossings / 2 / 110) == tones[id(systems[clip["system"]][clip["piece"]])] // 110
-    with pytest.raises(HubError, match=r"b has 1 pieces with notes; expected listen\.pieces, 2"):
+    with pytest.raises(HubError, match=r"b has 1 piece with notes; expected listen\.pieces, 2"):
         site.write({"a": systems["a"], "b": systems["b"][:1]}, ListenHParams(pieces=2), tmp_path / "other")
 
 
@@ -231,7 +231,7 @@ def test_preferences_are_those_of_the_clips_in_their_order_and_one_without_is_le
     a, b = SYSTEMS[:2]
     assert told == [("ann", a, b, 1.0), ("ann", b, a, 1.0), ("ann", a, b, 0.5), ("ann", b, a, 0.0)]
     assert "ben.json is left out: answer 2 has no preference" in caplog.text
-    assert "cat.json is left out: answer 1 names 1 clips" in caplog.text
+    assert "cat.json is left out: answer 1 names 1 clip" in caplog.text
     assert 'dan.json is left out: answer 1 says ["A"] for preference' in caplog.text
 
 
@@ -246,8 +246,8 @@ def test_what_is_no_answer_is_refused(text, tmp_path):
     [
         (lambda answer: answer.pop("values"), "number 1 of the answers has no clips or no values"),
         (lambda answer: answer.update(clips="x"), "number 1 of the answers has no clips or no values"),
-        (lambda answer: answer.update(clips=["unheard"]), "names 1 clips, 1 of them not of this test"),
-        (lambda answer: answer.update(clips=[[]]), "names 1 clips, 1 of them not of this test"),
+        (lambda answer: answer.update(clips=["unheard"]), "names 1 clip, 1 of them not of this test"),
+        (lambda answer: answer.update(clips=[[]]), "names 1 clip, 1 of them not of this test"),
         (lambda answer: answer.update(clips=[]), "names 0 clips"),
         (lambda answer: answer["values"].update(overall="6"), 'says "6" for overall'),
         (lambda answer: answer["values"].update(overall=[1]), "says [1] for overall"),

@@ -44,8 +44,8 @@ ODD = {
     "riff": (b"RIFF\x00\x00\x00\x00RMIDdata\x00\x00\x00\x00" + BAND, BAND, "taken out of its RIFF file"),
     "macbinary": (b"\x00\x04BAND" + bytes(122) + BAND, BAND, "128 bytes before MThd"),
     "long_header": (BAND[:7] + b"\x08" + BAND[8:14] + b"\x00\x00" + BAND[14:], BAND, "a header of 8 bytes"),
-    "loud": (file(track(b"\x00\x90\x3c\xd0", OFF)), file(track(NOTE, OFF)), "1 values above 127 made 127"),
-    "undefined": (file(track(NOTE, b"\x00\xf4", OFF)), file(track(NOTE, OFF)), "1 bytes of no meaning"),
+    "loud": (file(track(b"\x00\x90\x3c\xd0", OFF)), file(track(NOTE, OFF)), "1 value above 127 made 127"),
+    "undefined": (file(track(NOTE, b"\x00\xf4", OFF)), file(track(NOTE, OFF)), "1 byte of no meaning"),
     "sysex_in_packets": (
         file(track(NOTE, b"\x10\xf0\x02\x43\x12\x10\xf7\x03\x40\x41\xf7", OFF, NOTE, OFF)),
         file(track(NOTE, b"\x20\xff\x01\x00", OFF, NOTE, OFF)),
@@ -66,7 +66,7 @@ def test_what_is_odd_is_mended(name: str) -> None:
 def test_a_file_that_breaks_off_keeps_what_came_before() -> None:
     found, remarks = ours(BAND[: len(BAND) * 9 // 10])
     assert found < by_mido(BAND) and found.total() > by_mido(BAND).total() // 2
-    assert "tracks break off; what came before is kept" in remarks
+    assert "track breaks off; what came before is kept" in remarks
     with pytest.raises(ValueError, match=r"it is no valid MIDI file: \d+ % of it can be had"):
         ours(BAND[: len(BAND) // 3])
 
@@ -102,8 +102,8 @@ def test_what_sounds_where_a_track_breaks_off_ends_there_once_for_each_stroke() 
     assert found.struck == 5 and found.share == pytest.approx(len(body) / (len(body) + 4))
     assert found.remarks == [
         "mended: its format 5 taken for 1",
-        "mended: 1 tracks break off; what came before is kept",
-        "mended: 3 notes that sound where a track breaks off end there",
+        "mended: 1 track breaks off; what came before is kept",
+        "mended: 3 notes left sounding where a track breaks off end there",
     ]
     plain = mido.MidiFile(file=BytesIO(found.data))
     now, ends = 0, Counter[tuple[int, int]]()
@@ -125,7 +125,7 @@ def test_lengths_that_are_wrong_lose_no_track_and_no_music() -> None:
     assert by_mido(found.data) == by_mido(file(first, second)) and found.share == 1.0 and not found.remarks
     tempos = b"\x00\xff\x51\x03\x0f\x42\x40", b"\x00\xff\x51\x04\x07\xa1\x20\x00"
     found = salvaged(file(track(*tempos, NOTE, OFF)))
-    assert found.remarks == ["mended: 1 tempos, meters or keys of a wrong length left out"]
+    assert found.remarks == ["mended: 1 tempo, meter or key of a wrong length left out"]
     told = [
         message.tempo for message in mido.MidiFile(file=BytesIO(found.data)).tracks[0] if message.type == "set_tempo"
     ]

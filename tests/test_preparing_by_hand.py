@@ -281,7 +281,7 @@ def test_a_store_says_of_itself_what_it_is(tmp_path: Path) -> None:
         store.PieceInfo("c", "C", 40, 40, 61.0, 4, "test", "ccc", "/music/c", 0)
     ] and opened.ids("test", 0).tolist() == [5, 6, 7, 8]
     for wrong in (-1, 1):
-        with pytest.raises(IndexError, match=f"test has 1 pieces; piece {wrong} was asked for"):
+        with pytest.raises(IndexError, match=f"test has 1 piece; piece {wrong} was asked for"):
             opened.ids("test", wrong)
     assert opened.pieces("valid") == [] and opened.lengths("train").tolist() == [3, 2]
     assert store.TokenStore(tmp_path, Path("/moved")).pieces("train")[1].path == "/moved/b"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts.dataset import SPLITS, Split
+from core.words import counted
 from datatools.preparing.intact import Damaged, manifest_of
 
 FORMAT = 2
@@ -88,7 +89,7 @@ class TokenStore:
         Its shape is (n,), or (n, k) where a token has k streams.
         """
         if not 0 <= k < self.count(split):
-            raise IndexError(f"{split} has {self.count(split)} pieces; piece {k} was asked for")
+            raise IndexError(f"{split} has {counted(self.count(split), 'piece')}; piece {k} was asked for")
         row = self._first[split] + k
         return self._tokens[self._offsets[row] : self._offsets[row + 1]]
 

@@ -217,7 +217,7 @@ def _result(chunk: Sequence[Any], future: Future[Any]) -> list[Any]:
     except (Exception, SystemExit) as error:
         raise _lost(chunk, reason(error)) from error
     if not isinstance(found, list) or len(found) != len(chunk):
-        what = f"{len(found)} results" if isinstance(found, list) else f"a {type(found).__name__}"
+        what = counted(len(found), "result") if isinstance(found, list) else f"a {type(found).__name__}"
         raise _lost(chunk, f"it gives {what}; expected {len(chunk)}")
     return found
 

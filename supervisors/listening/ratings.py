@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import HubError
 from core.log import logger
+from core.words import counted
 from supervisors.listening.statistics import Preference, Rating
 
 DATABASE = "ratings.db"
@@ -65,7 +66,8 @@ def _fits(tree: dict[str, Any], key: dict[str, Any]) -> str:
     for number, answer in enumerate(tree["answers"], 1):
         unknown = [clip for clip in answer["clips"] if not isinstance(clip, str) or clip not in key["clips"]]
         if unknown or len(answer["clips"]) != wanted:
-            return f"answer {number} names {len(answer['clips'])} clips, {len(unknown)} of them not of this test"
+            clips = counted(len(answer["clips"]), "clip")
+            return f"answer {number} names {clips}, {len(unknown)} of them not of this test"
         if wanted == 2 and "preference" not in answer["values"]:
             return f"answer {number} has no preference"
         for scale, value in answer["values"].items():

@@ -16,6 +16,7 @@ import symusic
 
 from core.errors import HubError
 from core.files import atomic, write_json, write_text
+from core.words import counted
 from datatools.writing import sound
 from datatools.writing.page import page
 from hparams.listen import ListenHParams
@@ -33,7 +34,8 @@ def write(systems: Mapping[str, Sequence[symusic.Score]], asked: ListenHParams, 
     """
     for name, scores in systems.items():
         if len(scores) < asked.pieces:
-            raise HubError(f"{name} has {len(scores)} pieces with notes; expected listen.pieces, {asked.pieces}")
+            few = counted(len(scores), "piece")
+            raise HubError(f"{name} has {few} with notes; expected listen.pieces, {asked.pieces}")
     if (folder / "key.json").exists():
         raise HubError(f"{folder} holds a listening test already; give another name=")
     found = clips(list(systems), asked.pieces, asked.seed)

@@ -8,8 +8,11 @@ Source: The Complete MIDI 1.0 Detailed Specification (1996), "Standard MIDI File
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from core.words import agree, counted
 
 SMALLEST = 0.5  # share of a file that must be there
 _DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
@@ -17,17 +20,18 @@ _SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 _META_LENGTHS = {0x51: 3, 0x58: 4, 0x59: 2}  # of tempo, meter and key; others are of any length
 _END = 0x2F
 _SECONDS = b"\x00\xff\x51\x03" + (1_000_000).to_bytes(3, "big") + b"\x00\xff\x2f\x00"  # a quarter a second
-_WORDS = {
-    "wrapped": "taken out of its RIFF file",
-    "preceded": "{} bytes before MThd passed over",
-    "header": "a header of {} bytes",
-    "format": "its format {} taken for 1",
-    "frames": "times in frames ({} ticks a second) told as ticks at 60 quarters a minute",
-    "clipped": "{} values above 127 made 127",
-    "junk": "{} bytes of no meaning passed over",
-    "meta": "{} tempos, meters or keys of a wrong length left out",
-    "cut": "{} tracks break off; what came before is kept",
-    "held": "{} notes that sound where a track breaks off end there",
+# What was mended, by how many of it there were.
+_WORDS: dict[str, Callable[[int], str]] = {
+    "wrapped": lambda n: "taken out of its RIFF file",
+    "preceded": lambda n: f"{counted(n, 'byte')} before MThd passed over",
+    "header": lambda n: f"a header of {counted(n, 'byte')}",
+    "format": lambda n: f"its format {n} taken for 1",
+    "frames": lambda n: f"times in frames ({counted(n, 'tick')} a second) told as ticks at 60 quarters a minute",
+    "clipped": lambda n: f"{counted(n, 'value')} above 127 made 127",
+    "junk": lambda n: f"{counted(n, 'byte')} of no meaning passed over",
+    "meta": lambda n: f"{n:,} {agree(n, 'tempo, meter or key', 'tempos, meters or keys')} of a wrong length left out",
+    "cut": lambda n: f"{counted(n, 'track')} {agree(n, 'breaks', 'break')} off; what came before is kept",
+    "held": lambda n: f"{counted(n, 'note')} left sounding where a track breaks off {agree(n, 'ends', 'end')} there",
 }
 
 
@@ -43,7 +47,7 @@ class Salvaged:
     @property
     def remarks(self) -> list[str]:
         """What was mended, a line each."""
-        return [f"mended: {words.format(self.counts[kind])}" for kind, words in _WORDS.items() if self.counts[kind]]
+        return [f"mended: {words(self.counts[kind])}" for kind, words in _WORDS.items() if self.counts[kind]]
 
 
 def unwrapped(data: bytes, counts: Counter[str]) -> bytes:
