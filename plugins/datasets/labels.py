@@ -74,8 +74,8 @@ def _table(path: str, modified: int) -> Table:
                 if not row:
                     continue
                 if len(row) != len(head):
-                    cells = counted(len(row), "cell")
-                    raise HubError(f"{path} has {cells} in line {rows.line_num}; expected {len(head)}")
+                    told = counted(len(row), "cell")
+                    raise HubError(f"{path} has {told} in line {rows.line_num}; expected {len(head)}")
                 name = PurePosixPath(row[place].strip()).as_posix()
                 if name in found:
                     raise HubError(f"{path} names {name} again in line {rows.line_num}; expected a row for each file")
