@@ -61,11 +61,13 @@ class Conductor(nn.Module):
         super().__init__()
         self.dealt = Dealt(latent, bars, backbone.dim, getattr(backbone, "embedding_std", INIT_STD))
         self.backbone = backbone
+        # A new LSTM is so quiet that the decoder would not hear it.
+        self.norm = nn.RMSNorm(backbone.dim, eps=1e-5, elementwise_affine=False)
 
     def forward(self, latent: Tensor) -> Tensor:
         """latent (b z) -> (b m c)."""
-        hidden: Tensor = self.backbone(self.dealt(latent[:, None])[:, 0])[0]
-        return hidden
+        told: Tensor = self.norm(self.backbone(self.dealt(latent[:, None])[:, 0])[0])
+        return told
 
 
 class MusicVae(nn.Module):
