@@ -59,7 +59,7 @@ def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     pitches = int(np.count_nonzero(~told_pitches))
     programs = int(np.count_nonzero(~_among(before["program"], after["program"])))
     rest = max(0, before["pitch"].size - after["pitch"].size - pitches)
-    kept = {key: values[told_pitches] for key, values in before.items()}
+    kept = {key: before[key][told_pitches] for key in ("pitch", "program", "onset")}
     unisons, repeats = _merged(kept, after, rest, apart=not programs) if rest else (0, 0)
     found = {
         "drums": max(0, drums),
