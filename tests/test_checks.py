@@ -144,7 +144,9 @@ def test_the_laws_are_as_loud_as_the_backbone_wants_embeddings():
     class Quiet(Reference):
         embedding_std = 0.01
 
-    spread = [float(Subject(one, ReferenceHParams()).x(64, 64).std()) for one in (Quiet, Reference)]
+    spread = [
+        float(Subject(one, ReferenceHParams(), "cpu", torch.float64).x(64, 64).std()) for one in (Quiet, Reference)
+    ]
     assert spread == pytest.approx([0.01, 1.0], rel=0.02)
 
 
