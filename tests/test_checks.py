@@ -10,6 +10,7 @@ import torch
 
 from core.errors import HubError
 from plugins.checks import LawBroken, Skipped, backbone_checks, backbone_laws, run, table
+from plugins.laws.backbones.subject import Subject
 from plugins.laws.law import Finding, Law
 from plugins.manager import Manager
 from tests.planted_faults_backbones import FAULTS
@@ -137,6 +138,16 @@ def test_reference_keeps_the_laws_in_other_types(dtype):
     verdicts = [law.judge() for law in backbone_laws(build, ReferenceHParams(), dtype=dtype)]
     assert not [verdict for verdict in verdicts if verdict.passed is False]
     assert [verdict.law for verdict in verdicts if verdict.passed is None] == ["gradient is true"]
+
+
+def test_the_laws_are_as_loud_as_the_backbone_wants_embeddings():
+    class Quiet(Reference):
+        embedding_std = 0.01
+
+    spread = [
+        float(Subject(one, ReferenceHParams(), "cpu", torch.float64).x(64, 64).std()) for one in (Quiet, Reference)
+    ]
+    assert spread == pytest.approx([0.01, 1.0], rel=0.02)
 
 
 AUTHORS_TEST = """

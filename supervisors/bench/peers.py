@@ -50,16 +50,17 @@ class _Layers(nn.Module):
 
 
 class _Embedded(nn.Module):
-    """A model of `transformers` that is given vectors."""
+    """A model of `transformers` that is given vectors, in rows of whole chunks where it takes no others."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, chunk: int = 1) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.chunk = model, chunk
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b l d) -> (b l d)."""
-        hidden: Tensor = self.model(inputs_embeds=x, use_cache=False).last_hidden_state
-        return hidden
+        whole = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % self.chunk))
+        hidden: Tensor = self.model(inputs_embeds=whole, use_cache=False).last_hidden_state
+        return hidden[:, : x.shape[1]]
 
 
 class HuggingFace:
@@ -204,7 +205,7 @@ def _mlstm(spec: Spec) -> Trained:
     )
     model: Any = xLSTMModel(config)
     model.embeddings = nn.Identity()
-    return Wrapped(_Embedded(model), h.dim, spec)
+    return Wrapped(_Embedded(model, config.chunk_size), h.dim, spec)
 
 
 def _mambapy(spec: Spec) -> Trained:

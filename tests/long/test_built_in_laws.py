@@ -25,6 +25,11 @@ def test_backbones(name: str) -> None:
     assert time.process_time() - began < 20
 
 
+@pytest.mark.parametrize("name", sorted(load_manager().backbones))
+def test_backbones_in_float32(name: str) -> None:
+    assert not [verdict for verdict in run(load_manager(), name, dtype="float32") if verdict.passed is False]
+
+
 @pytest.mark.parametrize("pattern", ["23w", "gra", "xm"])
 def test_hybrids_of_every_letter(pattern: str) -> None:
     hparams = HybridHParams(pattern=pattern, heads=2, hidden=32, window=5)

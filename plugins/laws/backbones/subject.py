@@ -79,10 +79,15 @@ class Subject:
         return model
 
     def x(self, batch: int, length: int, salt: str = "x") -> Tensor:
-        """Normal vectors (b l d) that depend on the salt and the size alone."""
+        """Normal vectors (b l d) that depend on the salt and the size alone, as loud as the backbone wants embeddings.
+
+        One that wants them quiet may multiply them, and be no better than rounding lets it on louder ones.
+        """
         drawn = torch.Generator().manual_seed(derive("backbone laws", salt, batch, length))
+        std = getattr(self.model, "embedding_std", 1.0)
+        std = std if isinstance(std, int | float) and std > 0 else 1.0  # else a law of its own speaks of it
         shape = (batch, length, self.model.dim)
-        return torch.randn(shape, generator=drawn, dtype=torch.float64).to(self.device, self.dtype)  # b l d
+        return (std * torch.randn(shape, generator=drawn, dtype=torch.float64)).to(self.device, self.dtype)  # b l d
 
     def call(self, x: Tensor, state: State | None = None, starts: Tensor | None = None) -> tuple[Tensor, State | None]:
         """One call of the model under the laws; the given state is copied first, since it may be written in place."""
