@@ -145,7 +145,7 @@ def test_maestro_follows_its_table_and_names_what_is_missing(
     assert isinstance(dataset, Dataset)
     with caplog.at_level(logging.WARNING, "swaptunes"):
         dataset.prepare(tmp_path / "prepared")
-    assert "1 of 4 performances are not there" in caplog.text
+    assert "1 of 4 performances is not there" in caplog.text
     assert [(Path(item.path).name, item.group, item.split) for item in dataset.items()] == [
         ("a.midi", "A: Waltz", "train"),
         ("b.midi", "A: Waltz", "train"),
