@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.contracts.backbone import State
+from core.errors import HubError
 from core.model.linear import linear
 from hparams.backbones.gpt2 import Gpt2HParams
 from plugins.backbones.parts.attending.attention import attend
@@ -96,12 +97,13 @@ class Gpt2(Stack):
         self.dropout = nn.Dropout(hparams.dropout)
 
     def enter(self, x: Tensor, pieces: Pieces) -> Tensor:
-        """x (b l d) with each token's position added; ValueError for a piece with more tokens than positions."""
+        """x (b l d) with each token's position added; HubError for a piece with more tokens than positions."""
         known = self.wpe.num_embeddings
         most = pieces.most
         if most > known:
-            raise ValueError(
-                f"a piece reaches {most} tokens, but backbone.positions is {known}; expected no more tokens"
+            raise HubError(
+                f"a piece reaches {most} tokens, but backbone.positions is {known}; "
+                "train with as many positions, or leave longer pieces out"
             )
         return self.dropout(super().enter(x, pieces) + self.wpe(pieces.place))
 
