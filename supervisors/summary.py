@@ -80,7 +80,7 @@ def still_to_do(folder: Path, result: dict[str, Any]) -> list[str]:
 def measures(result: dict[str, Any]) -> str:
     """What generating showed: how near to real music, how original, how clean the test is."""
     made = result["made"]["generated"]
-    themselves = "itself" if made["ended"] == 1 else "themselves"
+    themselves = agree(made["ended"], "itself", "themselves")
     lines = [
         f"generated    {counted(made['n'], 'piece')}, {made['ended']} ended by {themselves}, "
         f"{made['undecodable']} undecodable, {made['empty']} empty; {counted(result['prompted']['n'], 'continuation')}"
