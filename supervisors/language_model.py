@@ -8,8 +8,9 @@ import symusic
 import torch
 from torch import Tensor, nn
 
-from core.contracts.dataset import Split
+from core.contracts.dataset import SPLITS, Split
 from core.contracts.tokenizer import vocab_sizes
+from core.log import say_once
 from core.model.conditioning import known_of
 from core.model.language_model import LanguageModel
 from datatools.batching.batches import whole
@@ -71,7 +72,18 @@ class LanguageModelSupervisor(TokenSupervisor):
             limit_tokens=limit,
             beside=beside,
         )
-        return score_pieces(self.whole_model(), batches, token_kinds(tokenizer), self.autocast())
+        model = self.whole_model()
+        return score_pieces(model, batches, token_kinds(tokenizer), self.autocast(), reach=self.reach(model))
+
+    def reach(self, model: LanguageModel) -> int | None:
+        """Tokens that the model was taught to read at once, where it has learned places: those of a row at most."""
+        if model.positions is None:
+            return None
+        reach = min(model.positions, self.hparams.data.length)
+        longest = max(int(self.store.lengths(split).max(initial=0)) + 1 for split in SPLITS)
+        if longest > reach:
+            say_once(f"pieces of more than {reach:,} tokens are scored in windows of as many, which overlap by half")
+        return reach
 
     def validate(self) -> dict[str, float]:
         pieces = self.measure("valid", self.hparams.evaluate.tokens)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from supervisors.music_vae.measures import pieces as bounds
 from supervisors.training.logbook import _keep_until
 from tests.odd_pieces import built
 from tests.toy_tokenizer import PITCH, STEP, ToyTokenizer
+
+ANY_LENGTH: Any = SimpleNamespace(positions=None)  # a model without learned places
 
 
 def run(**asked: Any) -> HParams:
@@ -43,7 +46,7 @@ def test_a_silent_piece_is_drawn_again_under_another_row(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(pieces, "draw", draw)
     monkeypatch.setattr(pieces, "prompt_of", lambda tokenizer, asked: Prompt([7]))
-    files = pieces.write_samples(None, ToyTokenizer(), run(count=3, seed=5), tmp_path, known)  # type: ignore[arg-type]
+    files = pieces.write_samples(ANY_LENGTH, ToyTokenizer(), run(count=3, seed=5), tmp_path, known)
     assert asked == [(None, 0), (1, 1), (2, 1), (2, 2), (2, 3)]
     assert [path.name for path in files] == ["0.mid", "1.mid", "2.mid"]
     told = [json.loads(path.with_suffix(".json").read_text()) for path in files]
@@ -62,7 +65,7 @@ def test_a_silent_piece_is_drawn_again_under_another_row(tmp_path: Path, monkeyp
         pieces, "draw", lambda *given: [(k, SILENCE) for k in ([given[4]] if given[4] is not None else range(3))]
     )
     with pytest.raises(HubError, match="3 of 3 pieces had no note in 5 tries"):
-        pieces.write_samples(None, ToyTokenizer(), run(count=3), tmp_path / "other")  # type: ignore[arg-type]
+        pieces.write_samples(ANY_LENGTH, ToyTokenizer(), run(count=3), tmp_path / "other")
 
 
 class Noted(ToyTokenizer):
@@ -211,3 +214,15 @@ def test_a_shape_of_a_size_keeps_the_backbone_s_proportions(monkeypatch: pytest.
     assert sizes.parameters(entry, Sized(32, 2), 13) == 2 * 32**2 + 16 * 32  # rows in eights, the head tied
     with pytest.raises(HubError, match=r'no shape of backbone "sized" has 10 parameters within 2%'):
         sizes.fit(entry, 10, 24, 999)
+
+
+def test_no_piece_is_longer_than_the_places_that_a_model_has(caplog: pytest.LogCaptureFixture) -> None:
+    few: Any = SimpleNamespace(positions=10)
+    assert drawing.room(SimpleNamespace(positions=None), [1] * 50, 1000) == 1000  # type: ignore[arg-type]
+    assert drawing.room(few, [], 9) == 9 and not caplog.records  # the beginning's token takes the tenth place
+    assert drawing.room(few, [1] * 4, 20) == 5 and drawing.room(few, [1] * 4, 6) == 5
+    assert [record.message for record in caplog.records] == [
+        "the model has learned places for 10 tokens: no piece will have more"
+    ]
+    with pytest.raises(HubError, match=r"prompt has 9 tokens and the model reads 9 at most; cut it"):
+        drawing.room(few, [1] * 9, 20)

@@ -59,6 +59,11 @@ class LanguageModel(nn.Module):
         """Ids of a token."""
         return len(self.vocab_sizes)
 
+    @property
+    def positions(self) -> int | None:
+        """The most tokens of a piece that the backbone has places for; None: as many as there are."""
+        return getattr(self.backbone, "positions", None)
+
     def forward(
         self, ids: Tensor, state: State | None = None, starts: Tensor | None = None, known: Known | None = None
     ) -> tuple[Tensor, State | None]:

@@ -22,7 +22,7 @@ class Gpt2HParams:
     heads: int = 4
     # Inner width of the feed-forward part; 0: 4 times `dim`.
     hidden: int = 720
-    # Tokens that a piece may have, each of which has a learned position.
+    # Tokens that a piece may have, each of which has a learned position; those beyond `data.length` are never taught.
     positions: int = 2048
     # Added to the variance under the root of every norm.
     norm_eps: float = 1e-5

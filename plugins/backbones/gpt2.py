@@ -96,16 +96,28 @@ class Gpt2(Stack):
         nn.init.normal_(self.wpe.weight, std=0.01)
         self.dropout = nn.Dropout(hparams.dropout)
 
+    @property
+    def positions(self) -> int:
+        """The most tokens that a piece may have."""
+        return self.wpe.num_embeddings
+
     def enter(self, x: Tensor, pieces: Pieces) -> Tensor:
         """x (b l d) with each token's position added; HubError for a piece with more tokens than positions."""
-        known = self.wpe.num_embeddings
-        most = pieces.most
-        if most > known:
+        self.insist(pieces.most)
+        return self.dropout(super().enter(x, pieces) + self.wpe(pieces.place))
+
+    def init_state(self, batch: int, max_length: int) -> State:
+        """The state before the first of at most `max_length` tokens; HubError for more than there are positions."""
+        self.insist(max_length)
+        return super().init_state(batch, max_length)
+
+    def insist(self, tokens: int) -> None:
+        """HubError for a piece of more tokens than positions."""
+        if tokens > self.positions:
             raise HubError(
-                f"a piece reaches {most} tokens, but backbone.positions is {known}; "
+                f"a piece reaches {tokens} tokens, but backbone.positions is {self.positions}; "
                 "train with as many positions, or leave longer pieces out"
             )
-        return self.dropout(super().enter(x, pieces) + self.wpe(pieces.place))
 
 
 def build(hparams: Gpt2HParams) -> Gpt2:

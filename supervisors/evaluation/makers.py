@@ -12,7 +12,7 @@ from core.model.generation import generate
 from core.model.language_model import LanguageModel
 from datatools.ngram import Ngram
 from hparams.base import GenerateHParams
-from supervisors.generating.drawing import sampling_of
+from supervisors.generating.drawing import room, sampling_of
 
 ROWS = 64  # pieces at a time
 
@@ -41,6 +41,7 @@ class Maker:
         `known` is what is asked of each piece (b 1 c), under `generate.guidance`.
         """
         tokenizer = self._tokenizer
+        length = min(room(self._model, prompt, length) for prompt in prompts)
         with tqdm(desc=what, unit="token", dynamic_ncols=True) as bar:
             made = generate(
                 self._model,

@@ -50,16 +50,28 @@ def token_nats(
     targets: Tensor,
     autocast: AbstractContextManager[None],
     known: Known | None = None,
+    reach: int | None = None,
 ) -> Tensor:
-    """Nats of each target, float64 on the CPU, given all that came before it; 0 where a target is -100."""
-    state: State | None = model.init_state(ids.shape[0], ids.shape[1])
-    parts = []
+    """Nats of each target, float64 on the CPU, given all that came before it; 0 where a target is -100.
+
+    With a `reach` (tokens), pieces beyond it are read in windows that overlap by half: a target is given all before it
+    up to `reach`, and half of that at least, as is usual where a model has a learned vector for each place.
+    """
+    length = ids.shape[1]
+    reach = reach or length
+    parts: list[Tensor] = []
+    window = done = 0
     with autocast:
-        for start in range(0, ids.shape[1], CHUNK):
-            part = slice(start, start + CHUNK)
-            beside = known.part(part) if known is not None else None
-            nats, state = model.loss(ids[:, part], targets[:, part], state=state, known=beside)
-            parts.append(nats.double().cpu())
+        while done < length:
+            end = min(window + reach, length)
+            state: State | None = model.init_state(ids.shape[0], end - window)
+            for start in range(window, end, CHUNK):
+                part = slice(start, min(start + CHUNK, end))
+                beside = known.part(part) if known is not None else None
+                nats, state = model.loss(ids[:, part], targets[:, part], state=state, known=beside)
+                parts.append(nats[:, max(done - start, 0) :].double().cpu())
+                done = max(done, part.stop)
+            window += max(reach // 2, 1)
     return torch.cat(parts, dim=1)
 
 
@@ -69,8 +81,12 @@ def score_pieces(
     kinds: Sequence[Sequence[int]],
     autocast: AbstractContextManager[None],
     progress: Callable[[int], object] | None = None,
+    reach: int | None = None,
 ) -> list[PieceScore]:
-    """The scores of whole pieces by their numbers; `kinds` gives each id's place in KINDS, stream by stream."""
+    """The scores of whole pieces by their numbers; `kinds` gives each id's place in KINDS, stream by stream.
+
+    `reach` is that of `token_nats`.
+    """
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -78,7 +94,7 @@ def score_pieces(
     scores = []
     for batch in batches:
         ids, goals, known = batch["ids"].to(device), batch["targets"].to(device), known_of(batch, device)
-        nats = token_nats(model, ids, goals, autocast, known).numpy()
+        nats = token_nats(model, ids, goals, autocast, known, reach).numpy()
         for number, row, targets in zip(batch["pieces"], nats, batch["targets"].numpy(), strict=True):
             told = targets.reshape(len(targets), -1)  # (l s)
             tokens = told[:, 0] != IGNORED

@@ -51,6 +51,20 @@ def draw(
     return list(zip(positions, pieces, strict=True))
 
 
+def room(model: LanguageModel, prompt: Ids, length: int) -> int:
+    """`length` tokens, or as many as a model with learned places can add to a prompt; HubError where there are none."""
+    if model.positions is None or length + len(prompt) < model.positions:
+        return length
+    left = model.positions - 1 - len(prompt)  # one is the beginning's
+    if left < 1:
+        raise HubError(
+            f"generate.prompt has {len(prompt):,} tokens and the model reads {model.positions - 1:,} at most; "
+            "cut it with generate.prompt_bars"
+        )
+    warn_once(f"the model has learned places for {model.positions:,} tokens: no piece will have more")
+    return left
+
+
 def _grammar(tokenizer: Tokenizer, prompt: Ids, asked: GenerateHParams) -> Grammar | None:
     """What may follow what, for the bars and tokens asked for."""
     told = len(bar_starts(tokenizer)(prompt)) if asked.bars and prompt and hasattr(tokenizer, "grammar") else 0

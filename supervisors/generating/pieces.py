@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from core.words import counted
 from datatools.writing import formats, pianoroll
 from datatools.writing.page import page, roll
 from hparams.base import HParams
-from supervisors.generating.drawing import draw
+from supervisors.generating.drawing import draw, room
 from supervisors.generating.ends import end_of, ended
 from supervisors.generating.prompts import NOTHING, Prompt, prompt_of
 
@@ -35,9 +35,10 @@ def write_samples(
 
     A piece without a note is drawn again under another row number, and said; HubError when that fails too often.
     """
-    asked = hparams.generate
-    formats.check("generate.formats", asked.formats)
-    prompt = prompt_of(tokenizer, asked)
+    formats.check("generate.formats", hparams.generate.formats)
+    prompt = prompt_of(tokenizer, hparams.generate)
+    asked = replace(hparams.generate, length=room(model, prompt.ids, hparams.generate.length))
+    hparams = replace(hparams, generate=asked)
     made_folder(folder)
     began = time.perf_counter()
     made: list[Generated | None] = [None] * asked.count

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import load_weights
+from core.errors import HubError
 from core.files import checksum, write_json
 from core.log import logger
 from core.model.memory import keep_freed_memory
@@ -72,6 +73,12 @@ class TokenSupervisor(TokenData):
         keep_freed_memory()
         torch.manual_seed(derive(hparams.seed, "weights"))
         self.model: Any = self.make_model(hparams)
+        positions = getattr(self.model, "positions", None)
+        if positions is not None and hparams.data.length > positions:
+            raise HubError(
+                f"data.length is {hparams.data.length}, and {hparams.backbone.name} has places for {positions} tokens "
+                f"of a piece; give data.length={positions}, or more backbone.positions"
+            )
         if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started
             load_start(self.model, hparams, self.tokenizer, self.manager)
         self.model.to(device)
