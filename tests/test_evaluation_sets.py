@@ -272,10 +272,11 @@ def test_an_evaluation_draws_as_generate_does(grammar: str, monkeypatch: pytest.
     asked = GenerateHParams(seed=5, temperature=0.7, top_k=3, top_p=0.6, min_p=0.1, repetition_penalty=1.5)
     asked.guidance = 1.75
     floor: Any = SimpleNamespace(sample=lambda *given, **named: told.update(floor=(given, named)) or [[5], [6]])
-    maker = Maker("a model", floor, 4, tokenizer, asked)  # type: ignore[arg-type]
+    model: Any = SimpleNamespace(positions=None)
+    maker = Maker(model, floor, 4, tokenizer, asked)
     assert maker.by_model([[1], [], []], 33, "x") == ([[1, 2], [3], [4]], 2)
     assert told["grammar"] == (grammar if grammar == "of a tokenizer" else None)
-    assert (told["bos_id"], told["eos_id"], told["pad_id"], told["length"], told["model"]) == (7, 8, 9, 33, "a model")
+    assert (told["bos_id"], told["eos_id"], told["pad_id"], told["length"], told["model"]) == (7, 8, 9, 33, model)
     drawn = vars(told["sampling"])
     assert drawn == {
         "temperature": 0.7, "top_k": 3, "top_p": 0.6, "min_p": 0.1, "seed": 5, "repetition_penalty": 1.5
@@ -284,6 +285,9 @@ def test_an_evaluation_draws_as_generate_does(grammar: str, monkeypatch: pytest.
     asking: Any = object()
     maker.by_model([[]], 33, "x", asking)
     assert told["known"] is asking
+    model.positions = 20  # of which the beginning and the longest prompt take four
+    maker.by_model([[1], [1, 2, 3], []], 33, "x")
+    assert told["length"] == 16
     assert maker.by_ngram([[1], []], 33) == [[1, 5], [6]]
     assert told["floor"] == (([[1], []], 33, 5), {"order": 4, "top_p": 0.6})
 
