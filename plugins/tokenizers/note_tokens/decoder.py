@@ -107,15 +107,12 @@ class Decoder(ABC):
     def _held(self, ids: Array, kinds: Array) -> Array:
         """(l,): the number of the meter that holds at each id, its own if it tells one."""
         told = kinds == KINDS.index("TimeSig")
-        numbers = np.concatenate(([self.first_meter(ids, kinds)], self.meter[ids[told]]))
-        held: Array = numbers[np.cumsum(told)]
-        return held
+        return _last(told, self.meter[ids[told]], self.first_meter(ids, kinds))
 
     def _ranks(self, ids: Array, kinds: Array) -> Array:
         """(l,): the rank of the program told last, 0 before any."""
         told = kinds == KINDS.index("Program")
-        ranks: Array = np.concatenate(([0], self.values[ids[told]]))[np.cumsum(told)]
-        return ranks
+        return _last(told, self.values[ids[told]], 0)
 
     def _meters(self, ids: Array, kinds: Array, ticks: Array) -> list[tuple[int, Meter]]:
         told = np.flatnonzero(kinds == KINDS.index("TimeSig"))
@@ -142,9 +139,7 @@ class BarDecoder(Decoder):
             lengths[first] = 0
         starts = np.cumsum(lengths)
         moves = bars | positions
-        ticks = np.where(positions, starts + self.values[ids] * self.step[meter], starts)[moves]
-        last: Array = np.concatenate(([0], ticks))[np.cumsum(moves)]
-        return last
+        return _last(moves, (starts + np.where(positions, self.values[ids], 0) * self.step[meter])[moves], 0)
 
 
 class ShiftDecoder(Decoder):
@@ -170,7 +165,7 @@ class OnOffDecoder(ShiftDecoder):
     def notes(self, ids: Array, kinds: Array, meter: Array, ticks: Array) -> tuple[Array, Array]:
         """Places (n,) of the pitches pressed, and durations (n,) in ticks."""
         starts, stops = (
-            np.isin(kinds, [KINDS.index(f"{what}{side}") for what in ("Note", "Drum")]) for side in ("On", "Off")
+            (kinds == KINDS.index(f"Note{side}")) | (kinds == KINDS.index(f"Drum{side}")) for side in ("On", "Off")
         )
         begins = self._loud(np.flatnonzero(starts), kinds, 0)
         events = np.concatenate((begins, np.flatnonzero(stops)))
@@ -179,8 +174,8 @@ class OnOffDecoder(ShiftDecoder):
         events, keys = events[order], keys[order]
         begin = np.where(starts[events], 1, -1)
         # A release of what does not sound is none: it takes the count of its key below all before.
-        first = np.flatnonzero(np.diff(keys, prepend=-1))
-        group = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
+        first = _first(keys)
+        group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
         count = np.cumsum(begin) if len(keys) else keys
         count = count - (count[first] - begin[first])[group]
         span = len(keys) + 1
@@ -203,10 +198,23 @@ class OnOffDecoder(ShiftDecoder):
         return pressed[kept][order], duration[kept][order]
 
 
+def _last(told: Array, values: Array, before: int) -> Array:
+    """(l,): at each place the last of the values (n,) told so far, one at each place where `told` (l,) holds."""
+    last: Array = np.concatenate(([before], values))[told.cumsum()]
+    return last
+
+
 def _numbered(keys: Array) -> Array:
     """How many of the same key were before each, in a sorted array."""
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    return np.arange(len(keys)) - np.repeat(first, np.diff(first, append=len(keys)))
+    first = _first(keys)
+    return np.arange(len(keys)) - np.repeat(first, np.diff(np.append(first, len(keys))))
+
+
+def _first(keys: Array) -> Array:
+    """Where each value begins in a sorted array."""
+    begins = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    return begins.nonzero()[0]
 
 
 def grid_meters(names: list[tuple[str, str, str]]) -> list[Meter]:
