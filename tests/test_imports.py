@@ -151,6 +151,23 @@ def test_whoever_only_encodes_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_miditok_comes_without_a_client_of_the_web():
+    """Which is there for whoever imports it afterwards, and for whoever had it before."""
+    code = """
+import sys
+from plugins.tokenizers.note_tokens.options import library
+if sys.argv[1:]:
+    import huggingface_hub
+miditok = library()
+assert ("huggingface_hub" in sys.modules) == bool(sys.argv[1:])
+assert hasattr(miditok.REMI, "from_pretrained") == bool(sys.argv[1:])
+import huggingface_hub
+assert huggingface_hub.ModelHubMixin.from_pretrained and huggingface_hub.hf_hub_download
+"""
+    for before in ([], ["before"]):
+        assert subprocess.run([sys.executable, "-c", code, *before], cwd=ROOT).returncode == 0
+
+
 def test_no_sixth_package_and_no_catch_all():
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")}
     assert packages == set(PACKAGES)

@@ -6,7 +6,8 @@ Shapes: n notes, h hash functions (HASHES).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ BANDS = 64  # of 2 hashes each: a pair of similarity s is a candidate with 1 - (
 SHINGLE = 4  # steps (interval, ratio of inter-onset times) in a row
 CHUNK = 128  # hashes that are mixed at once, so that they stay in the processor's cache
 WAITING = 512  # sketches that a search looks through one by one
+_TRACK = 40  # bits of an onset, above which its track is told
 NEAR = 0.25  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.04
 Sketch = NDArray[np.uint32]
 
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = generator("sketch", "multipliers").integers(1, 2**63, HASHES, dtype=np.uint64) | np.uint64(1)
 _OFFSETS = generator("sketch", "offsets").integers(0, 2**63, HASHES, dtype=np.uint64)
 
@@ -34,21 +37,20 @@ def exact_key(score: symusic.Score) -> str:
     Onsets and durations count in 48ths of a quarter; all tracks are taken together; drums are not transposed; program,
     velocity, tempo, meter and text do not matter.
     """
-    pitched = _columns([track for track in score.tracks if not track.is_drum], score)
-    drums = _columns([track for track in score.tracks if track.is_drum], score)
-    pitched[:, 2] -= pitched[:, 2].min(initial=127)
-    drums[:, 2] += 1000  # never the pitch of another instrument
-    notes = np.concatenate([pitched, drums])
-    notes[:, 0] -= notes[:, 0].min(initial=np.iinfo(np.int64).max)
-    return hashlib.sha256(_in_order(notes).astype("<i8", copy=False).tobytes()).hexdigest()
+    track, onset, duration, pitch = _columns(score.tracks, score)
+    drums = np.array([bool(track.is_drum) for track in score.tracks])[track]
+    pitch = np.where(drums, pitch + 1000, pitch - pitch[~drums].min(initial=127))  # a drum is never another's pitch
+    onset -= onset.min()
+    return hashlib.sha256(_in_order(onset, duration, pitch).T.astype("<i8", copy=False).tobytes()).hexdigest()
 
 
-def _in_order(notes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows by onset, duration and pitch: (n 3). Sorting one number a row takes a third of the time of three."""
-    if not len(notes) or notes.min() < 0 or (notes.max(axis=0) >> np.array([26, 26, 11])).any():
-        return np.ascontiguousarray(notes[np.lexsort(notes.T[::-1])])
-    packed = np.sort(notes[:, 0] << 37 | notes[:, 1] << 11 | notes[:, 2])
-    return np.stack([packed >> 37, packed >> 11 & (1 << 26) - 1, packed & (1 << 11) - 1], axis=1)
+def _in_order(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Onsets, durations and pitches (n,) by all three: (3 n). Sorting one number a note takes a third of the time."""
+    onset, duration, pitch = columns
+    if ((onset | duration) >> 26 | pitch >> 11).any():  # one is negative or does not fit
+        return np.array(columns)[:, np.lexsort(columns[::-1])]
+    packed = np.sort(onset << 37 | duration << 11 | pitch)
+    return np.array([packed >> 37, packed >> 11 & (1 << 26) - 1, packed & (1 << 11) - 1])
 
 
 def sketch(score: symusic.Score) -> Sketch:
@@ -62,30 +64,38 @@ def shingles(score: symusic.Score) -> NDArray[np.uint64]:
     Track by track, because arrangements of one song share their melody and not what sounds above it.
     """
     tracks = [track for track in score.tracks if len(track.notes) and not track.is_drum]
-    return distinct(np.concatenate([_steps(_columns([track], score)) for track in tracks or score.tracks]))
+    track, onset, _, pitch = _columns(tracks or score.tracks, score)
+    place = track << _TRACK | onset
+    if (place[1:] < place[:-1]).any():
+        order = place.argsort(kind="stable")
+        place, pitch = place[order], pitch[order]
+    begins = np.ones(len(place), dtype=bool)
+    np.not_equal(place[1:], place[:-1], out=begins[1:])
+    first = begins.nonzero()[0]
+    return distinct(_runs(place[first], np.maximum.reduceat(pitch, first)))
 
 
-def _steps(notes: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Hashes of SHINGLE steps in a row, a step being (interval, log-ratio of inter-onset times): (n 3) -> (m,)."""
-    onset, pitch = notes[:, 0], notes[:, 2]
-    if (onset[1:] < onset[:-1]).any():
-        order = np.argsort(onset, kind="stable")
-        onset, pitch = onset[order], pitch[order]
-    begins = np.ones(len(onset), dtype=bool)
-    begins[1:] = onset[1:] != onset[:-1]
-    first = np.flatnonzero(begins)
-    onset, pitch = onset[first], np.maximum.reduceat(pitch, first) if len(first) else pitch
-    gap = np.diff(onset).astype(np.float64)
+def _runs(place: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hashes of SHINGLE steps in a row, a step being (interval, log-ratio of inter-onset times): (n,) (n,) -> (m,).
+
+    `place` is the number of the track above the onset, and rises; a run stays within a track.
+    """
+    track, gap = place >> _TRACK, np.diff(place).astype(np.float64)
     # In half octaves of time: a doubled or performed tempo leaves the ratios as they are, or nearly.
     ratio = np.rint(2 * np.log2(gap[1:] / gap[:-1])).astype(np.int64)
-    steps = (np.diff(pitch)[1:] + 256) * 128 + np.clip(ratio, -60, 60) + 64
-    if len(steps) < SHINGLE:  # too short for a shingle: only the like of it is near
-        return np.array([derive("short", *(pitch - pitch[:1]).tolist(), *steps.tolist())], dtype=np.uint64)
-    count = len(steps) - SHINGLE + 1
+    steps = (np.diff(pitch)[1:] + 256) * 128 + np.minimum(np.maximum(ratio, -60), 60) + 64
+    count = max(0, len(steps) - SHINGLE + 1)
     hashes = np.zeros(count, dtype=np.uint64)
     for offset in range(SHINGLE):
         hashes = _mix(hashes ^ steps[offset : offset + count].astype(np.uint64))
-    return hashes
+    hashes = hashes[track[:count] == track[len(track) - count :]]
+    edges = track.searchsorted(np.arange(track[-1] + 2)).tolist()  # where each track begins, and the last one ends
+    short = [  # a track too short for a shingle: only the like of it is near
+        derive("short", *(pitch[at:end] - pitch[at : at + 1]).tolist(), *steps[at : max(at, end - 2)].tolist())
+        for at, end in pairwise(edges)
+        if end - at < SHINGLE + 2
+    ]
+    return np.concatenate([hashes, np.array(short, dtype=np.uint64)])
 
 
 def minhash(hashes: NDArray[np.uint64]) -> Sketch:
@@ -93,8 +103,8 @@ def minhash(hashes: NDArray[np.uint64]) -> Sketch:
     result = np.full(HASHES, np.iinfo(np.uint64).max, dtype=np.uint64)
     for start in range(0, len(hashes), CHUNK):
         values = hashes[start : start + CHUNK, None] * _MULTIPLIERS  # (n h)
-        values += _OFFSETS
-        np.minimum(result, _mix(values).min(axis=0), out=result)
+        values += _OFFSETS + _GOLDEN
+        np.minimum(result, _spread(values).min(axis=0), out=result)
     return (result >> np.uint64(32)).astype(np.uint32)
 
 
@@ -104,8 +114,12 @@ def similarity(one: Sketch, other: Sketch) -> float:
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of splitmix64 (Steele et al. 2014), which spreads every bit over all."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
+    """A step of splitmix64 (Steele et al. 2014), which spreads every bit over all."""
+    return _spread(values + _GOLDEN)
+
+
+def _spread(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Its finalizer, in place."""
     shifted = values >> np.uint64(30)
     values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
@@ -115,16 +129,15 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values
 
 
-def _columns(tracks: Iterable[Any], score: symusic.Score) -> NDArray[np.int64]:
-    """Onset and duration in 48ths of a quarter, and pitch, of all notes of some tracks: (n 3)."""
-    columns = [track.notes.numpy() for track in tracks if len(track.notes)]
-    if not columns:
-        return np.zeros((0, 3), dtype=np.int64)
+def _columns(tracks: Sequence[Any], score: symusic.Score) -> list[NDArray[np.int64]]:
+    """Of all notes of some tracks: the track's number among them, onset and duration in 48ths of a quarter, pitch."""
+    columns = [track.notes.numpy() for track in tracks]
     ticks = int(score.ticks_per_quarter)
     onset, duration, pitch = (
-        np.concatenate([part[name] for part in columns]).astype(np.int64) for name in ("time", "duration", "pitch")
+        np.concatenate([part[name] for part in columns], dtype=np.int64) for name in ("time", "duration", "pitch")
     )
-    return np.stack([(onset * 48 + ticks // 2) // ticks, (duration * 48 + ticks // 2) // ticks, pitch], axis=1)
+    track = np.arange(len(tracks)).repeat([len(part["time"]) for part in columns])
+    return [track, (onset * 48 + ticks // 2) // ticks, (duration * 48 + ticks // 2) // ticks, pitch]
 
 
 class NearIndex:

@@ -38,6 +38,7 @@ _REASONS = {
     "repeats": "the steps of its time are too coarse",
     "durations": "its longest duration is shorter",
 }
+_NONE = np.zeros(0, dtype=np.int64)
 _ROUNDED = 4  # quarters a minute: a tempo is clipped that lies further beyond all that are told; half a step is less
 _LONGER = 1.05  # a note is cut that lasts longer than the longest that is told, rounding aside
 
@@ -53,55 +54,64 @@ def losses_of(read: Piece, told: Piece) -> dict[str, int]:
 
 def losses(read: symusic.Score, told: symusic.Score) -> dict[str, int]:
     """Notes (for tempos: marks) that are lost, by cause; a cause that costs nothing is left out."""
-    drums = _notes(read, True)["pitch"].size - _notes(told, True)["pitch"].size
-    before, after = _notes(read, False), _notes(told, False)
+    before, after = _pitched(read), _pitched(told)
     told_pitches = _among(before["pitch"], after["pitch"])
     pitches = int(np.count_nonzero(~told_pitches))
     programs = int(np.count_nonzero(~_among(before["program"], after["program"])))
     rest = max(0, before["pitch"].size - after["pitch"].size - pitches)
-    kept = {key: before[key][told_pitches] for key in ("pitch", "program", "onset")}
+    kept = {key: column[told_pitches] for key, column in before.items()}
     unisons, repeats = _merged(kept, after, rest, apart=not programs) if rest else (0, 0)
+    tempos, told_tempos = _tempos(read), _tempos(told)
     found = {
-        "drums": max(0, drums),
+        "drums": max(0, _drums(read) - _drums(told)),
         "programs": programs,
         "velocities": before["pitch"].size if _several(before) and not _several(after) else 0,
         "pitches": pitches,
         "unisons": unisons,
         "repeats": repeats,
         "others": rest - unisons - repeats,
-        "durations": int((before["quarters"] > _LONGER * after["quarters"].max(initial=0.0)).sum()),
+        "durations": int(np.count_nonzero(before["quarters"] > _LONGER * after["quarters"].max(initial=0.0))),
         "words": max(0, _syllables(read) - _syllables(told)),
-        "tempos": max(0, _tempos(read) - _tempos(told)),
-        "clipped": _clipped(read, told) if 0 < _tempos(told) >= _tempos(read) else 0,  # or which are lost is open
+        "tempos": max(0, tempos - told_tempos),
+        "clipped": _clipped(read, told) if 0 < told_tempos >= tempos else 0,  # or which are lost is open
     }
     return {cause: count for cause, count in found.items() if count}
 
 
 def contents(score: symusic.Score) -> tuple[bool, bool, bool]:
     """Whether a piece has instruments, loudness and tempos to lose: drums or more than a piano, several, another."""
-    pitched = _notes(score, False)
-    drums = any(track.is_drum and len(track.notes) for track in score.tracks)
-    return drums or bool(pitched["program"].any()), _several(pitched), _tempos(score) > 0
+    pitched = _pitched(score)
+    return _drums(score) > 0 or bool(pitched["program"].any()), _several(pitched), _tempos(score) > 0
 
 
-def _notes(score: symusic.Score, drums: bool) -> dict[str, NDArray[Any]]:
-    tracks = [track for track in score.tracks if bool(track.is_drum) == drums and len(track.notes)]
+def _drums(score: symusic.Score) -> int:
+    """Notes of drums."""
+    return sum(len(track.notes) for track in score.tracks if track.is_drum)
+
+
+def _pitched(score: symusic.Score) -> dict[str, NDArray[Any]]:
+    """Columns (n,) of all notes but drums; onsets and durations in quarters."""
+    tracks = [track for track in score.tracks if not track.is_drum]
     columns = [track.notes.numpy() for track in tracks]
-    result = {
-        key: np.concatenate([column[key] for column in columns]) if columns else np.zeros(0, dtype=np.int64)
+    pitch, velocity, duration, time = (
+        np.concatenate([_NONE, *(column[key] for column in columns)])
         for key in ("pitch", "velocity", "duration", "time")
+    )
+    program = np.array([int(track.program) for track in tracks], dtype=np.int64)
+    return {
+        "pitch": pitch,
+        "velocity": velocity,
+        "onset": time / score.ticks_per_quarter,
+        "quarters": duration / score.ticks_per_quarter,
+        "program": program.repeat([len(column["time"]) for column in columns]),
     }
-    result["onset"] = result["time"] / score.ticks_per_quarter
-    result["quarters"] = result["duration"] / score.ticks_per_quarter
-    result["program"] = np.repeat([int(track.program) for track in tracks], [len(track.notes) for track in tracks])
-    return result
 
 
 def _among(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
     """Which of the values of 0 to 127 before are among those after."""
     there = np.zeros(128, dtype=bool)
-    there[after.astype(np.intp)] = True
-    found: NDArray[np.bool_] = there[before.astype(np.intp)]
+    there[after] = True
+    found: NDArray[np.bool_] = there[before]
     return found
 
 
@@ -121,7 +131,8 @@ def _gaps(notes: Mapping[str, NDArray[Any]], apart: bool) -> NDArray[Any]:
     """Quarters between the onsets of notes of one pitch that follow each other."""
     key = notes["pitch"] + 128 * notes["program"] * apart
     order = np.lexsort((notes["onset"], key))
-    return np.diff(notes["onset"][order])[np.diff(key[order]) == 0]
+    onset, key = notes["onset"][order], key[order]
+    return (onset[1:] - onset[:-1])[key[1:] == key[:-1]]
 
 
 def _several(notes: Mapping[str, NDArray[Any]]) -> bool:
@@ -140,7 +151,7 @@ def _symbols(abc: str) -> int:
 def _tempos(score: symusic.Score) -> int:
     """Marks that say something: another tempo than the one before, 120 quarters a minute at the beginning."""
     speeds = np.concatenate(([120], np.rint(6e7 / np.maximum(score.tempos.numpy()["mspq"], 1))))
-    return int(np.count_nonzero(np.diff(speeds)))
+    return int(np.count_nonzero(speeds[1:] != speeds[:-1]))
 
 
 def _clipped(read: symusic.Score, told: symusic.Score) -> int:

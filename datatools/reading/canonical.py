@@ -30,9 +30,12 @@ def canonical(score: symusic.Score, remarks: list[str] | None = None) -> symusic
     if tpq < 1:
         raise ValueError(f"it has {tpq} ticks a quarter; expected 1 or more")
     result = symusic.Score(tpq)
+    end = 0
     for track in score.tracks:
         if len(track.notes):
-            result.tracks.append(_track(track))
+            columns = track.notes.numpy()
+            result.tracks.append(_track(track, columns))
+            end = max(end, int((columns["time"].astype(np.int64) + columns["duration"]).max()))
     if not len(result.tracks):
         raise ValueError("it has no notes")
     result.tempos = symusic.Tempo.from_numpy(**_kept(score.tempos, ("mspq",), remarks, "tempo"))
@@ -41,31 +44,17 @@ def canonical(score: symusic.Score, remarks: list[str] | None = None) -> symusic
     )
     if len(score.key_signatures):
         result.key_signatures = symusic.KeySignature.from_numpy(**_by_time(score.key_signatures.numpy()))
-    _check_span(result)
+    _check_span(result, end)
     return result
 
 
-def sorted_notes(notes: Any) -> dict[str, np.ndarray]:
-    """The notes of one track as columns in canonical order, none shorter than one tick."""
-    columns: dict[str, np.ndarray] = notes.numpy()
-    places = columns["time"].astype(np.int64) << 8 | columns["pitch"]
-    if not (places[1:] > places[:-1]).all():  # most files hold their notes in this order already
-        order = np.lexsort((columns["velocity"], columns["duration"], columns["pitch"], columns["time"]))
-        columns = {key: values[order] for key, values in columns.items()}
-    columns["duration"] = np.maximum(columns["duration"], 1)
-    return columns
-
-
-def _track(track: Any) -> Any:
+def _track(track: Any, columns: dict[str, np.ndarray]) -> Any:
     try:
         name = track.name
     except UnicodeDecodeError:  # the name's bytes are no UTF-8; it plays no part in the music
         name = ""
     result = symusic.Track(name=name, program=int(track.program), is_drum=bool(track.is_drum))
-    columns = sorted_notes(track.notes)
-    if (columns["time"] < 0).any():
-        raise ValueError("it has notes before time 0")
-    result.notes = symusic.Note.from_numpy(**columns)
+    result.notes = _sorted_notes(track.notes, columns)
     for kind, maker in (
         ("controls", symusic.ControlChange),
         ("pitch_bends", symusic.PitchBend),
@@ -79,26 +68,45 @@ def _track(track: Any) -> Any:
     return result
 
 
+def _sorted_notes(notes: Any, columns: dict[str, np.ndarray]) -> Any:
+    """A copy of one track's notes, whose columns are given, in canonical order and none shorter than one tick."""
+    time, duration = columns["time"], columns["duration"]
+    if (time < 0).any():
+        raise ValueError("it has notes before time 0")
+    places = time.astype(np.int64) << 8 | columns["pitch"]
+    if (places[1:] > places[:-1]).all() and duration.min() > 0:  # as in most files
+        return notes.copy()
+    order = np.lexsort((columns["velocity"], duration, columns["pitch"], time))
+    longer = columns | {"duration": np.maximum(duration, 1)}
+    return symusic.Note.from_numpy(**{key: values[order] for key, values in longer.items()})
+
+
 def _by_time(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    order = np.argsort(columns["time"], kind="stable")
+    time = columns["time"]
+    if (time[1:] >= time[:-1]).all():
+        return columns
+    order = time.argsort(kind="stable")
     return {key: values[order] for key, values in columns.items()}
 
 
 def _kept(events: Any, positive: Iterable[str], remarks: list[str], what: str) -> dict[str, np.ndarray]:
     """Columns of the events in time order, without those whose `positive` columns are not all above nought."""
     columns = _by_time(events.numpy())
-    keep = np.all([columns[key] > 0 for key in positive], axis=0)
-    if not keep.all():
-        remarks.append(f"dropped {counted(int((~keep).sum()), what)} of nought")
+    keep = np.logical_and.reduce([columns[key] > 0 for key in positive])
+    if keep.all():
+        return columns
+    remarks.append(f"dropped {counted(int((~keep).sum()), what)} of nought")
     return {key: values[keep] for key, values in columns.items()}
 
 
-def _check_span(score: symusic.Score) -> None:
-    end = max(int((c["time"].astype(np.int64) + c["duration"]).max()) for c in (t.notes.numpy() for t in score.tracks))
+def _check_span(score: symusic.Score, end: int) -> None:
+    """ValueError where the notes, the last of which ends at tick `end`, last longer than music does."""
     quarters = end / score.ticks_per_quarter
     if quarters > MOST_QUARTERS:
         raise ValueError(f"it spans {quarters:.0f} quarters; expected at most {MOST_QUARTERS} (a corrupt delta time?)")
     columns = score.tempos.numpy()
+    if quarters * columns["mspq"].max(initial=_DEFAULT_MSPQ) <= MOST_SECONDS * 1e6:  # as in most files
+        return
     times = np.concatenate(([0], columns["time"].astype(np.int64).clip(0, end), [end]))
     mspq = np.concatenate(([_DEFAULT_MSPQ], columns["mspq"].astype(np.float64)))
     seconds = float((np.diff(times) * mspq).sum()) / 1e6 / score.ticks_per_quarter

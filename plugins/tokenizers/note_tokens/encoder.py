@@ -72,16 +72,14 @@ class Encoder:
         """A note: its program if those are told, pitch, velocity if those are told, duration."""
         order = np.argsort(music.time, kind="stable")
         rank, time = music.rank[order], music.time[order]
-        units = music.sections.units(time)
-        duration = np.empty_like(time)
-        for unit in {meter[1] for meter in music.sections.meters}:
-            here = units == unit
-            duration[here] = self._durations[unit][music.duration[order][here]]
+        duration = music.duration[order]
+        for unit, here in music.sections.by_unit(time):
+            duration[here] = self._durations[unit][duration[here]]
         columns = [self._programs[rank]] if self.grid.programs is not None else []
         columns.append(self._pitches[(rank == DRUMS).astype(np.int64), music.pitch[order]])
         if self.vocabulary.velocities:
             columns.append(self._velocities[music.velocity[order]])
-        return Part(time, np.stack([*columns, duration], 1))
+        return Part(time, np.array([*columns, duration]).T)
 
     def marks(self, music: Music) -> list[Part]:
         """Tempos and keys, where the vocabulary tells them."""
@@ -129,11 +127,10 @@ class ShiftEncoder(Encoder):
     def shifts(self, music: Music, ticks: Array) -> Part:
         """Greedy shifts to each of the ticks (n,) from the one before, told where they begin."""
         before = np.concatenate(([0], ticks[:-1]))
-        units = music.sections.units(before)
         parts = []
-        for unit in {meter[1] for meter in music.sections.meters}:
+        for unit, here in music.sections.by_unit(before):
             table, offsets, most, longest = self._greedy[unit]
-            start, gap = before[units == unit], (ticks - before)[units == unit]
+            start, gap = before[here], (ticks - before)[here]
             counts, rests = gap // longest, gap % longest
             number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             parts.append(Part(np.repeat(start, counts) + number * longest, np.full((len(number), 1), most)))
@@ -173,8 +170,13 @@ class EachShiftEncoder(Encoder):
     def parts(self, music: Music) -> list[Part]:
         """Notes with their shifts."""
         notes = self.notes(music)
-        shifts = self._lengths("TimeShift", 4)[np.diff(notes.ticks, prepend=0)]
+        before = np.concatenate(([0], notes.ticks[:-1]))
+        shifts = self._shifts[notes.ticks - before]
         return [Part(notes.ticks, np.concatenate((shifts[:, None], notes.ids), 1))]
+
+    @cached_property
+    def _shifts(self) -> Array:
+        return self._lengths("TimeShift", 4)
 
 
 class OnOffEncoder(ShiftEncoder):
@@ -190,8 +192,8 @@ class OnOffEncoder(ShiftEncoder):
         number = 2 * np.arange(len(music.time))
         happens = [
             *self.marks(music),
-            Part(music.time, np.stack(begins, 1), number + 1),
-            Part(music.time + music.duration, np.stack(ends, 1), number + 2),
+            Part(music.time, np.array(begins).T, number + 1),
+            Part(music.time + music.duration, np.array(ends).T, number + 2),
         ]
         if self.grid.meters:
             starts = np.array(music.sections.starts, dtype=np.int64)
@@ -211,20 +213,19 @@ class OnOffEncoder(ShiftEncoder):
 
 def interleaved(parts: Sequence[Part]) -> tuple[Array, Array]:
     """The ids of all parts by tick, at one tick by place and at one place by part; and their ticks."""
-    ticks = np.concatenate([part.ticks for part in parts])
-    widths = np.repeat([part.ids.shape[1] for part in parts], [len(part.ids) for part in parts])
-    places = np.concatenate([np.broadcast_to(np.asarray(part.places), part.ticks.shape) for part in parts])
-    order = np.argsort((ticks << 31) + places, kind="stable")
-    ends = np.cumsum(widths[order])
+    keys = np.concatenate([(part.ticks << 31) + part.places for part in parts])
+    order = keys.argsort(kind="stable")
+    widths = np.repeat([part.ids.shape[1] for part in parts], [len(part.ids) for part in parts])[order]
+    ends = widths.cumsum()
     starts = np.empty_like(ends)
-    starts[order] = ends - widths[order]
+    starts[order] = ends - widths
     ids = np.empty(int(ends[-1]), dtype=np.int64)
     at = 0
     for part in parts:
         count, width = part.ids.shape
         ids[starts[at : at + count, None] + np.arange(width)] = part.ids
         at += count
-    return ids, np.repeat(ticks[order], widths[order])
+    return ids, (keys[order] >> 31).repeat(widths)
 
 
 def _meter(meter: Meter) -> str:

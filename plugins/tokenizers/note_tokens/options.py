@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,19 @@ _NO_GRAMMAR = (
 
 
 def library() -> Any:
-    """The module miditok. It imports PyTorch for loaders of its own, which would cost each worker more than its music;
-    nothing of ours uses them, and whoever imports `miditok.pytorch_data` later still gets it."""
-    loaders = "miditok.pytorch_data"
-    if "miditok" in sys.modules or "torch" in sys.modules:
+    """The module miditok without what nothing of ours uses, which would cost each worker more than its music: PyTorch
+    for loaders of its own, and a client of the web for tokenizers that others share. Who wants these imports miditok
+    first; who imports `huggingface_hub` or `miditok.pytorch_data` later still gets it."""
+    if {"miditok", "torch", "huggingface_hub"} & sys.modules.keys():
         return import_module("miditok")
-    sys.modules[loaders] = None  # type: ignore[assignment]  # an import of it fails, which miditok allows for
+    client = ModuleType("huggingface_hub")
+    vars(client).update(ModelHubMixin=type("ModelHubMixin", (), {}), hf_hub_download=None)
+    # An import of the loaders fails, which miditok allows for.
+    sys.modules |= {"miditok.pytorch_data": None, client.__name__: client}  # type: ignore[dict-item]
     try:
         return import_module("miditok")
     finally:
-        del sys.modules[loaders]
+        del sys.modules["miditok.pytorch_data"], sys.modules[client.__name__]
 
 
 def config(hparams: MidiTokHParams, kind: str) -> Any:

@@ -196,7 +196,7 @@ class MidiTokTokenizer:
 
     def decode(self, ids: Sequence[int]) -> Piece:
         """A Piece from any ids; one without notes when they tell none."""
-        base = self._base(np.array(ids, dtype=np.int64))
+        base = self._base(np.fromiter(ids, dtype=np.int64))
         if self._fast is None or not len(base):
             score = self._score(base.tolist())
         else:
