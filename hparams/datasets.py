@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(kw_only=True)
 class BachChoralesHParams:
-    """All chorales of J. S. Bach in the corpus of the package music21, from MusicXML."""
+    """The chorales of J. S. Bach in the corpus of the package music21, from MusicXML."""
 
     name: Literal["bach_chorales"] = "bach_chorales"
     # Whether to take settings with instruments or a fifth voice too; false: those written for exactly four parts.
-    accompanied: bool = True
+    accompanied: bool = False
 
 
 @dataclass(kw_only=True)

@@ -31,7 +31,7 @@ MEGABYTES = 4096  # for one worker, as the hub's data.megabytes_per_worker
 def run(
     function: Any, tasks: list[Any], settings: dict[str, str], warm: Any = fuzz_chunks.warm
 ) -> dict[str, list[dict[str, Any]]]:
-    """The chunks' results by what they are of (the task's first word), those of earlier runs included."""
+    """The tallies of all chunks by what they are of, those of earlier runs included."""
     out = Path(settings["out"]) if "out" in settings else None
     done: dict[Any, dict[str, Any]] = {}
     if out is not None and out.is_file():
@@ -50,22 +50,24 @@ def run(
                 file.write(json.dumps({"task": task, "result": result}) + "\n")
     by_name: dict[str, list[dict[str, Any]]] = {}
     for task in tasks:
-        by_name.setdefault(task[0], []).append(done[task])
+        for name, part in done[task].items():
+            by_name.setdefault(name, []).append(part)
     return by_name
 
 
 def singly(function: Any, task: tuple[Any, ...], limits: dict[str, Any]) -> dict[str, Any]:
-    """A chunk that ended its worker, input by input."""
+    """A chunk that ended its worker, input by input; one that does it again stands under the task's first word."""
     *what, start, stop = task
-    parts = []
+    parts: dict[str, list[dict[str, Any]]] = {}
     each = [(*what, number, number + 1) for number in range(start, stop)]
     for (*_, number, _), result in map_pieces(function, each, seconds=SECONDS * 2, **limits):
         if isinstance(result, Failure):
             tally = Tally()
             tally.add(fuzz_cases.Outcome("crash", result.reason, 0.0), number)
-            result = tally.finished()
-        parts.append(result)
-    return joined(parts)
+            result = {what[0]: tally.finished()}
+        for name, part in result.items():
+            parts.setdefault(name, []).append(part)
+    return {name: joined(some) for name, some in parts.items()}
 
 
 def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,16 +125,15 @@ def main() -> None:
         for kind in [settings["kind"]] if "kind" in settings else SHARES:
             n = count if "kind" in settings else round(count * SHARES[kind])
             tasks += [(kind, seed, start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-        results = run(fuzz_chunks.readers, tasks, settings)
+        function: Any = fuzz_chunks.readers
     elif verb == "tokenizers":
         n = int(settings.get("n", 20_000))
         names = settings.get("kind", "all")
         tasks = [(names, seed, start, min(start + SCORES, n)) for start in range(0, n, SCORES)]
-        chunks = run(fuzz_chunks.tokenizers, tasks, settings)[names]
-        results = {name: [chunk[name] for chunk in chunks if name in chunk] for name in chunks[0]}
+        function = fuzz_chunks.tokenizers
     else:
         sys.exit(f'there is no "{verb}"; expected readers, tokenizers or show')
-    sys.exit(1 if table(results) else 0)
+    sys.exit(1 if table(run(function, tasks, settings)) else 0)
 
 
 if __name__ == "__main__":

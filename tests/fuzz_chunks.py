@@ -45,7 +45,7 @@ class Tally:
         }
 
 
-def readers(folder: str, task: tuple[str, int, int, int]) -> dict[str, Any]:
+def readers(folder: str, task: tuple[str, int, int, int]) -> dict[str, dict[str, Any]]:
     """What became of inputs start to stop of one kind: (kind, seed, start, stop)."""
     kind, seed, start, stop = task
     tally = Tally()
@@ -54,7 +54,7 @@ def readers(folder: str, task: tuple[str, int, int, int]) -> dict[str, Any]:
             data = fuzz_cases.case(kind, seed, number, corpus(folder))
             write = number % WRITTEN == 0
             tally.add(fuzz_cases.reading(kind, data, Path(place), SECONDS, write), number)
-    return tally.finished()
+    return {kind: tally.finished()}
 
 
 def tokenizers(folder: str, task: tuple[str, int, int, int]) -> dict[str, dict[str, Any]]:

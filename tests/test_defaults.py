@@ -290,9 +290,10 @@ def test_presets_are_the_runs_that_their_pages_tell_of(name: str) -> None:
         )  # fmt: skip
 
 
-def test_any_backbone_with_any_tokenizer_runs_three_hundred_steps() -> None:
+def test_any_backbone_with_any_tokenizer_learns_four_parts_in_twelve_hundred_steps() -> None:
     found = composed("x_y")
-    assert (found.name, found.dataset.name, found.train.steps, found.train.lr) == ("x_y", "bach_chorales", 300, 2e-3)
+    assert (found.name, found.dataset.name, found.dataset.accompanied) == ("x_y", "bach_chorales", False)
+    assert (found.train.steps, found.train.lr, found.train.lr_floor) == (1200, 2e-3, 0.0)
 
 
 @pytest.mark.parametrize("tokenizer", ["performance_240", "performance_388"])

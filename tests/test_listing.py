@@ -33,7 +33,7 @@ def test_all_about_one_has_its_settings_its_size_and_its_laws(capsys):
     assert f"{512 * 356 + 3 * (4 * 356 * 2 * 356 + 8 * 356):,} parameters" in text
     assert "train.lr=0.004" in text
     assert "backbone=mamba tokenizer=remi" in said(["list", "mamba_remi"], capsys)
-    assert "300 steps of 8 rows of 512 tokens" in said(["list", "mamba_remi"], capsys)
+    assert "1,200 steps of 8 rows of 512 tokens" in said(["list", "mamba_remi"], capsys)
     tiny = said(["list", "tiny"], capsys)
     assert tiny.startswith("preset tiny: A Mamba of 20 thousand") and "20 steps of 4 rows of 64 tokens" in tiny
     metric = said(["list", "pitch_range"], capsys)

@@ -386,7 +386,7 @@ def test_a_backbone_s_wish_goes_before_a_tokenizer_s():
 
     found = loaded(good=plugin(backbones=backbones, tokenizers=tokenizers)).preset("net_toks")
     assert (found.train.lr, found.data.length, found.data.batch_size) == (0.5, 64, 16)
-    assert (found.train.steps, found.name, found.tokenizer.name) == (300, "net_toks", "toks")
+    assert (found.train.steps, found.name, found.tokenizer.name) == (1200, "net_toks", "toks")
 
 
 @pytest.mark.parametrize(

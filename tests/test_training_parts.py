@@ -407,7 +407,7 @@ def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(
 
     monkeypatch.setattr(language_model, "whole", whole)
     monkeypatch.setattr(language_model, "token_kinds", lambda tokenizer: "kinds")
-    monkeypatch.setattr(language_model, "score_pieces", lambda *given: given)
+    monkeypatch.setattr(language_model, "score_pieces", lambda *given, reach: (*given, reach))
     monkeypatch.setattr(language_model, "asked_of", lambda manager, hparams: "what is asked")
     monkeypatch.setattr(language_model, "write_samples", lambda *given: told.append(given) or [tmp_path / "0.mid"])
     monkeypatch.setattr(language_model.scores, "read", lambda path: SimpleNamespace(score=path))
@@ -417,10 +417,11 @@ def test_what_is_beside_the_tokens_reaches_the_scores_and_the_draws(
         store="a store", tokenizer=tokenizer, whole_model=lambda: "a model", autocast=lambda: "a format",
         manager=None, hparams="settings", load_best=lambda: "the best", ranks=SimpleNamespace(first=True),
         best={"step": 40.0}, folder=SimpleNamespace(samples=tmp_path), _show=lambda *given: shown.append(given),
+        reach=lambda model: f"the reach of {model}",
     )  # fmt: skip
     scored = LanguageModelSupervisor.measure(run, "test", 99, "vectors")  # type: ignore[arg-type]
     ids = {"bos_id": 7, "eos_id": 8, "pad_id": 9}
-    assert scored == ("a model", "batches", "kinds", "a format")  # type: ignore[comparison-overlap]
+    assert scored == ("a model", "batches", "kinds", "a format", "the reach of a model")  # type: ignore[comparison-overlap]
     assert told == [("a store", "test", {**ids, "limit_tokens": 99, "beside": "vectors"})]
     LanguageModelSupervisor.generate(run)
     LanguageModelSupervisor.generate(run, tmp_path / "out")

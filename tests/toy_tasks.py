@@ -58,9 +58,10 @@ def warm_nothing(folder: str) -> None:
     """For tasks that need no warmth."""
 
 
-def die_at(folder: str, task: tuple[str, int, int, int]) -> dict[str, Any]:
-    """A chunk of fuzzed inputs of which number 4 kills the process."""
+def die_at(folder: str, task: tuple[str, int, int, int]) -> dict[str, dict[str, Any]]:
+    """A chunk of fuzzed inputs of which number 4 kills the process, looked at in two ways."""
     _, _, start, stop = task
     if start <= 4 < stop:
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"ends": {"read": stop - start}, "reasons": {}, "findings": [], "slowest": (0.0, start), "megabytes": 1.0}
+    tally = {"ends": {"read": stop - start}, "reasons": {}, "findings": [], "slowest": (0.0, start), "megabytes": 1.0}
+    return {"toy, one way": tally, "toy, another": tally}
