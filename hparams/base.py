@@ -209,7 +209,7 @@ class GenerateHParams:
     # Keep only the k likeliest tokens; 0: all.
     top_k: int = 0
     # Keep the fewest likeliest tokens whose probabilities sum to at least this; 1: all.
-    top_p: float = 0.96
+    top_p: float = 0.94
     # Drop tokens less likely than this share of the likeliest one; 0: none.
     min_p: float = 0.0
     # Weakens tokens that the piece already holds; 1: not.

@@ -37,7 +37,7 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
     (CheckpointHParams, {"every": 0, "keep": 2}),
     (LatentHParams, {"source": "", "target": "", "attribute": [], "amount": 1.0}),
     (GenerateHParams, {"count": 4, "out": "", "prompt": "", "prompt_beats": 0.0, "prompt_bars": 0,
-                       "prompt_seconds": 0.0, "length": 1024, "bars": 0, "temperature": 1.0, "top_k": 0, "top_p": 0.98,
+                       "prompt_seconds": 0.0, "length": 1024, "bars": 0, "temperature": 1.0, "top_k": 0, "top_p": 0.94,
                        "min_p": 0.0, "repetition_penalty": 1.0, "seed": 0, "controls": {}, "guidance": 1.0,
                        "formats": ["png"]}),
     (CompareHParams, {"seeds": 3, "parameters": 0, "tokens": 0, "minutes": 0.0}),
