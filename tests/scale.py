@@ -159,15 +159,16 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
 
 def main(words: list[str]) -> None:
     """Makes what is missing of the corpus, prepares it and prints the figures."""
+    from hparams.datasets import FolkTunesHParams
     from plugins.datasets.folder import Folder
-    from plugins.datasets.folk_tunes import FolkTunes
+    from plugins.datasets.folk_tunes import build as folk_tunes
     from tests.scale_corpus import make, pieces_of, windows
 
     settings = {"n": "100000", "folder": "scale", "music": "", "tokenizer": "remi", "workers": "0", "fresh": "1"}
     settings |= dict(word.split("=", 1) for word in words)
     folder, count = Path(settings["folder"]).absolute(), int(settings["n"])
     if sum(1 for path in folder.glob("music/*/*") if path.suffix != ".part") < count:
-        notated = windows(pieces_of(FolkTunes()), step=60)
+        notated = windows(pieces_of(folk_tunes(FolkTunesHParams())), step=60)
         performed = windows(pieces_of(Folder(settings["music"]))) if settings["music"] else []
         make(count, folder / "music", performed + notated, notated)
     if settings["fresh"] == "1":
