@@ -42,9 +42,13 @@ class Manager:
         self.controls = Registry("control", self.broken)
         self.metrics = Registry("metric", self.broken)
         self.presets = Registry("preset", self.broken)
-        self.section = Sections(self.registry)
         self._host = pluggy.PluginManager(GROUP)
         self._host.add_hookspecs(hookspecs)
+
+    @property
+    def section(self) -> Sections:
+        """Every plugin's default hyper-parameters; of a manager's copy, by the copy's own registries."""
+        return Sections(self.registry)
 
     @property
     def registries(self) -> tuple[Registry, ...]:

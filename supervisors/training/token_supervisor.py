@@ -77,7 +77,7 @@ class TokenSupervisor(TokenData):
         if positions is not None and hparams.data.length > positions:
             raise HubError(
                 f"data.length is {hparams.data.length}, and {hparams.backbone.name} has places for {positions} tokens "
-                f"of a piece; give data.length={positions}, or more backbone.positions"
+                f"of a piece; give data.length={positions}, or a backbone with more"
             )
         if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started
             load_start(self.model, hparams, self.tokenizer, self.manager)

@@ -19,7 +19,6 @@ from core.registry import Entry, Registry
 from core.seeds import generator
 from datatools.reading.scores import piece_from_score
 from plugins.manager import Manager
-from plugins.sections import Sections
 
 PIECES: dict[Split, int] = {"train": 8, "valid": 3, "test": 2}
 NOTES = 40
@@ -97,7 +96,6 @@ class Gru(nn.Module):
 def lent(manager: Manager, build: Callable[..., Any], section: type) -> Manager:
     """A manager like the given one, with the supervisor under examination, and with what it trains on."""
     found = copy(manager)
-    found.section = Sections(found.registry)  # of the copy's own registries
     name = str(section().name)
     for kind, thing, hparams, make in (
         ("dataset", "walks_of_the_laws", WalksHParams, Walks),
