@@ -14,7 +14,7 @@ import numpy as np
 import symusic
 from numpy.typing import NDArray
 
-from core.distinct import distinct
+from core.distinct import changes, distinct
 from core.seeds import derive, generator
 
 HASHES = 128
@@ -69,9 +69,7 @@ def shingles(score: symusic.Score) -> NDArray[np.uint64]:
     if (place[1:] < place[:-1]).any():
         order = place.argsort(kind="stable")
         place, pitch = place[order], pitch[order]
-    begins = np.ones(len(place), dtype=bool)
-    np.not_equal(place[1:], place[:-1], out=begins[1:])
-    first = begins.nonzero()[0]
+    first = changes(place).nonzero()[0]
     return distinct(_runs(place[first], np.maximum.reduceat(pitch, first)))
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import symusic
 
+from core.distinct import changes
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Raw
 
@@ -174,7 +175,7 @@ class OnOffDecoder(ShiftDecoder):
         events, keys = events[order], keys[order]
         begin = np.where(starts[events], 1, -1)
         # A release of what does not sound is none: it takes the count of its key below all before.
-        first = _first(keys)
+        first = changes(keys).nonzero()[0]
         group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(keys))))
         count = np.cumsum(begin) if len(keys) else keys
         count = count - (count[first] - begin[first])[group]
@@ -206,15 +207,8 @@ def _last(told: Array, values: Array, before: int) -> Array:
 
 def _numbered(keys: Array) -> Array:
     """How many of the same key were before each, in a sorted array."""
-    first = _first(keys)
+    first = changes(keys).nonzero()[0]
     return np.arange(len(keys)) - np.repeat(first, np.diff(np.append(first, len(keys))))
-
-
-def _first(keys: Array) -> Array:
-    """Where each value begins in a sorted array."""
-    begins = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-    return begins.nonzero()[0]
 
 
 def grid_meters(names: list[tuple[str, str, str]]) -> list[Meter]:
