@@ -147,3 +147,29 @@ def test_distinct_values_are_those_that_numpy_finds(values: list[int]) -> None:
         found = distinct(row)
         assert found.dtype == row.dtype and np.array_equal(found, np.unique(row))
         assert row.tolist() == values, "the row itself stays as it was"
+
+
+def unlike(*lengths: int, only: int | None = None) -> symusic.Score:
+    """A track of so many notes each, whose intervals and ratios are not alike for long, or one of these tracks."""
+    score = symusic.Score(480)
+    for number, length in enumerate(lengths):
+        if only not in (None, number):
+            continue
+        track, time = symusic.Track(), 0
+        for n in range(length):
+            track.notes.append(symusic.Note(time, 100, 40 + (7 * n * n + 3 * number) % 31, 80))
+            time += 120 * (1 + (n * n + number) % 5)
+        score.tracks.append(track)
+    return score
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_a_track_has_a_shingle_for_each_four_steps_and_one_at_least(length: int) -> None:
+    """Two intervals with the ratio of their times are a step: of n notes n - 2 steps, n - 5 shingles."""
+    assert len(shingles(unlike(length))) == max(1, length - 5)
+
+
+def test_no_shingle_runs_from_one_track_into_the_next() -> None:
+    alone = [shingles(unlike(9, 4, 12, only=number)) for number in range(3)]
+    assert [len(found) for found in alone] == [4, 1, 7]
+    assert set(shingles(unlike(9, 4, 12)).tolist()) == {hash for found in alone for hash in found.tolist()}
