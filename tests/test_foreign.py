@@ -1,7 +1,6 @@
 """Starting from other people's weights: the same logits as theirs, all that does not fit told in one line."""
 
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -556,22 +555,3 @@ def test_spellings_that_say_the_same_are_taken(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(text)
         assert not is_foreign(tmp_path)
     assert not is_foreign(tmp_path / "nowhere")
-
-
-def test_a_backbone_of_few_places_trains_and_plays_on_longer_pieces(
-    tmp_path: Path, music_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """All tokens of pieces that are longer than its places are scored, and none that it draws is."""
-    words = ["backbone=gpt2", "backbone.dim=16", "backbone.heads=2", "backbone.layers=1", "backbone.positions=48"]
-    with pytest.raises(HubError, match=r"^data.length is 64, and gpt2 has places for 48 .*; give data.length=48"):
-        supervisor(tmp_path / "refused", music_folder, *words, "data.length=64").build_model()
-    run = supervisor(tmp_path / "run", music_folder, *words, "data.length=32", "train.steps=2")
-    assert run.store.lengths("valid").max() > 64
-    with caplog.at_level(logging.INFO, "swaptunes"):
-        run.train()
-    result = run.evaluate()
-    assert result["valid"]["tokens"] == (run.store.lengths("valid") + 1).sum()
-    found = [record.message for record in caplog.records]
-    assert "pieces of more than 32 tokens are scored in windows of as many, which overlap by half" in found
-    drawn = [json.loads(file.with_suffix(".json").read_text())["tokens"] for file in run.generate()]
-    assert max(map(len, drawn)) == 47

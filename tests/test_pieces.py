@@ -214,15 +214,3 @@ def test_a_shape_of_a_size_keeps_the_backbone_s_proportions(monkeypatch: pytest.
     assert sizes.parameters(entry, Sized(32, 2), 13) == 2 * 32**2 + 16 * 32  # rows in eights, the head tied
     with pytest.raises(HubError, match=r'no shape of backbone "sized" has 10 parameters within 2%'):
         sizes.fit(entry, 10, 24, 999)
-
-
-def test_no_piece_is_longer_than_the_places_that_a_model_has(caplog: pytest.LogCaptureFixture) -> None:
-    few: Any = SimpleNamespace(positions=10)
-    assert drawing.room(SimpleNamespace(positions=None), [1] * 50, 1000) == 1000  # type: ignore[arg-type]
-    assert drawing.room(few, [], 9) == 9 and not caplog.records  # the beginning's token takes the tenth place
-    assert drawing.room(few, [1] * 4, 20) == 5 and drawing.room(few, [1] * 4, 6) == 5
-    assert [record.message for record in caplog.records] == [
-        "the model has learned places for 10 tokens: no piece will have more"
-    ]
-    with pytest.raises(HubError, match=r"prompt has 9 tokens and the model reads 9 at most; cut it"):
-        drawing.room(few, [1] * 9, 20)

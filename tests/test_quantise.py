@@ -8,7 +8,8 @@ import symusic
 
 from core.log import logger
 from hparams.tokenizers.note_tokens import RemiHParams
-from plugins.tokenizers.note_tokens.quantise import Sections, _stepped, quantise
+from plugins.tokenizers.note_tokens.grid import Sections
+from plugins.tokenizers.note_tokens.quantise import _stepped, quantise
 from tests.made_scores import score
 from tests.odd_pieces import built
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from datatools.batching.batches import whole
-from supervisors.evaluation import scoring
 from supervisors.evaluation.kinds import KINDS, token_kinds
 from supervisors.evaluation.scoring import CHUNK, PieceScore, piece_score, records, score_pieces, totals
 from tests.twin import hub
@@ -120,33 +119,3 @@ def test_a_piece_of_which_no_token_counts_costs_nothing() -> None:
     found = piece_score(3, np.zeros((0, 1)), np.zeros((0, 1), dtype=np.int64), [np.zeros(5, dtype=np.int64)])
     assert (found.number, found.nats, found.tokens, found.depths) == (3, 0.0, 0, [])
     assert found.kinds == [(0.0, 0)] * len(KINDS) and totals([], [])["depths"] == []
-
-
-class Counts(torch.nn.Module):
-    """A model whose nats say how many tokens it has read before, of which it may read five."""
-
-    def init_state(self, batch: int, length: int) -> dict[str, torch.Tensor]:
-        assert length <= 5
-        return {"read": torch.zeros(batch, 1)}
-
-    def loss(self, ids: torch.Tensor, targets: torch.Tensor, state: Any, known: Any = None) -> Any:
-        before = state["read"] + torch.arange(ids.shape[1])
-        return torch.where(targets == -100, 0.0, before), {"read": before[:, -1:] + 1}
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 512])
-def test_a_piece_beyond_a_models_places_is_read_in_windows_that_overlap_by_half(
-    monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
-    monkeypatch.setattr(scoring, "CHUNK", chunk)
-    for reach, length, expected in (
-        (4, 3, [0, 1, 2]),
-        (4, 4, [0, 1, 2, 3]),
-        (4, 5, [0, 1, 2, 3, 2]),
-        (4, 9, [0, 1, 2, 3, 2, 3, 2, 3, 2]),
-        (5, 9, [0, 1, 2, 3, 4, 3, 4, 3, 4]),
-        (1, 3, [0, 0, 0]),
-    ):
-        ids = torch.arange(length)[None]
-        found = scoring.token_nats(Counts(), ids, ids, contextlib.nullcontext(), None, reach)  # type: ignore[arg-type]
-        assert found.tolist() == [expected], (reach, length)

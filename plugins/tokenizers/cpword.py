@@ -14,7 +14,8 @@ import numpy as np
 from hparams.tokenizers.compound import CpWordHParams
 from plugins import hookimpl
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Music, Raw
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array
+from plugins.tokenizers.note_tokens.quantise import Music, Raw
 
 if TYPE_CHECKING:
     from plugins.tokenizers.compound.word_grammar import WordGrammar

@@ -17,8 +17,9 @@ from core.words import agree, counted
 from hparams.tokenizers.compound import OctupleHParams
 from plugins import hookimpl
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array
 from plugins.tokenizers.note_tokens.options import SPECIALS
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Music, Raw
+from plugins.tokenizers.note_tokens.quantise import Music, Raw
 
 if TYPE_CHECKING:
     from plugins.tokenizers.compound.note_grammar import WholeNoteGrammar

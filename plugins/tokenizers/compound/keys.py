@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
-from plugins.tokenizers.note_tokens.quantise import DRUMS
+from plugins.tokenizers.note_tokens.grid import DRUMS
 
 
 def keys_of(tokenizer: CompoundTokenizer) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,8 +20,9 @@ from core.contracts.piece import Piece
 from core.errors import HubError
 from hparams.tokenizers.note_tokens import MidiTokHParams
 from plugins.tokenizers.note_tokens import maps
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array, Grid
 from plugins.tokenizers.note_tokens.options import SPECIALS, config, grid_of, library
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Grid, Music, Raw, raw, score_of, settle
+from plugins.tokenizers.note_tokens.quantise import Music, Raw, raw, score_of, settle
 
 FILE = "compound.json"
 

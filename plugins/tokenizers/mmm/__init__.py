@@ -16,8 +16,8 @@ from core.errors import HubError
 from hparams.tokenizers.mmm import MmmHParams
 from plugins import hookimpl
 from plugins.tokenizers.mmm.tracks import END, START, TracksDecoder, TracksEncoder
+from plugins.tokenizers.note_tokens.grid import Array, Sections
 from plugins.tokenizers.note_tokens.options import without_grammar
-from plugins.tokenizers.note_tokens.quantise import Array, Sections
 from plugins.tokenizers.note_tokens.tokenizer import FAST, MidiTokTokenizer
 
 if TYPE_CHECKING:

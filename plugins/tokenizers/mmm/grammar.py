@@ -9,8 +9,8 @@ from torch import Tensor
 from core.contracts.grammar import State
 from plugins.tokenizers.mmm.tracks import END, START, of_one
 from plugins.tokenizers.note_tokens.effects import Phase, Vocabulary
-from plugins.tokenizers.note_tokens.grammar import NoteGrammar
-from plugins.tokenizers.note_tokens.tables import Tables
+from plugins.tokenizers.note_tokens.grammar.notes import NoteGrammar
+from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
 BETWEEN, BEGUN, INSIDE = range(3)  # no instrument, one that is not named yet, one that plays
 FRAME = 3  # tokens around an instrument's notes

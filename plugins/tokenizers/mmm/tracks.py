@@ -11,7 +11,8 @@ import numpy as np
 from plugins.tokenizers.note_tokens.decoder import Decoder
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.encoder import Encoder
-from plugins.tokenizers.note_tokens.quantise import COLUMNS, DRUMS, Array, Music, Raw
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array
+from plugins.tokenizers.note_tokens.quantise import COLUMNS, Music, Raw
 
 START, END = "Track_Start", "Track_End"
 UNTOLD = "Untold"  # stands for a kind of token that the notes of one instrument do not have

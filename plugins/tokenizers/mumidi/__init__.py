@@ -17,7 +17,8 @@ from core.words import agree, counted
 from hparams.tokenizers.mumidi import MuMidiHParams
 from plugins import hookimpl
 from plugins.tokenizers.compound.tokenizer import CompoundTokenizer
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Music, Raw
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array
+from plugins.tokenizers.note_tokens.quantise import Music, Raw
 
 if TYPE_CHECKING:
     from plugins.tokenizers.mumidi.grammar import TracksInTurnGrammar

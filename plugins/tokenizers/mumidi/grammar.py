@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.contracts.grammar import State
-from plugins.tokenizers.note_tokens.quantise import DRUMS
+from plugins.tokenizers.note_tokens.grid import DRUMS
 
 if TYPE_CHECKING:
     from plugins.tokenizers.mumidi import MuMidiTokenizer

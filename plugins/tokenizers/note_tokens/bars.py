@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from plugins.tokenizers.note_tokens.quantise import Grid
+from plugins.tokenizers.note_tokens.grid import Grid
 
 
 def told(tokens: Sequence[Sequence[int]], bar: int) -> list[int]:

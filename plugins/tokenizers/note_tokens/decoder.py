@@ -11,7 +11,8 @@ import symusic
 
 from core.distinct import changes
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Raw
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array, Meter
+from plugins.tokenizers.note_tokens.quantise import Raw
 
 KINDS = (
     "Pitch",

@@ -9,7 +9,7 @@ the program numbers, drums last, plus the pitch; at one onset keys rise.
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 
-from plugins.tokenizers.note_tokens.quantise import Grid, Meter
+from plugins.tokenizers.note_tokens.grid import Grid, Meter
 
 NEVER = 2**30  # a key or position beyond all others
 AS_FOUND = -3  # stands for what a token leaves as it is

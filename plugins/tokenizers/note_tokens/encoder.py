@@ -12,7 +12,8 @@ import numpy as np
 
 from core.distinct import distinct
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.quantise import DRUMS, Array, Meter, Music
+from plugins.tokenizers.note_tokens.grid import DRUMS, Array, Meter
+from plugins.tokenizers.note_tokens.quantise import Music
 
 LAST = 2**31 - 1  # the place behind all others
 

@@ -13,7 +13,7 @@ from core.errors import HubError
 from core.names import did_you_mean
 from hparams.following import left_open
 from hparams.tokenizers.note_tokens import MidiTokHParams
-from plugins.tokenizers.note_tokens.quantise import Grid
+from plugins.tokenizers.note_tokens.grid import Grid
 
 SPECIALS = ("PAD", "BOS", "EOS")
 NO_SHIFT = "0.0.1"  # what Structured says between notes that begin together

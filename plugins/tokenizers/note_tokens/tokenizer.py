@@ -27,13 +27,14 @@ from plugins.tokenizers.note_tokens import maps as token_maps
 from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, OnOffDecoder, ShiftDecoder
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.encoder import BarEncoder, EachShiftEncoder, Encoder, OnOffEncoder, ShiftEncoder
+from plugins.tokenizers.note_tokens.grid import Array, Grid, Sections
 from plugins.tokenizers.note_tokens.options import NO_SHIFT, SPECIALS, config, grid_of, library, without_grammar
-from plugins.tokenizers.note_tokens.quantise import Array, Grid, Sections, quantise, raw, same, score_of, settle
+from plugins.tokenizers.note_tokens.quantise import quantise, raw, same, score_of, settle
 
 if TYPE_CHECKING:
-    from plugins.tokenizers.note_tokens.grammar import NoteGrammar
-    from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
-    from plugins.tokenizers.note_tokens.tables import Tables
+    from plugins.tokenizers.note_tokens.grammar.notes import NoteGrammar
+    from plugins.tokenizers.note_tokens.grammar.on_off import OnOffGrammar
+    from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
 FILE = "miditok.json"
 MODELS = {"bpe": "BPE", "unigram": "Unigram", "wordpiece": "WordPiece"}  # as MidiTok calls them
@@ -358,8 +359,8 @@ class MidiTokTokenizer:
         """What may follow what. `bars` > 0: pieces of exactly so many bars; `length` > 0: of at most so many tokens in
         all, prompt included and bos and eos not, ended in time. ValueError where the options have no grammar.
         """
-        from plugins.tokenizers.note_tokens.grammar import NoteGrammar
-        from plugins.tokenizers.note_tokens.on_off_grammar import OnOffGrammar
+        from plugins.tokenizers.note_tokens.grammar.notes import NoteGrammar
+        from plugins.tokenizers.note_tokens.grammar.on_off import OnOffGrammar
 
         on = without_grammar(self._tokenizer.config)
         if self.grid.free and self._tokenizer.is_trained:
@@ -372,7 +373,7 @@ class MidiTokTokenizer:
 
     @cached_property
     def _grammar_tables(self) -> "Tables":
-        from plugins.tokenizers.note_tokens.tables import Tables
+        from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
         return Tables(self._vocabulary, self.bases)
 

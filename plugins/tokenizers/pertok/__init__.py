@@ -17,8 +17,8 @@ from core.errors import HubError
 from hparams.tokenizers.pertok import PerTokHParams
 from plugins import hookimpl
 from plugins.tokenizers.note_tokens.effects import Vocabulary
+from plugins.tokenizers.note_tokens.grid import Grid
 from plugins.tokenizers.note_tokens.options import grid_of, without_grammar
-from plugins.tokenizers.note_tokens.quantise import Grid
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from plugins.tokenizers.pertok.coding import MicroDecoder, MicroEncoder
 from plugins.tokenizers.pertok.steps import Steps

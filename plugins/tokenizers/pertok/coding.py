@@ -8,7 +8,8 @@ import numpy as np
 from plugins.tokenizers.note_tokens.decoder import KINDS, ShiftDecoder
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.encoder import Encoder
-from plugins.tokenizers.note_tokens.quantise import Array, Music
+from plugins.tokenizers.note_tokens.grid import Array
+from plugins.tokenizers.note_tokens.quantise import Music
 from plugins.tokenizers.pertok.steps import Steps
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.contracts.grammar import State
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.quantise import DRUMS
+from plugins.tokenizers.note_tokens.grid import DRUMS
 from plugins.tokenizers.pertok.steps import Steps
 
 NEVER = 2**31 - 1

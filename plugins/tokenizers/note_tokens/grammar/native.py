@@ -8,7 +8,7 @@ import torch
 
 from plugins.tokenizers.compiled import Tables as NativeTables
 from plugins.tokenizers.note_tokens.effects import AS_FOUND, HEAD, Phase
-from plugins.tokenizers.note_tokens.tables import Tables
+from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
 _AFTER = ("after_owner", "after_key", "after_anchored", "after_onset", "after_end", "after_head")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plugins.tokenizers.note_tokens.tables import Tables
+from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
 Array = NDArray[Any]
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from core.contracts.grammar import State
 from plugins.tokenizers import compiled as native
 from plugins.tokenizers.note_tokens.effects import AS_FOUND, HEAD, Phase
-from plugins.tokenizers.note_tokens.lookup import Array, LookUp
-from plugins.tokenizers.note_tokens.native import native_tables
-from plugins.tokenizers.note_tokens.tables import Tables
+from plugins.tokenizers.note_tokens.grammar.lookup import Array, LookUp
+from plugins.tokenizers.note_tokens.grammar.native import native_tables
+from plugins.tokenizers.note_tokens.grammar.tables import Tables
 
 
 class _Fields(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.contracts.grammar import State
 from plugins.tokenizers.note_tokens.effects import Vocabulary
-from plugins.tokenizers.note_tokens.quantise import DRUMS
+from plugins.tokenizers.note_tokens.grid import DRUMS
 
 SILENT, PRESSED, SOUNDING = range(3)  # PRESSED: at this very tick
 
