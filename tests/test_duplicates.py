@@ -1,10 +1,12 @@
 """What counts as the same music, and what the sketch finds in spite of changes."""
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import symusic
+from numpy.typing import NDArray
 
 from core.distinct import distinct
 from datatools.preparing.duplicates import HASHES, NEAR, NearIndex, exact_key, minhash, shingles, similarity, sketch
@@ -80,45 +82,51 @@ def test_sketches_estimate_the_jaccard_similarity() -> None:
     assert abs(np.mean(errors)) < 0.03
 
 
+def indexed(sketches: list[NDArray[np.uint32]], added: Iterable[int]) -> NearIndex:
+    index = NearIndex(np.array(sketches))
+    for number in added:
+        index.add(number)
+    return index
+
+
 def test_near_finds_changed_tunes_and_no_others() -> None:
-    index = NearIndex()
-    for seed in range(60):
-        assert index.near(sketch(tune(seed))) == []
-        index.add(seed, sketch(tune(seed)))
-    for seed in range(60):
-        found = index.near(sketch(tune(seed, changed=4, shift=2, stretch=2)))
-        assert [name for name, _ in found] == [seed]
+    own = [sketch(tune(seed)) for seed in range(60)]
+    changed = [sketch(tune(seed, changed=4, shift=2, stretch=2)) for seed in range(60)]
+    index = indexed(own + changed, ())
+    for number in range(60):
+        assert index.near(number) == []
+        index.add(number)
+    for number in range(60):
+        assert [name for name, _ in index.near(60 + number)] == [number]
 
 
 def test_bands_miss_next_to_nothing() -> None:
     """The index finds what comparing everything with everything finds, up to one in fifty."""
     sketches = [sketch(tune(seed, changed=changed)) for seed in range(12) for changed in range(0, 15, 2)]
-    index = NearIndex()
-    for number, one in enumerate(sketches):
-        index.add(number, one)
+    index = indexed(sketches, range(len(sketches)))
     true = {(i, j) for i, one in enumerate(sketches) for j, two in enumerate(sketches) if similarity(one, two) >= NEAR}
-    found = {(i, j) for i, one in enumerate(sketches) for j, _ in index.near(one)}
+    found = {(i, j) for i in range(len(sketches)) for j, _ in index.near(i)}
     assert found <= true
     assert len(found) >= 0.98 * len(true)
 
 
-@pytest.mark.parametrize("table", [1, 5])
-def test_segments_find_what_a_table_finds(table: int) -> None:
-    sketches = [sketch(tune(seed, changed=changed)) for seed in range(9) for changed in range(0, 15, 2)]
-    indices = [NearIndex(), NearIndex(table=table)]
+def test_only_those_that_were_added_are_near() -> None:
+    """Against a comparison of all with all: every second one is added, and the nearest comes first."""
+    sketches = [sketch(tune(seed, changed=changed)) for seed in range(9) for changed in range(0, 9, 2)]
+    added = range(0, len(sketches), 2)
+    index = indexed(sketches, added)
     for number, one in enumerate(sketches):
-        found, expected = (index.near(one) for index in reversed(indices))
-        assert found == expected
-        for index in indices:
-            index.add(number, one)
-    assert len(indices[1]._segments) <= 5 and sum(len(keys) for keys, _ in indices[1]._segments) >= 64 * 70
+        alike = sorted((-similarity(one, sketches[other]), other) for other in added)
+        assert index.near(number) == [(other, -less) for less, other in alike if -less >= NEAR]
 
 
-def test_equal_sketches_are_found_under_the_first_name() -> None:
-    index = NearIndex()
-    for name in (5, 3, 4):
-        index.add(name, sketch(tune(1)))
-    assert index.near(sketch(tune(1))) == [(5, 1.0)]
+def test_equal_sketches_are_found_under_the_first_that_was_added() -> None:
+    index = indexed([sketch(tune(1))] * 6, (5, 3, 4))
+    assert index.near(0) == [(5, 1.0)]
+
+
+def test_an_index_of_nothing() -> None:
+    NearIndex(np.zeros((0, HASHES), dtype=np.uint32))
 
 
 @pytest.mark.parametrize("pitches", [[60], [60, 62], [60, 62, 64], [60] * 40])

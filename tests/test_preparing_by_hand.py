@@ -171,13 +171,14 @@ def test_keys_count_in_48ths_and_know_an_octave() -> None:
 
 def test_near_is_a_quarter_of_the_hashes_and_the_nearest_comes_first() -> None:
     asked = np.arange(HASHES, dtype=np.uint32)
-    index = NearIndex()
-    for name, shared in ((0, 31), (1, 32), (2, 64), (3, 40), (4, 64)):
-        other = asked + 1000
-        other[:shared] = asked[:shared]
-        other[-1] += name  # no two are equal
-        index.add(name, other)
-    assert index.near(asked) == [(2, 0.5), (4, 0.5), (3, 0.3125), (1, 0.25)]
+    sketches = [asked + 1000 for _ in range(5)]
+    for name, shared in enumerate((31, 32, 64, 40, 64)):
+        sketches[name][:shared] = asked[:shared]
+        sketches[name][-1] += name  # no two are equal
+    index = NearIndex(np.array([*sketches, asked]))
+    for name in range(5):
+        index.add(name)
+    assert index.near(5) == [(2, 0.5), (4, 0.5), (3, 0.3125), (1, 0.25)]
 
 
 def candidate(name: str, key: str = "", shares: int = 0, **more: Any) -> Candidate:

@@ -21,7 +21,6 @@ HASHES = 128
 BANDS = 64  # of 2 hashes each: a pair of similarity s is a candidate with 1 - (1 - s^2)^64, 0.984 at s = 0.25
 SHINGLE = 4  # steps (interval, ratio of inter-onset times) in a row
 CHUNK = 128  # hashes that are mixed at once, so that they stay in the processor's cache
-WAITING = 512  # sketches that a search looks through one by one
 _TRACK = 40  # bits of an onset, above which its track is told
 NEAR = 0.25  # least Jaccard similarity of near-duplicates; the estimate's standard error there is 0.04
 Sketch = NDArray[np.uint32]
@@ -139,75 +138,50 @@ def _columns(tracks: Sequence[Any], score: symusic.Score) -> list[NDArray[np.int
 
 
 class NearIndex:
-    """Finds, among the sketches added so far, those that are near a given one.
+    """Finds, among those of some sketches that were added so far, the ones near to a given one of them.
 
-    Bands lie in sorted segments (Bentley and Saxe 1980): new sketches wait in a small table, a full table becomes a
-    segment, and segments of like size are merged. That takes 1.3 kB a sketch, and a search is a few binary ones.
+    All sketches are known beforehand, so that each band is sorted once; that takes 1.3 kB a sketch.
     """
 
-    def __init__(self, least: float = NEAR, table: int = WAITING) -> None:
-        self.least, self._table = least, table
-        self._sketches = np.zeros((table, HASHES), dtype=np.uint32)
-        self._names: list[int] = []
-        self._known: set[bytes] = set()
-        self._waiting = np.zeros((table, BANDS), dtype=np.uint64)
-        self._segments: list[tuple[NDArray[np.uint64], NDArray[np.uint32]]] = []  # band keys, ascending, and places
+    def __init__(self, sketches: NDArray[np.uint32], least: float = NEAR) -> None:
+        """Of `sketches` (n, h), none of which is added yet."""
+        self.least = least
+        self._kind = _kinds(sketches)
+        self._own = sketches[np.unique(self._kind, return_index=True)[1]]  # (k h), one of each kind
+        self._first = np.full(len(self._own), -1)  # (k,) the first sketch of a kind that was added
+        keys = self._own.view(np.uint64)  # (k BANDS): two hashes each
+        self._members = np.zeros((BANDS, len(keys)), dtype=np.uint32)  # kinds, those of one key beside each other
+        self._bounds = np.zeros((len(keys), 2, BANDS), dtype=np.uint32)  # where those of each kind's key begin and end
+        for band, key in enumerate(keys.T):
+            order = key.argsort()
+            edges = np.append(changes(key[order]).nonzero()[0], len(key))
+            run = np.arange(len(edges) - 1).repeat(np.diff(edges))
+            self._members[band] = order
+            self._bounds[order, 0, band], self._bounds[order, 1, band] = edges[run], edges[run + 1]
 
-    def add(self, name: int, sketch: Sketch) -> None:
-        """Adds a sketch under a number; of equal ones the first is kept, since it is found whenever they would be."""
-        digest = hashlib.blake2b(sketch.tobytes(), digest_size=16).digest()
-        if digest in self._known:
-            return
-        self._known.add(digest)
-        place = len(self._names)
-        if place == len(self._sketches):
-            self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
-        self._sketches[place] = sketch
-        self._names.append(name)
-        self._waiting[place % self._table] = _band_keys(sketch)
-        if len(self._names) % self._table == 0:
-            self._file()
+    def add(self, number: int) -> None:
+        """Adds a sketch; of equal ones the first added is kept, since it is found whenever they would be."""
+        if self._first[self._kind[number]] < 0:
+            self._first[self._kind[number]] = number
 
-    def near(self, sketch: Sketch) -> list[tuple[int, float]]:
-        """(number, similarity) of all near ones, the nearest first and of equals the first added."""
-        places = self._candidates(_band_keys(sketch))
-        parts = [places[start : start + 4096] for start in range(0, len(places), 4096)]
-        counts = [np.count_nonzero(self._sketches[part] == sketch, axis=1) for part in parts]
-        rates = np.concatenate([np.zeros(0), *counts]) / HASHES  # (candidates,)
-        order = [i for i in np.argsort(-rates, kind="stable").tolist() if rates[i] >= self.least]
-        return [(self._names[places[i]], float(rates[i])) for i in order]
-
-    def _file(self) -> None:
-        """Makes the waiting sketches a segment, and one of every two whose sizes are alike."""
-        places = np.arange(len(self._names) - self._table, len(self._names), dtype=np.uint32)
-        self._segments.append(_sorted(self._waiting.ravel(), places.repeat(BANDS)))
-        while len(self._segments) > 1 and len(self._segments[-2][0]) <= 2 * len(self._segments[-1][0]):
-            pair = self._segments[-2:]
-            self._segments[-2:] = [_sorted(*(np.concatenate(columns) for columns in zip(*pair, strict=True)))]
-
-    def _candidates(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Places, ascending, of all sketches that share one of the band keys (BANDS,)."""
-        count = len(self._names)
-        found = np.zeros(count, dtype=bool)
-        for stored, places in self._segments:
-            begins, ends = np.searchsorted(stored, keys, "left"), np.searchsorted(stored, keys, "right")
-            for band in np.flatnonzero(ends > begins).tolist():
-                found[places[begins[band] : ends[band]]] = True
-        left = count % self._table
-        found[count - left :] = (self._waiting[:left] == keys).any(axis=1)
-        return np.flatnonzero(found)
+    def near(self, number: int) -> list[tuple[int, float]]:
+        """(number, similarity) of all that are near to a sketch, the nearest first and of equals the lesser number."""
+        kind = self._kind[number]
+        begins, ends = self._bounds[kind].tolist()
+        runs = [self._members[i, b:e] for i, (b, e) in enumerate(zip(begins, ends, strict=True)) if e - b > 1]
+        kinds = distinct(np.concatenate([np.array([kind]), *runs]))
+        kinds = kinds[self._first[kinds] >= 0]
+        if not kinds.size:
+            return []
+        parts = [kinds[start : start + 4096] for start in range(0, len(kinds), 4096)]
+        counts = [np.count_nonzero(self._own[part] == self._own[kind], axis=1) for part in parts]
+        rates = np.concatenate(counts) / HASHES
+        numbers = self._first[kinds]
+        order = np.lexsort((numbers, -rates))
+        return [(int(numbers[i]), float(rates[i])) for i in order[: np.count_nonzero(rates >= self.least)]]
 
 
-def _sorted(keys: NDArray[np.uint64], places: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    order = np.argsort(keys, kind="stable")  # which merges runs that are in order
-    return keys[order], places[order]
-
-
-def _band_keys(sketch: Sketch) -> NDArray[np.uint64]:
-    """For each band a number that begins with the band's own and goes on with a hash of its values: (BANDS,)."""
-    values = sketch.reshape(BANDS, -1).astype(np.uint64)
-    hashes = np.zeros(BANDS, dtype=np.uint64)
-    for column in values.T:
-        hashes = _mix(hashes ^ column)
-    width = np.uint64(64 - (BANDS - 1).bit_length())
-    return (np.arange(BANDS, dtype=np.uint64) << width) | (hashes >> (np.uint64(64) - width))
+def _kinds(sketches: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Which of the different ones among sketches (n, h), in the order in which they come, each is: (n,)."""
+    known: dict[bytes, int] = {}
+    return np.array([known.setdefault(sketch.tobytes(), len(known)) for sketch in sketches], dtype=np.int64)

@@ -7,11 +7,13 @@ published split is kept, and a piece that is near to elders on two sides is left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from core.contracts.dataset import SPLITS, Split
 from core.errors import HubError
 from core.seeds import derive
 from core.words import counted
-from datatools.preparing.duplicates import NearIndex, Sketch
+from datatools.preparing.duplicates import HASHES, NearIndex, Sketch
 from datatools.preparing.ledger import Entry, Ledger, Side
 
 NAMED = 8  # elders that a verdict tells: a piece may be near to thousands
@@ -89,29 +91,29 @@ def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdic
 
 
 class _Elders:
-    """The pieces that have been placed so far, found by key, by group and by likeness."""
+    """Those of some pieces that have been placed so far, found by key, by group and by likeness; each has a number."""
 
-    def __init__(self) -> None:
-        self.index = NearIndex()
-        self.names: list[str] = []
-        self.sides: list[Side] = []
+    def __init__(self, pieces: Sequence[Candidate | Entry]) -> None:
+        self.pieces = pieces
+        self.index = NearIndex(np.array([piece.sketch for piece in pieces], dtype=np.uint32).reshape(-1, HASHES))
+        self.sides: dict[int, Side] = {}
         self.keys: dict[str, int] = {}
         self.groups: dict[str, int] = {}
 
-    def add(self, piece: Candidate | Entry, side: Side) -> None:
-        number = len(self.names)
-        self.names.append(piece.name)
-        self.sides.append(side)
+    def add(self, number: int, side: Side) -> None:
+        piece = self.pieces[number]
+        self.sides[number] = side
         self.keys.setdefault(piece.key, number)
         if piece.group:
             self.groups.setdefault(piece.group, number)
-        self.index.add(number, piece.sketch)
+        self.index.add(number)
 
-    def of(self, piece: Candidate | Entry) -> list[tuple[int, float]]:
-        """(number, similarity) of all elders: the same music, else the same group and what is near."""
+    def of(self, number: int) -> list[tuple[int, float]]:
+        """(number, similarity) of all elders of a piece: the same music, else the same group and what is near."""
+        piece = self.pieces[number]
         if piece.key in self.keys:
             return [(self.keys[piece.key], 1.0)]
-        found = self.index.near(piece.sketch)
+        found = self.index.near(number)
         if piece.group in self.groups:
             found.insert(0, (self.groups[piece.group], 1.0))
         return found
@@ -123,28 +125,28 @@ class _Elders:
         for number, similarity in found:
             side = self.sides[number]
             if len(told) < NAMED or side not in sides:
-                told.append(Elder(self.names[number], side, round(similarity, 3)))
+                told.append(Elder(self.pieces[number].name, side, round(similarity, 3)))
                 sides.add(side)
         return tuple(told)
 
 
 def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
     """Each piece takes the side of the ledger, of its elders, or of its hash."""
-    elders = _Elders()
+    elders = _Elders([*ledger.entries, *ordered])
     claimed: dict[str, tuple[Entry, tuple[Elder, ...]]] = {}
-    for entry in ledger.entries:  # in the order in which they came, so that each meets the elders that it met then
-        claimed[entry.key] = entry, elders.met(elders.of(entry))
+    for number, entry in enumerate(ledger.entries):  # as they came, so that each meets the elders that it met then
+        claimed[entry.key] = entry, elders.met(elders.of(number))
         if entry.side != "out":
-            elders.add(entry, entry.side)
+            elders.add(number, entry.side)
     out = {entry.key for entry in ledger.entries if entry.side == "out"}
     verdicts = []
-    for candidate in ordered:
+    for number, candidate in enumerate(ordered, len(ledger.entries)):
         entry_and_elders = claimed.pop(candidate.key, None)  # a second piece of this key is a duplicate of the first
         if entry_and_elders is not None:
             entry, met = entry_and_elders
             verdicts.append(Verdict(candidate.split or entry.side, met))
             continue
-        met = elders.met(elders.of(candidate))
+        met = elders.met(elders.of(number))
         sides: set[Side] = {elder.side for elder in met}
         if candidate.split is not None:
             side: Side = candidate.split
@@ -156,13 +158,13 @@ def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
         if side == "out":
             out.add(candidate.key)
         else:
-            elders.add(candidate, side)
+            elders.add(number, side)
     return verdicts
 
 
 def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     """For few works: whole families of like pieces, ranked by their hash, so that each side gets its share."""
-    elders = _Elders()
+    elders = _Elders(ordered)
     parents: list[int] = []  # the first piece of a family is its own
 
     def root(number: int) -> int:
@@ -170,12 +172,12 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
             parents[number] = number = parents[parents[number]]
         return number
 
-    for number, candidate in enumerate(ordered):
-        roots = {root(elder) for elder, _ in elders.of(candidate)}
+    for number in range(len(ordered)):
+        roots = {root(elder) for elder, _ in elders.of(number)}
         parents.append(min(roots, default=number))
         for other in roots:
             parents[other] = parents[number]
-        elders.add(candidate, "train")
+        elders.add(number, "train")
     family = [root(number) for number in range(len(ordered))]
     ranked = sorted(set(family), key=lambda first: (position(ordered[first].key), first))
     if len(ranked) < LEAST:
@@ -189,11 +191,11 @@ def _by_rank(ordered: Sequence[Candidate]) -> list[Verdict]:
     side: dict[int, Split] = dict.fromkeys(ranked, "train")
     side.update(dict.fromkeys(ranked[-2 * share : -share], "valid"))
     side.update(dict.fromkeys(ranked[-share:], "test"))
-    again = _Elders()
+    again = _Elders(ordered)
     verdicts = []
-    for candidate, first in zip(ordered, family, strict=True):
-        verdicts.append(Verdict(side[first], again.met(again.of(candidate))))
-        again.add(candidate, side[first])
+    for number, first in enumerate(family):
+        verdicts.append(Verdict(side[first], again.met(again.of(number))))
+        again.add(number, side[first])
     return verdicts
 
 
