@@ -1,5 +1,6 @@
 """Tokens made while a dataset is read: the store is the one that two readings give, and no piece is read twice."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import symusic
 from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from datatools.preparing import cache, encoding, survey
+from datatools.preparing.early import Early
 from datatools.reading.scores import piece_from_score
 from datatools.workers.pool import Failure
 from datatools.workers.worker import reason
@@ -103,17 +105,112 @@ def test_one_reading_gives_the_store_of_two(store_of: Any, tmp_path: Path) -> No
     assert [source for source, failure in rows.items() if failure] == ["4"], "the tokenizer's trouble is its own"
 
 
-def test_tokens_of_several_streams_come_back(tmp_path: Path) -> None:
-    from datatools.preparing.early import Early
+class Killed(BaseException):
+    """What ends a preparation, wherever it is."""
 
-    (tmp_path / "part" / "tokenizer").mkdir(parents=True)
-    with Early(ToyTokenizer, tmp_path / "part" / "tokenizer", (300, 70_000), Walks().read) as early:
-        for number in range(3):
-            ids = np.arange(2 * number, dtype=np.uint32).reshape(number, 2) + 66_000
-            told = encoding.Told(ids, number, f"remark {number}", {"drums": number})
-            early.keep(Item(str(number)), ("measured", told))  # type: ignore[arg-type]
-        for number in (2, 0, 1):
-            found = early[Item(str(number))]
-            assert found.ids.tolist() == (np.arange(2 * number).reshape(number, 2) + 66_000).tolist()
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_an_interrupted_reading_keeps_its_tokens(
+    after: int, store_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {name: (store_of(False) / name).read_bytes() for name in FILES}
+    shutil.rmtree(tmp_path / "False")
+    keep, kept = Early.keep, 0
+
+    def stopping(self: Early, *arguments: Any) -> Any:
+        nonlocal kept
+        measured = keep(self, *arguments)
+        kept += 1
+        if kept == after:
+            raise Killed
+        return measured
+
+    monkeypatch.setattr(Early, "keep", stopping)
+    with pytest.raises(Killed):
+        store_of(False)
+    monkeypatch.setattr(Early, "keep", keep)
+    encodes: Counter[str] = Counter()
+    encode = Choosy.encode
+
+    def counting(self: Choosy, piece: Piece) -> list[int]:
+        encodes[piece.source] += 1
+        return encode(self, piece)
+
+    monkeypatch.setattr(Choosy, "encode", counting)
+    done = store_of(False)
+    # The last piece's tokens were kept before its row was: it is read for the survey once more, as 6 is, which fails.
+    again = [item.path for item in Walks().items() if item.path not in "46"][: after - 1]
+    assert not any(encodes[path] for path in again), "what an interrupted reading tokenized is not tokenized again"
+    assert {name: (done / name).read_bytes() for name in FILES} == expected
+    assert not list(done.glob("early*"))
+
+
+def early_of(folder: Path) -> Early:
+    """Of two streams, as an interrupted preparation may have left it."""
+    (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
+    return Early(ToyTokenizer, folder / "tokenizer", (300, 70_000), Walks().read)
+
+
+def told(number: int) -> encoding.Told:
+    """`number` tokens, with so much to say of them."""
+    ids = np.arange(2 * number, dtype=np.uint32).reshape(number, 2) + 66_000
+    return encoding.Told(ids, number, f"remark {number}", {"drums": number})
+
+
+def keep(early: Early, number: int) -> None:
+    early.keep(Item(str(number), number), ("measured", told(number)))  # type: ignore[arg-type]
+
+
+def assert_kept(early: Early, numbers: set[int]) -> None:
+    for number in range(5):
+        item = Item(str(number), number)
+        assert (item in early) == (number in numbers)
+        if number in numbers:
+            found = early[item]
+            assert isinstance(found, encoding.Told)
+            assert found.ids.tolist() == told(number).ids.tolist()
             assert (found.told, found.remarks, found.lost) == (number, f"remark {number}", {"drums": number})
-        assert Item("3") not in early
+
+
+def test_tokens_of_several_streams_come_back(tmp_path: Path) -> None:
+    with pytest.raises(Killed), early_of(tmp_path) as early:
+        for number in range(3):
+            keep(early, number)
+        assert_kept(early, {0, 1, 2})
+        early.keep(Item("torn"), ("measured", Failure("it is torn")))  # type: ignore[arg-type]
+        raise Killed
+    with early_of(tmp_path) as early:
+        assert_kept(early, {0, 1, 2})
+        assert early[Item("torn")] == Failure("it is torn")
+        keep(early, 4)
+        assert_kept(early, {0, 1, 2, 4})
+    assert not list(tmp_path.glob("early*")), "a store that is whole needs them no longer"
+
+
+CUT = {  # what is done to the lines and tokens of the pieces 1, 2 and 3 -> what is left of them, and said
+    "a line cut short": (lambda lines, ids: (lines[:-1], ids), {1, 2}, ""),
+    "tokens without a line": (lambda lines, ids: (lines, ids + b"12345"), {1, 2, 3}, ""),
+    "tokens cut short": (lambda lines, ids: (lines, ids[:-1]), {1, 2}, "in line 3 (its tokens are not in early.bin)"),
+    "no tokens": (lambda lines, ids: (lines, b""), set(), "in line 1 (its tokens are not in early.bin)"),
+    "no JSON": (lambda lines, ids: (lines.replace(b'["2"', b'{"2"'), ids), {1}, "in line 2"),
+    "another list": (lambda lines, ids: (lines.replace(b'["2", ', b"["), ids), {1}, "in line 2 (it tells of no piece)"),
+    "fewer than no tokens": (lambda lines, ids: (lines.replace(b"2, 2, 2", b"2, -2, 2"), ids), {1}, "in line 2"),
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_what_is_left_of_a_damaged_one_is_used(cut: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Killed), early_of(tmp_path) as early:
+        for number in (1, 2, 3):
+            keep(early, number)
+        raise Killed
+    paths = tmp_path / "early.jsonl", tmp_path / "early.bin"
+    change, left, said = CUT[cut]
+    for path, content in zip(paths, change(*(path.read_bytes() for path in paths)), strict=True):
+        path.write_bytes(content)
+    early = early_of(tmp_path)
+    assert_kept(early, left)
+    assert said in caplog.text and bool(said) == bool(caplog.text)
+    for number in range(5):
+        keep(early, number)
+    assert_kept(early, set(range(5)))
