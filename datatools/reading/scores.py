@@ -1,6 +1,7 @@
 """Any readable file of music to a Piece."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -55,8 +56,8 @@ def _read(path: Path, index: int) -> Piece:
 
 def count(path: str | Path) -> int:
     """Tunes in the file: 1, or as many as a book of ABC holds."""
-    path = Path(path)
-    return len(_book(str(path), path.stat().st_mtime_ns)) if path.suffix.lower() == ".abc" else 1
+    is_book = os.path.splitext(path)[1].lower() == ".abc"
+    return len(_book(str(path), os.stat(path).st_mtime_ns)) if is_book else 1
 
 
 def piece_from_score(
