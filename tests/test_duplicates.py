@@ -83,7 +83,7 @@ def test_sketches_estimate_the_jaccard_similarity() -> None:
 
 
 def indexed(sketches: list[NDArray[np.uint32]], added: Iterable[int]) -> NearIndex:
-    index = NearIndex(np.array(sketches))
+    index = NearIndex(sketches)
     for number in added:
         index.add(number)
     return index
@@ -126,7 +126,7 @@ def test_equal_sketches_are_found_under_the_first_that_was_added() -> None:
 
 
 def test_an_index_of_nothing() -> None:
-    NearIndex(np.zeros((0, HASHES), dtype=np.uint32))
+    NearIndex([])
 
 
 @pytest.mark.parametrize("pitches", [[60], [60, 62], [60, 62, 64], [60] * 40])

@@ -175,7 +175,7 @@ def test_near_is_a_quarter_of_the_hashes_and_the_nearest_comes_first() -> None:
     for name, shared in enumerate((31, 32, 64, 40, 64)):
         sketches[name][:shared] = asked[:shared]
         sketches[name][-1] += name  # no two are equal
-    index = NearIndex(np.array([*sketches, asked]))
+    index = NearIndex([*sketches, asked])
     for name in range(5):
         index.add(name)
     assert index.near(5) == [(2, 0.5), (4, 0.5), (3, 0.3125), (1, 0.25)]

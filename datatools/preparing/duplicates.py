@@ -143,11 +143,11 @@ class NearIndex:
     All sketches are known beforehand, so that each band is sorted once; that takes 1.3 kB a sketch.
     """
 
-    def __init__(self, sketches: NDArray[np.uint32], least: float = NEAR) -> None:
-        """Of `sketches` (n, h), none of which is added yet."""
-        self.least = least
-        self._kind = _kinds(sketches)
-        self._own = sketches[np.unique(self._kind, return_index=True)[1]]  # (k h), one of each kind
+    def __init__(self, sketches: Sequence[Sketch]) -> None:
+        """Of sketches (h,), none of which is added yet; each has the number of its place."""
+        kinds: dict[bytes, int] = {}
+        self._kind = np.array([kinds.setdefault(sketch.tobytes(), len(kinds)) for sketch in sketches], dtype=np.int64)
+        self._own = np.frombuffer(b"".join(kinds), dtype=np.uint32).reshape(-1, HASHES)  # (k h), one of each kind
         self._first = np.full(len(self._own), -1)  # (k,) the first sketch of a kind that was added
         keys = self._own.view(np.uint64)  # (k BANDS): two hashes each
         self._members = np.zeros((BANDS, len(keys)), dtype=np.uint32)  # kinds, those of one key beside each other
@@ -178,10 +178,4 @@ class NearIndex:
         rates = np.concatenate(counts) / HASHES
         numbers = self._first[kinds]
         order = np.lexsort((numbers, -rates))
-        return [(int(numbers[i]), float(rates[i])) for i in order[: np.count_nonzero(rates >= self.least)]]
-
-
-def _kinds(sketches: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Which of the different ones among sketches (n, h), in the order in which they come, each is: (n,)."""
-    known: dict[bytes, int] = {}
-    return np.array([known.setdefault(sketch.tobytes(), len(known)) for sketch in sketches], dtype=np.int64)
+        return [(int(numbers[i]), float(rates[i])) for i in order[: np.count_nonzero(rates >= NEAR)]]

@@ -7,13 +7,11 @@ published split is kept, and a piece that is near to elders on two sides is left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from core.contracts.dataset import SPLITS, Split
 from core.errors import HubError
 from core.seeds import derive
 from core.words import counted
-from datatools.preparing.duplicates import HASHES, NearIndex, Sketch
+from datatools.preparing.duplicates import NearIndex, Sketch
 from datatools.preparing.ledger import Entry, Ledger, Side
 
 NAMED = 8  # elders that a verdict tells: a piece may be near to thousands
@@ -95,7 +93,7 @@ class _Elders:
 
     def __init__(self, pieces: Sequence[Candidate | Entry]) -> None:
         self.pieces = pieces
-        self.index = NearIndex(np.array([piece.sketch for piece in pieces], dtype=np.uint32).reshape(-1, HASHES))
+        self.index = NearIndex([piece.sketch for piece in pieces])
         self.sides: dict[int, Side] = {}
         self.keys: dict[str, int] = {}
         self.groups: dict[str, int] = {}

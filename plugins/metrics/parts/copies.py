@@ -126,15 +126,14 @@ def works(scores: Scores) -> Integers:
     """A number for each piece, the same for pieces that are near-duplicates: they are one work, and share all."""
     from datatools.preparing.duplicates import NearIndex, sketch
 
-    index = NearIndex()
     number = np.arange(len(scores))
-    for place, score in enumerate(scores):
-        if score is None or not len(notes_of(score)):
-            continue
-        minhash = sketch(score)
-        for other, _ in index.near(minhash):
-            number[number == number[other]] = number[place]
-        index.add(place, minhash)
+    told = ((place, score) for place, score in enumerate(scores) if score is not None and len(notes_of(score)))
+    sketches = {place: sketch(score) for place, score in told}
+    index, places = NearIndex(list(sketches.values())), list(sketches)
+    for own, place in enumerate(places):
+        for other, _ in index.near(own):
+            number[number == number[places[other]]] = number[place]
+        index.add(own)
     return number
 
 
