@@ -118,7 +118,7 @@ def run(folder: Path, tokenizer: str, workers: int, count: int) -> dict[str, obj
         own += watch.processor[0]
         others += sum(watch.processor.values()) - watch.processor[0]
         peak = max(peak, watch.peaks.pop(0))
-        largest = max(largest, *watch.peaks.values())
+        largest = max(largest, *watch.peaks.values(), 0)  # no worker where all tokens were made before
         if phase:
             done = [(when, state[phase - 1]) for when, state in seen]
             kept = done[0][1]
