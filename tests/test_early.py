@@ -187,27 +187,26 @@ def test_tokens_of_several_streams_come_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("early*")), "a store that is whole needs them no longer"
 
 
-CUT = {  # what is done to the lines and tokens of the pieces 1, 2 and 3 -> what is left of them, and said
-    "a line cut short": (lambda lines, ids: (lines[:-1], ids), {1, 2}, ""),
-    "tokens without a line": (lambda lines, ids: (lines, ids + b"12345"), {1, 2, 3}, ""),
-    "tokens cut short": (lambda lines, ids: (lines, ids[:-1]), {1, 2}, "in line 3 (its tokens are not in early.bin)"),
-    "no tokens": (lambda lines, ids: (lines, b""), set(), "in line 1 (its tokens are not in early.bin)"),
-    "no JSON": (lambda lines, ids: (lines.replace(b'["2"', b'{"2"'), ids), {1}, "in line 2"),
-    "another list": (lambda lines, ids: (lines.replace(b'["2", ', b"["), ids), {1}, "in line 2 (it tells of no piece)"),
-    "fewer than no tokens": (lambda lines, ids: (lines.replace(b"2, 2, 2", b"2, -2, 2"), ids), {1}, "in line 2"),
+DAMAGED = {  # what is done to the lines of the pieces 1, 2 and 3 with tokens behind them -> what is left, and said
+    "a line cut short": (lambda found: found[: found.index(b'["3"') + 9], {1, 2}, ""),
+    "tokens cut short": (lambda found: found[:-1], {1, 2}, ""),
+    "no tokens": (lambda found: found[: found.index(b"\n") + 1], set(), ""),
+    "no JSON": (lambda found: found.replace(b'["2"', b'{"2"'), {1}, "is damaged at byte "),
+    "another list": (lambda found: found.replace(b'["2", ', b"["), {1}, "(it tells of no piece)"),
+    "fewer than no tokens": (lambda found: found.replace(b"2, 2, 2", b"2, -2, 2"), {1}, "(it tells of no piece)"),
+    "nothing": (lambda found: b"", set(), ""),
 }
 
 
-@pytest.mark.parametrize("cut", CUT)
-def test_what_is_left_of_a_damaged_one_is_used(cut: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_is_left_of_a_damaged_one_is_used(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Killed), early_of(tmp_path) as early:
         for number in (1, 2, 3):
             keep(early, number)
         raise Killed
-    paths = tmp_path / "early.jsonl", tmp_path / "early.bin"
-    change, left, said = CUT[cut]
-    for path, content in zip(paths, change(*(path.read_bytes() for path in paths)), strict=True):
-        path.write_bytes(content)
+    path = tmp_path / "early.bin"
+    change, left, said = DAMAGED[damage]
+    path.write_bytes(change(path.read_bytes()))
     early = early_of(tmp_path)
     assert_kept(early, left)
     assert said in caplog.text and bool(said) == bool(caplog.text)

@@ -1,7 +1,7 @@
 """From a dataset and a tokenizer to a token store, once: survey, split, vocabulary, tokens.
 
-Everything lies below the cache folder: datasets/ (downloads), fingerprints/, ledgers/, locks/, readings/, stores/ and
-surveys/.
+Everything lies below the cache folder: datasets/ (downloads), fingerprints/, ledgers/, locks/, readings/, sides/,
+stores/ and surveys/.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from core.errors import HubError
 from core.locks import locked
 from core.log import logger
 from core.words import counted
-from datatools.preparing import ledger, splits, survey
+from datatools.preparing import ledger, sides, splits, survey
 from datatools.preparing.early import Early
 from datatools.preparing.encoding import Build, encode_all
 from datatools.preparing.intact import Damaged
@@ -239,13 +239,16 @@ class _Job:
 
     def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
         """A side for each piece; the ledger remembers them before anything is made of them."""
+        pieces = [splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split) for row in good]
         path = self.home / "ledgers" / f"{self.slug}.npz"
-        old = ledger.load(path)
-        verdicts, new = splits.assign(
-            [splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split) for row in good], old
-        )
-        if new.entries != old.entries:
-            new.save(path)
+        given = sides.Given(self.home / "sides" / f"{self.fingerprint}.json", pieces, path)
+        verdicts = given.load()
+        if verdicts is None:
+            old = ledger.load(path)
+            verdicts, new = splits.assign(pieces, old)
+            if new.entries != old.entries:
+                new.save(path)
+            given.save(verdicts)
         return verdicts
 
     def _tokenizer(self, part: Path, training: Sequence[Item]) -> Tokenizer:

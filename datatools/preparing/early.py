@@ -1,12 +1,11 @@
 """Tokens made while a dataset is read for the first time, so that no piece is read twice, whatever interrupts it.
 
 Where a piece will stand in the store is known only when all are split, so its tokens wait in early.bin beside the
-store, and early.jsonl says where: a line is [path, index, tokens, notes told, remarks, losses by cause], or the first
-two and why there are none. Both go when the store is whole.
+store: for each piece a line of JSON, [path, index, tokens, notes told, remarks, losses by cause], with the tokens
+behind it, or the first two and why there are none. The file goes when the store is whole.
 """
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,34 +36,32 @@ class Early:
         self._type = token_type(sizes)
         self._streams = len(sizes)
         self._found: dict[tuple[str, int], _Place | Failure] = {}
-        self._end = 0  # of the tokens, in bytes
-        self._paths = home.with_name("early.bin"), home.with_name("early.jsonl")
-        self._tokens, self._log = (path.open("a+b") for path in self._paths)
+        self._end = 0  # bytes
+        self._path = home.with_name("early.bin")
+        self._file = self._path.open("a+b")
         self._resume()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._tokens.close()
-        self._log.close()
+        self._file.close()
         if kind is None:
-            for path in self._paths:
-                path.unlink()
+            self._path.unlink()
 
     def keep(self, item: Item, found: tuple[Measured, Told | Failure]) -> Measured:
         """Sets the tokens aside; what was measured."""
         measured, told = found
-        line: list[Any] = [item.path, item.index]
+        head: list[Any] = [item.path, item.index]
+        tokens = b""
         if isinstance(told, Told):
-            self._tokens.write(told.ids.astype(self._type).tobytes())
-            self._tokens.flush()  # before the line that vouches for it
-            line += [len(told.ids), told.told, told.remarks, told.lost]
+            head += [len(told.ids), told.told, told.remarks, told.lost]
+            tokens = told.ids.astype(self._type).tobytes()
         else:
-            line.append(told.reason)
-        self._log.write(json.dumps(line).encode() + b"\n")
-        self._log.flush()
-        self._note(line)
+            head.append(told.reason)
+        line = json.dumps(head).encode() + b"\n"
+        self._file.write(line + tokens)
+        key, self._found[key], self._end = self._placed(head, self._end + len(line))
         return measured
 
     def __contains__(self, item: Item) -> bool:
@@ -74,41 +71,38 @@ class Early:
         found = self._found[item.path, item.index]
         if isinstance(found, Failure):
             return found
-        self._tokens.seek(found.offset)
-        ids = np.frombuffer(self._tokens.read(found.size), dtype=self._type)
+        self._file.seek(found.offset)
+        ids = np.frombuffer(self._file.read(found.size), dtype=self._type)
         shape = (-1,) if self._streams == 1 else (-1, self._streams)
         return replace(found.told, ids=ids.reshape(shape).astype(np.uint32))
 
-    def _note(self, line: Any, written: float = math.inf) -> None:
-        """Takes down what a line says; ValueError when it is no such line, or of tokens beyond the bytes `written`."""
-        match line:
+    def _placed(self, head: Any, offset: int) -> tuple[tuple[str, int], "_Place | Failure", int]:
+        """The piece that a line tells of, its tokens, which begin at `offset`, and where they end; else ValueError."""
+        match head:
             case [str(path), int(index), str(why)]:
-                self._found[path, index] = Failure(why)
+                return (path, index), Failure(why), offset
             case [str(path), int(index), int(tokens), int(told), str(remarks), dict(lost)] if tokens >= 0:
                 size = tokens * self._streams * self._type.itemsize
-                if self._end + size > written:
-                    raise ValueError(f"its tokens are not in {self._paths[0].name}")
-                self._found[path, index] = _Place(self._end, size, Told(_NONE, told, remarks, lost))
-                self._end += size
-            case _:
-                raise ValueError("it tells of no piece")
+                return (path, index), _Place(offset, size, Told(_NONE, told, remarks, lost)), offset + size
+        raise ValueError("it tells of no piece")
 
     def _resume(self) -> None:
-        """Finds what an interrupted preparation has made; both files are cut behind the last piece that is whole."""
-        written, whole = os.fstat(self._tokens.fileno()).st_size, 0
-        self._log.seek(0)
-        for number, line in enumerate(self._log, 1):
-            if not line.endswith(b"\n"):  # cut short by a kill
-                break
+        """Finds what an interrupted preparation has made; the file is cut behind the last piece that is whole."""
+        written = self._file.seek(0, os.SEEK_END)
+        while self._end < written:
+            self._file.seek(self._end)
+            line = self._file.readline()
             try:
-                self._note(json.loads(line), written)
+                key, found, end = self._placed(json.loads(line), self._end + len(line))
             except ValueError as error:
-                what = f"{self._paths[1]} is damaged in line {number} ({error})"
-                logger.warning("%s; the pieces from there on are tokenized again", what)
+                if line.endswith(b"\n"):  # else cut short by a kill
+                    what = f"{self._path} is damaged at byte {self._end} ({error})"
+                    logger.warning("%s; the pieces from there on are tokenized again", what)
                 break
-            whole += len(line)
-        self._log.truncate(whole)
-        self._tokens.truncate(self._end)
+            if end > written:
+                break
+            self._found[key], self._end = found, end
+        self._file.truncate(self._end)
 
 
 @dataclass(frozen=True, slots=True)

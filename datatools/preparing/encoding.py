@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,16 +86,18 @@ def encode_all(
             warm=partial(tokenizer_of, build, folder / "tokenizer"),
         )
         for item in names:
-            result = ready[item] if item in ready else next(spreading)[1]
+            made = item in ready
+            result = ready[item] if made else next(spreading)[1]
             if isinstance(result, Failure):
                 why = result.reason.removeprefix(f"{item.path}#{item.index}: ").removeprefix(f"{item.path}: ")
                 done.append(Encoded(names[item], 0, failure=why, limited=result.limited))
             else:
                 tokens.write(result.ids.astype(dtype).tobytes())
-                tokens.flush()  # before the line that vouches for it
                 done.append(Encoded(names[item], len(result.ids), result.told, result.remarks, lost=result.lost))
-            log.write(json.dumps(astuple(done[-1])) + "\n")
-            log.flush()
+            log.write(json.dumps([getattr(done[-1], name) for name in Encoded.__slots__]) + "\n")
+            if not made:  # or it is soon made again
+                tokens.flush()  # before the line that vouches for it
+                log.flush()
         os.fsync(tokens.fileno())
     return done
 
