@@ -201,7 +201,10 @@ def default_unit(meter: Meter) -> Fraction:
 
 
 def parse_tempo(value: str, unit: Fraction) -> float | None:
-    """Quarter notes per minute of a Q: field; None when it only has words. The old `Q:80` counts unit lengths."""
+    """Quarter notes per minute of a Q: field, in thousandths as in canonical text; None when it only has words.
+
+    The old `Q:80` counts unit lengths.
+    """
     value = re.sub(r'"[^"]*"?', " ", value)
     match = re.search(r"([\d/ ]+|C\d*)=\s*(\d{1,4}(?:\.\d+)?)", value)
     if match:
@@ -216,4 +219,4 @@ def parse_tempo(value: str, unit: Fraction) -> float | None:
     else:
         bare = re.search(r"(?<![\d/])(\d{1,4})(?![\d/=])", value)
         bpm = float(bare[1]) * float(unit) * 4 if bare else 0.0
-    return bpm if 4 <= bpm <= 2000 else None
+    return round(bpm, 3) if 4 <= bpm <= 2000 else None

@@ -208,10 +208,12 @@ def _bars(items: list[Item]) -> list[Bar]:
     """Events between bar lines; halves of a bar on both sides of a section's seam are joined; ties are settled."""
     bars: list[Bar] = []
     events: list[Event] = []
+    met: set[int] = set()
     seam = False  # whether a repeat or double bar stands before `events`
     for item in [*items, Mark()]:
         if isinstance(item, Event):
-            events.append(copy(item))
+            events.append(copy(item) if id(item) in met else item)
+            met.add(id(item))
         else:
             if events:
                 bar = Bar(events, events[0].meter)

@@ -242,7 +242,7 @@ def _held_first(voice: list[Bar]) -> Iterator[Bar]:
             pitches = tuple(event.pitches[i] for i in order)
             tied = tuple(event.ties[i] for i in order) if event.ties else ()
             ties = {pitch.midi: ties.get(pitch.midi, 0) + 1 for pitch, on in zip(pitches, tied) if on}
-            events.append(replace(event, pitches=pitches, ties=tied))
+            events.append(event if pitches == event.pitches else replace(event, pitches=pitches, ties=tied))
         yield Bar(events, bar.meter)
 
 

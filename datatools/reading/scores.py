@@ -4,14 +4,17 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import symusic
 
 from core.contracts.piece import Piece
 from datatools.reading.canonical import canonical
+
+if TYPE_CHECKING:
+    from datatools.abc.tune import Tune
 
 T = TypeVar("T")
 
@@ -84,15 +87,22 @@ def piece_from_abc(text: str, *, source: str = "", title: str | None = None, sha
         fields = (line.strip() for line in text.split("\n"))
         title = next((line[2:].strip()[:LONGEST_TITLE] for line in fields if line.startswith("T:")), "")
 
-    def make_abc() -> str:
-        from datatools.abc import repeats as abc_repeats
+    @cache
+    def tune() -> "Tune":
+        from datatools.abc.repeats import read_tune
 
-        return _named(lambda: abc_repeats.unrolled(text, piece.remarks), source)
+        return _named(lambda: read_tune(text, remarks=piece.remarks), source)
+
+    def make_abc() -> str:
+        from datatools.abc.text import text_of
+
+        return text_of(tune())
 
     def make_score() -> symusic.Score:
-        from datatools.abc import reader as abc_reader
+        from datatools.abc.reader import score_of
 
-        return _named(lambda: canonical(abc_reader.score(piece.abc), piece.remarks), source)
+        assert piece.abc  # made beside the score: its chord symbols may be asked for
+        return _named(lambda: canonical(score_of(tune()), piece.remarks), source)
 
     piece = Piece(source, title, sha256, make_score, make_abc)
     return piece
