@@ -289,6 +289,17 @@ def test_runs_that_differ_in_what_touches_no_model_are_one_model(tmp_path: Path)
         verb._grouped([Path(first), Path(same)], manager)
 
 
+def test_the_seeds_of_a_comparison_stand_under_the_name_that_they_share(tmp_path: Path) -> None:
+    manager = load_manager()
+    places = []
+    for seed in (3, 4):
+        place = Path(_run(tmp_path / str(seed), "mamba_remi", seed, np.full(9, 1.0)))
+        places.append(place.rename(place.with_name(f"a-seed{seed}")))
+    assert verb._grouped(places, manager) == {"a": places}
+    assert list(verb._grouped(places[:1], manager)) == ["a-seed3"], "one seed is named"
+    assert list(verb._grouped(places, manager, taken=["a"])) == [str(places[0])]
+
+
 def test_words_for_runs_that_stand_change_nothing_and_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

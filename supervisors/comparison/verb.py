@@ -211,6 +211,8 @@ def concluded(place: Path) -> int:
 def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = ()) -> dict[str, list[Path]]:
     """Runs that differ in their seed alone, under the first one's name, or its path where that name is `taken`.
 
+    Of several seeds the name goes without the "-seed0" that `compare` gave it.
+
     HubError for a seed given twice: the same run again would pass for two that agree.
     """
     models: dict[str, dict[int, Path]] = {}
@@ -228,8 +230,9 @@ def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = (
         seeds[tree["seed"]] = place
     runs: dict[str, list[Path]] = {}
     for seeds in models.values():
-        first = next(iter(seeds.values()))
-        runs[str(first) if first.name in {*runs, *taken} else first.name] = list(seeds.values())
+        seed, first = next(iter(seeds.items()))
+        name = first.name.removesuffix(f"-seed{seed}") if len(seeds) > 1 else first.name
+        runs[str(first) if name in {*runs, *taken} else name] = list(seeds.values())
     return runs
 
 
