@@ -11,6 +11,7 @@ import torch
 from core.contracts.backbone import fork
 from core.model.conditioning import Known
 from core.model.language_model import LanguageModel
+from core.model.recording import recorded
 from core.model.stepping import Stepper
 from hparams.backbones.lstm import LstmHParams
 from hparams.backbones.transformer import TransformerHParams
@@ -108,17 +109,14 @@ def test_a_graph_is_recorded_where_all_lies_on_cuda_and_it_pays(
     assert len(seen) == recorded
 
 
-def test_what_cannot_be_recorded_is_said_and_decoded_step_by_step(
+@pytest.mark.usefixtures("cuda")
+def test_what_cannot_be_recorded_is_said_and_done_step_by_step(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(stepper: Stepper) -> None:
-        stepper._graph = "half a graph"
+    def refused() -> None:
         raise RuntimeError("a copy to the host\nwith more lines")
 
-    monkeypatch.setattr(Stepper, "_record", refused)
     waited: list[int] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
-    state: Any = {"a": SimpleNamespace(is_cuda=True)}
-    stepper = Stepper(SimpleNamespace(), state, 64)  # type: ignore[arg-type]
-    assert not stepper.recorded and waited == [1]
+    assert recorded(refused, lambda: None, torch.device("cuda")) is None and waited == [1]
     assert caplog.messages == ["decoding without a CUDA graph, more slowly: a copy to the host"]

@@ -6,6 +6,7 @@ Shapes: b batch, l length, v vocabulary, k streams of a token, d model width; id
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from core.contracts.backbone import State, select
 from core.contracts.grammar import Grammar
 from core.contracts.tokenizer import Ids
 from core.model.conditioning import Known
+from core.model.drawing import Drawer
 from core.model.language_model import LanguageModel
-from core.model.sampling import Sampling, draw, uniform
+from core.model.sampling import Sampling, insist_drawn, uniform
 from core.model.stepping import Stepper
 
 AHEAD = 64  # steps whose random numbers are made at once
+UNREAD = 16  # steps that a GPU takes before the host reads what was drawn, where no grammar has to know it
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,12 @@ def generate(
             rows = range(first_row + first, first_row + first + len(batch))
             told = known and Known(*(each[first : first + len(batch)] if len(each) > 1 else each for each in known))
             run = _Run(model, batch, rows, bos_id, eos_id, pad_id, length, sampling, grammar, told, guidance)
-            for step in range(length):
-                drawn = run.step(step, stop)
-                if progress is not None:
-                    progress(drawn)
-                if not run.alive:
-                    break
+            step = 0
+            while run.alive and step < length:
+                for drawn in run.steps(step, min(run.unread, length - step), stop):
+                    if progress is not None:
+                        progress(drawn)
+                    step += 1
             pieces.extend(run.pieces())
     return pieces
 
@@ -146,36 +149,68 @@ class _Run:
             inputs = inputs + inputs
         self.hidden, state = prefill(model, inputs, pad, capacity, self.device, known)  # (b d)
         self.stepper = Stepper(model, state, length, known)
+        self.drawers = [Drawer(partial(self._logits, stream), sampling, 1 + self.twice) for stream in range(len(sizes))]
+        self.unread = 1
+        if self.stepper.recorded:
+            numbers = torch.zeros(len(prompts), dtype=torch.float64, device=self.device)
+            for drawer, seen in zip(self.drawers, self.seen, strict=True):
+                drawer.record(self.hidden, numbers, torch.ones_like(seen), seen)
+            self.unread = UNREAD if grammar is None and not model.chain else 1
 
-    def step(self, step: int, stop: Callable[[int, Ids], bool] | None) -> int:
-        """Draws one token a row, drops the rows that ended and reads the tokens of the others; returns the draws."""
-        drawn = self._draw(step)  # (b) or (b k)
-        read = drawn.cpu()  # once a step
-        going: list[int] = []
-        for i, (piece, token) in enumerate(zip(self.alive, read.tolist(), strict=True)):
-            if (token[0] if self.model.chain else token) == self.eos_id:
-                self.ended[piece] = int(self.offered[i].sum()) > 1
-                continue
-            self.ids[piece].append(token)
-            if stop is None or not stop(self.numbers[piece], self.ids[piece]):
-                going.append(i)
+    def steps(self, step: int, count: int, stop: Callable[[int, Ids], bool] | None) -> list[int]:
+        """Draws up to `count` tokens a row and drops the rows that ended; how many tokens each step drew.
+
+        The host reads them together, so that a row that has ended may have gone on unheard.
+        """
+        ahead = [self._draw(step)]  # (b) or (b k)
+        for later in range(step + 1, step + count):
+            ahead[-1] = ahead[-1].clone()  # the next draw may overwrite it
+            self._read(ahead[-1].clamp(min=0))  # a row without an id is complained of below
+            ahead.append(self._draw(later))
+        read = torch.stack(ahead).cpu()  # once
+        draws: list[int] = []
+        going = list(range(len(self.alive)))
+        for tokens in read.tolist():
+            draws.append(len(going))
+            insist_drawn([tokens[i][0] if self.model.chain else tokens[i] for i in going])
+            going = [i for i in going if self._goes_on(i, tokens[i], stop)]
+            if not going:
+                break
+        fewer = len(going) < len(self.alive)
+        self._drop(going)
+        if going:
+            self._read(ahead[-1][torch.tensor(going, device=self.device)] if fewer else ahead[-1])
+            if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
+                last, state = read[-1][going] if fewer else read[-1], self.grammar_state
+                self.grammar_state = self.grammar.advance(state, near(last, state))
+        return draws
+
+    def _goes_on(self, i: int, token: Any, stop: Callable[[int, Ids], bool] | None) -> bool:
+        """Whether a row has not ended with a token, which is kept unless it says so itself."""
+        piece = self.alive[i]
+        if (token[0] if self.model.chain else token) == self.eos_id:
+            self.ended[piece] = int(self.offered[i].sum()) > 1
+            return False
+        self.ids[piece].append(token)
+        return stop is None or not stop(self.numbers[piece], self.ids[piece])
+
+    def _drop(self, going: list[int]) -> None:
+        """Goes on with some rows alone."""
         count = len(self.alive)
         self.alive = [self.alive[i] for i in going]
-        if not going:
-            return count
-        if len(going) < count:
-            kept = torch.tensor(going, device=self.device)
-            self.stepper.keep(torch.cat([kept, kept + count]) if self.twice else kept)
-            drawn, read = drawn[kept], read[going]
-            self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
-            self.numbers_ahead = self.numbers_ahead[:, kept]
-            self.grammar_state = select(self.grammar_state, going)
+        if not going or len(going) == count:
+            return
+        kept = torch.tensor(going, device=self.device)
+        self.stepper.keep(torch.cat([kept, kept + count]) if self.twice else kept)
+        self.rows, self.seen = self.rows[kept], [seen[kept] for seen in self.seen]
+        self.numbers_ahead = self.numbers_ahead[:, kept]
+        self.grammar_state = select(self.grammar_state, going)
+
+    def _read(self, drawn: Tensor) -> None:
+        """Feeds one token a row, (b) or (b k)."""
         for seen, ids in zip(self.seen, drawn.view(len(drawn), -1).unbind(1), strict=True):
             seen.scatter_(1, ids[:, None], True)
         self.hidden = self.stepper(self._doubled(drawn))
-        if self.grammar is not None:  # after the model, so that a GPU computes meanwhile
-            self.grammar_state = self.grammar.advance(self.grammar_state, near(read, self.grammar_state))
-        return count
 
     def _draw(self, step: int) -> Tensor:
         """The next token of each row, (b) or (b k); behind an end the other streams say nothing."""
@@ -184,21 +219,20 @@ class _Run:
             draws = torch.arange(step * streams, (step + AHEAD) * streams, device=self.device)[:, None]
             self.numbers_ahead = uniform(self.sampling.seed, self.rows, draws)  # (n b)
         first = step % AHEAD * streams
-        logits = self._guided(self.model.logits(self.hidden))
-        numbers = self.numbers_ahead[first]
         self.offered = self._allowed(step)
-        id = draw(logits, self.sampling, self.rows, step, self.offered, self.seen[0], numbers)
+        id = self.drawers[0](self.hidden, self.numbers_ahead[first], self.offered, self.seen[0])
         if not self.model.chain:
             return id
+        insist_drawn(id.tolist())
         hidden, known, end = self.hidden, id[:, None], (id == self.eos_id)[:, None]  # known (b j)
         for stream in range(1, streams):
             hidden = self.model.told(hidden, stream - 1, self._doubled(known[:, -1]))
-            allowed = None
+            allowed = torch.ones_like(self.seen[stream])
             if self.grammar is not None:
                 beside = near(known, self.grammar_state)
                 allowed = self.grammar.allowed(self.grammar_state, beside).to(self.device) | end
-            logits, numbers = self._guided(self.model.logits(hidden, stream)), self.numbers_ahead[first + stream]
-            id = draw(logits, self.sampling, self.rows, step, allowed, self.seen[stream], numbers)
+            id = self.drawers[stream](hidden, self.numbers_ahead[first + stream], allowed, self.seen[stream])
+            insist_drawn(id.tolist())
             known = torch.cat([known, id[:, None]], dim=1)
         return known
 
@@ -206,8 +240,9 @@ class _Run:
         """What the rows of the model read, the second half of which knows nothing where there is guidance."""
         return torch.cat([drawn, drawn]) if self.twice else drawn
 
-    def _guided(self, logits: Tensor) -> Tensor:
-        """The logits (b v) to draw from."""
+    def _logits(self, stream: int, hidden: Tensor) -> Tensor:
+        """The logits (b v) of one stream to draw from."""
+        logits = self.model.logits(hidden, stream)
         if not self.twice:
             return logits
         knowing, without = logits.chunk(2)

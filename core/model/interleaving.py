@@ -20,7 +20,7 @@ from core.contracts.tokenizer import Ids
 from core.model.conditioning import Known
 from core.model.generation import AHEAD, alone, grammar_after, insist_music, near, prefill
 from core.model.language_model import LanguageModel
-from core.model.sampling import Sampling, draw, uniform
+from core.model.sampling import Sampling, chosen, insist_drawn, uniform
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,12 @@ class Company:
 
     def _chosen(self, logits: Tensor, allowed: Tensor, numbers: Tensor, stream: int) -> Tensor:
         """One id a line (b), those that draw alike at once."""
-        chosen = torch.empty(len(self.lines), dtype=torch.int64)
+        ids = torch.empty(len(self.lines), dtype=torch.int64)
         for sampling, members in self._samplings:
             seen = torch.cat([self.lines[i].seen[stream] for i in members.tolist()])
-            chosen[members] = draw(logits[members], sampling, members, 0, allowed[members], seen, numbers[members])
-        return chosen
+            ids[members] = chosen(logits[members], sampling, numbers[members], allowed[members], seen)
+        insist_drawn(ids.tolist())
+        return ids
 
     def _guided(self, logits: Tensor) -> Tensor:
         """(b v) from the logits (r v) of the model's rows."""

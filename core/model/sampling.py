@@ -7,6 +7,7 @@ Shapes: b batch, v vocabulary.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 _TOP_P_SLACK = 1e-12  # rounding of a cumulative sum in float64 must not let one token more in
 _MASK64 = (1 << 64) - 1
+BROKEN, EMPTY = -1, -2  # in place of an id, of a row with NaN or infinite logits, and of one with nothing left
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,13 @@ def filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None = None, 
     repetition penalty. Equal logits rank by id, so never more than k tokens survive top-k. ValueError when logits are
     NaN or +inf, or when a row has nothing left to draw.
     """
+    left, wrong = _filtered(logits, sampling, allowed, seen)
+    insist_drawn(wrong.tolist())  # asked once: on a GPU the answer is waited for
+    return left
+
+
+def _filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What is left (b v), and for each row (b,) 0 or what is wrong with it: BROKEN or EMPTY."""
     scores = logits.double()
     broken = ~(scores.amax(-1) < math.inf)  # NaN is not less either
     if sampling.repetition_penalty != 1 and seen is not None:
@@ -55,23 +64,23 @@ def filtered(logits: Tensor, sampling: Sampling, allowed: Tensor | None = None, 
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -math.inf)
     best = scores.amax(-1, keepdim=True)
-    empty = best[:, 0] == -math.inf
-    if (broken | empty).any():  # asked once: on a GPU the answer is waited for
-        _complain(broken, empty)
+    wrong = torch.zeros_like(broken, dtype=torch.int64).masked_fill(best[:, 0] == -math.inf, EMPTY)
+    wrong = wrong.masked_fill(broken, BROKEN)
     if sampling.temperature == 0 or sampling.top_k or sampling.top_p < 1:
-        return _ranked(scores, sampling)
+        return _ranked(scores, sampling), wrong
     scores = (scores - best) / sampling.temperature  # log of the ratio to the likeliest
     if sampling.min_p > 0:
         scores = scores.masked_fill(scores < math.log(sampling.min_p), -math.inf)
-    return scores.log_softmax(-1)
+    return scores.log_softmax(-1), wrong
 
 
-def _complain(broken: Tensor, empty: Tensor) -> None:
-    """Raises the ValueError of the first row (b,) that is broken, else of the first that is empty."""
-    if broken.any():
-        row = int(broken.nonzero()[0])
+def insist_drawn(told: Sequence[int]) -> None:
+    """ValueError for the first row of what `chosen` drew that has no id: a broken one, else an empty one."""
+    if BROKEN in told:
+        row = told.index(BROKEN)
         raise ValueError(f"logits of row {row} hold NaN or infinity; the model has diverged or its weights are damaged")
-    raise ValueError(f"row {int(empty.nonzero()[0])} has no token that it may draw: its mask allows none")
+    if EMPTY in told:
+        raise ValueError(f"row {told.index(EMPTY)} has no token that it may draw: its mask allows none")
 
 
 def _ranked(scores: Tensor, sampling: Sampling) -> Tensor:
@@ -101,18 +110,30 @@ def draw(
     step: int,
     allowed: Tensor | None = None,
     seen: Tensor | None = None,
-    numbers: Tensor | None = None,
 ) -> Tensor:
     """Draws one id a row (b,) from logits (b v); row i's number depends on (seed, rows[i], step) and nothing else.
 
-    So a row draws the same alone as in a batch, and whatever order the rows stand in. `numbers` (b,) is what `uniform`
-    gives for these, where the caller has it already. Errors as in `filtered`.
+    So a row draws the same alone as in a batch, and whatever order the rows stand in. Errors as in `filtered`.
     """
-    cumulative = filtered(logits, sampling, allowed, seen).exp().cumsum(-1)  # (b v)
+    drawn = chosen(logits, sampling, uniform(sampling.seed, rows.to(logits.device), step), allowed, seen)
+    insist_drawn(drawn.tolist())
+    return drawn
+
+
+def chosen(
+    logits: Tensor, sampling: Sampling, numbers: Tensor, allowed: Tensor | None = None, seen: Tensor | None = None
+) -> Tensor:
+    """One id a row (b,) from logits (b v) and the numbers (b,) that `uniform` gives; BROKEN or EMPTY in place of none.
+
+    Nothing in it waits for a GPU.
+    """
+    left, wrong = _filtered(logits, sampling, allowed, seen)
+    cumulative = left.exp().cumsum(-1)  # (b v)
     total = cumulative[:, -1]
-    point = (uniform(sampling.seed, rows.to(logits.device), step) if numbers is None else numbers) * total
+    point = numbers * total
     point = torch.minimum(point, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
+    ids = torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
+    return torch.where(wrong < 0, wrong, ids)
 
 
 def uniform(seed: int, rows: Tensor, step: int | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One token a row, again and again: on CUDA a recorded graph, one launch however many kernels a step has.
+"""One token a row, again and again: on CUDA a recorded graph.
 
 Shapes: b batch, d model width, k streams.
 """
@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from core.contracts.backbone import State, fork, select
-from core.log import warn_once
 from core.model.conditioning import Known
 from core.model.language_model import LanguageModel
-
-WORTH_IT = 64  # steps from which on recording takes less time than it saves
+from core.model.recording import pays, recorded
 
 
 class Stepper:
@@ -26,14 +24,8 @@ class Stepper:
         self.model, self.state, self.known = model, state, known
         self._slots: Tensor | None = None  # of the recorded batch, where the rows that are left lie
         self._graph: Any = None  # a torch.cuda.CUDAGraph
-        on_cuda = all(value.is_cuda for value in state.values())
-        if on_cuda and steps >= WORTH_IT:
-            try:
-                self._record()
-            except RuntimeError as error:  # a plugin's backbone may read numbers from the device
-                self._graph = None
-                torch.cuda.synchronize()
-                warn_once(f"decoding without a CUDA graph, more slowly: {str(error).splitlines()[0][:160]}")
+        if pays(state.values(), steps):
+            self._record()
 
     @property
     def recorded(self) -> bool:
@@ -68,16 +60,9 @@ class Stepper:
         self.state = fork(self.state)
         shape = (batch, 1, self.model.streams) if self.model.chain else (batch, 1)
         self._ids = torch.zeros(shape, dtype=torch.int64, device=device)
-        aside = torch.cuda.Stream(device)
-        aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):  # what is compiled or set up at a first call cannot be recorded
-            for _ in range(2):
-                self.model.read(self._ids, fork(self.state), known=self.known)
-        torch.cuda.current_stream(device).wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._advance()
-        self._graph = graph
+        self._graph = recorded(
+            self._advance, lambda: self.model.read(self._ids, fork(self.state), known=self.known), device
+        )
 
     def _advance(self) -> None:
         """One step from and to the same places in memory."""
