@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from core.model.generation import grammar_after
 from datatools.reading.scores import piece_from_score
 from plugins.manager import load_manager
 from tests import fuzz_tokens, made_scores, validity
@@ -34,6 +35,15 @@ def test_notes_that_tokens_name_are_counted() -> None:
     ids = [midilike.base_tokens.index(name) for name in names]
     assert validity.told(midilike, ids) == 2
     assert validity.told(built("grid"), [0, 1]) is None
+
+
+def test_a_short_last_bar_of_abc_is_no_dead_end() -> None:
+    abc = built("abc")
+    words = ["M:4/4", "L:1/4", "K:Cmaj", "C", "4", "|", "D", "|"]
+    ids = [next(id for id in range(abc.vocab_size) if abc.token(id) == word) for word in words]
+    grammar = abc.grammar()
+    assert grammar.allowed(grammar_after(grammar, [ids])).nonzero()[:, 1].tolist() == [abc.eos_id]
+    assert not validity.dead(abc, ids)
 
 
 def test_ids_of_several_streams_are_changed_as_single_ones_are() -> None:

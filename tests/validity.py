@@ -123,7 +123,10 @@ def dead(tokenizer: Any, ids: Ids) -> bool:
     """Whether tokens drawn until their grammar's end stop where something must follow.
 
     The last token says so where names do; of others, that even a grammar without a length leaves nothing but the end.
+    A bar line of ABC is an end: behind a last bar that is short, as a pickup's, nothing follows either.
     """
+    if ids and token_names(tokenizer, ids[-1])[-1] == "|":
+        return False
     names = [[tokenizer.base_tokens[id]] for id in tokenizer.base_ids(ids)] if hasattr(tokenizer, "base_ids") else []
     if tokenizer.streams > 1:
         names = [token_names(tokenizer, token) for token in ids]
