@@ -145,6 +145,11 @@ def _no_flag(word: str, typed: list[str]) -> str:
     key = hint.partition('"')[2].partition('"')[0]
     if key == "dataset.path":
         key = "dataset=folder dataset.path"
+    if typed[0] == "prepare" and key in ("generate.out", "name"):
+        lies = "What is prepared lies in the cache"
+        return f'there is no flag "{flag}". {lies}: SWAPTUNES_CACHE={value or "FOLDER"} before the command'
+    if key == "generate.out" and typed[0] not in ("generate", "bench"):
+        key = "name"
     if key:
         return f'there is no flag "{flag}". Settings are key=value: {key}={value or "..."}'
     return f'there is no flag "{flag}".{hint or " Settings are key=value; see --help"}'
