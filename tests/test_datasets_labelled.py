@@ -161,11 +161,25 @@ def test_gigamidis_tables(tmp_path: Path) -> None:
         last.title == "Song f" and last.labels == {"title": "Song f", "NOMML": "12, 3"} and last.score.note_num() == 1
     )
     assert dataset.labels()["title"].count("Song f") == 3
+    (tmp_path / "train.parquet").write_bytes((tmp_path / "g" / "train" / "0.parquet").read_bytes())
+    alone = gigamidi.build(GigaMidiHParams(path=str(tmp_path / "train.parquet")))
+    alone.prepare(tmp_path / "cache")
+    assert [item.split for item in alone.items()] == ["train", "train", "valid", "test"], "one side is no split"
     with pytest.raises(ValueError, match="its row holds no music"):
         read(items[1])
     parquet.write_table(pyarrow.Table.from_pylist([{"md5": "a"}]), tmp_path / "no.parquet")
     with pytest.raises(HubError, match="has columns md5; expected md5 and music among them"):
         gigamidi.build(GigaMidiHParams(path=str(tmp_path / "no.parquet"))).prepare(tmp_path / "cache")
+    for number, (column, row, kind) in enumerate(
+        [
+            ("md5", {"md5": 7, "music": music}, "int64; expected string"),
+            ("music", {"md5": "a", "music": "MThd"}, "string; expected binary"),
+            ("music", {"md5": "a", "music": {"bytes": music}}, "struct<bytes: binary>; expected binary"),
+        ]
+    ):
+        parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / f"{number}.parquet")
+        with pytest.raises(HubError, match=rf"{number}\.parquet holds {column} as {kind}: convert the column"):
+            gigamidi.build(GigaMidiHParams(path=str(tmp_path / f"{number}.parquet"))).prepare(tmp_path / "cache")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     with pytest.raises(HubError, match=r"cut\.parquet is no table of Parquet"):
         gigamidi.build(GigaMidiHParams(path=str(tmp_path / "cut.parquet"))).prepare(tmp_path / "cache")

@@ -11,7 +11,7 @@ from core.errors import HubError
 from hparams import datasets as hparams
 from plugins.datasets import essen
 from plugins.datasets.midi_sets import asap, lakh, los_angeles_midi, nottingham, piano_midi
-from plugins.datasets.records import folk_rnn, irishman, lines
+from plugins.datasets.records import folk_rnn, irishman, named_sides
 
 HASHES = {side: f"{letter}{'0' * 31}" for side, letter in (("valid", "e"), ("test", "f"), ("train", "a"))}
 TUNE = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n"
@@ -82,7 +82,7 @@ def test_folk_rnn_lines(tmp_path: Path) -> None:
     dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path / "valid_src.txt")))
     dataset.prepare(tmp_path / "cache")
     found = list(dataset.items())
-    assert [(item.index, item.split) for item in found] == [(0, "valid"), (1, "valid"), (2, "valid")]
+    assert [(item.index, item.split) for item in found] == [(0, None), (1, None), (2, None)], "one side is no split"
     assert [note.pitch for note in dataset.read(found[1]).score.tracks[0].notes][:3] == [64, 69, 71]
     with pytest.raises(ValueError, match='begins with "not a"; expected a meter and a mode'):
         dataset.read(found[2])
@@ -92,7 +92,7 @@ def test_a_line_may_stand_between_marks_and_a_name_may_tell_nothing(tmp_path: Pa
     assert folk_rnn.abc_of("<s> M:4/4 K:maj =C </s>") == "X:1\nM:4/4\nL:1/8\nK:Cmaj\n=C\n"
     assert folk_rnn.abc_of("M:4/4 K:Cdor =C K:Cmix =D") == "X:1\nM:4/4\nL:1/8\nK:Cdor\n=C[K:Cmix]=D\n"
     names = ("a/Train.txt", "valid.txt", "my-validation_2.txt", "test/x.txt", "train_and_test.txt", "trained.txt")
-    assert [lines.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
+    assert [named_sides.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
     (tmp_path / "a.txt").write_text("M:4/4 K:maj =C\n")
     dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path)))
     dataset.prepare(tmp_path / "cache")
