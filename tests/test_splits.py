@@ -52,6 +52,10 @@ def test_versions_stay_together_where_a_split_does_not_bind() -> None:
         pair = sorted(range(at, at + 2), key=lambda i: loose[i].key)
         assert [verdicts[i].side for i in pair] == [loose[pair[0]].split] * 2
     assert [verdict.side for verdict in assign(loose, grown)[0]] == [verdict.side for verdict in verdicts]
+    alike = [replace(one, split="train") for one in loose]
+    assert {verdict.side for verdict in assign(alike, NONE)[0]} == set(SPLITS), "a side that lacks is dealt out"
+    with pytest.raises(HubError, match="none of 18 pieces is for validation"):
+        assign([replace(one, bound=True) for one in alike], NONE)
 
 
 @pytest.mark.parametrize("count", [7, 120])

@@ -192,8 +192,8 @@ def listening() -> Iterator[list[str]]:
 def _resume(folder: Path, token_bytes: int, sources: Sequence[str], data: DataHParams) -> list[Encoded]:
     """What is safely in tokens.bin, which is cut behind the last piece of it.
 
-    The first line of progress.jsonl has the limits; where they are larger now, a piece that they stopped is tried again,
-    and so are those behind it.
+    The first line of progress.jsonl has the limits; where they are larger now, a piece that they stopped is tried
+    again, and so are those behind it.
     """
     log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
     size = tokens.stat().st_size if tokens.exists() else 0

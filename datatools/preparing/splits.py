@@ -86,9 +86,9 @@ def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdic
     ordered = [candidates[i] for i in order]
     verdicts = _one_by_one(ordered, ledger)
     works = sum(not verdict.elders for verdict in verdicts)
-    published = any(candidate.split for candidate in candidates)
+    few = works < FEW and not any(candidate.split for candidate in candidates)
     lacking = any(all(verdict.side != side for verdict in verdicts) for side in SPLITS)
-    if not ledger.entries and not published and (works < FEW or lacking):
+    if not ledger.entries and not any(candidate.fixed for candidate in candidates) and (few or lacking):
         verdicts = _by_rank(ordered)
     elif lacking and all(verdict.side != "valid" for verdict in verdicts):
         none = f"none of {counted(len(candidates), 'piece')} is for validation"
