@@ -5,13 +5,14 @@ Precedence: defaults < preset or file < plugin swaps such as `backbone=lstm` < `
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any, get_type_hints
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from core.errors import HubError
@@ -24,6 +25,19 @@ from hparams.types import mistyped
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
 MOST_DEEP = 32  # lists and mappings within one another
+
+
+class _Reader(yaml.SafeLoader):
+    """YAML whose keys are words as they were typed: YAML 1.1 takes 0_4 for the number 4, and `on` for true."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, with keys of text."""
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
+
+
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters; `having` if known
 
 
@@ -47,7 +61,7 @@ def from_file(path: Path, section: Section) -> HParams:
         text = path.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in _events(text, str(path))):
             raise HubError(f"{path} uses * to repeat a part of itself, which may swell without end; write it out")
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Reader)
     except FileNotFoundError:
         raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
     except HubError:
@@ -111,10 +125,11 @@ def _path(key: str, text: str) -> HubError:
 def apply(hparams: HParams, values: Mapping[str, Any], *, section: Section) -> HParams:
     """`hparams` with the value of each dotted key; a slot's value is a plugin's name, and swaps the whole section."""
     swaps = {slot: section(slot, values[slot]) for slot in SLOTS if slot in values}
+    held = {**vars(hparams), **swaps}
     tree: dict[str, Any] = {}
     for key, value in values.items():
         if key not in swaps:
-            _put(tree, key.split("."), value)
+            _put(tree, key.split("."), value, held)
     return _merged(hparams, tree, swaps, section)
 
 
@@ -125,7 +140,7 @@ def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
         if not equals or not key:
             raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
         try:
-            value = yaml.safe_load(text) if text and list(_events(text, key)) else ""
+            value = yaml.load(text, _Reader) if text and list(_events(text, key)) else ""
         except yaml.YAMLError:
             value = text
         yield key, text, value
@@ -161,9 +176,11 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+def _put(tree: dict[str, Any], path: list[str], value: Any, held: Any) -> None:
+    """Sets a value of the tree; `held` are the settings so far, of whose mappings what is not set stays."""
     for part in path[:-1]:
-        inner = tree.setdefault(part, {})
+        held = held.get(part) if isinstance(held, Mapping) else getattr(held, part, None)
+        inner = tree.setdefault(part, deepcopy(held) if isinstance(held, dict) else {})
         if not isinstance(inner, dict):
             raise HubError(f"{'.'.join(path)} is set inside {part}, which is set to a plain value too")
         tree = inner
@@ -190,7 +207,7 @@ def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> An
     tree: dict[str, Any] = {}
     for key, text, value in _settings(words):
         path = key.removeprefix(prefix)
-        _put(tree, path.split("."), _typed(section, path, text, value))
+        _put(tree, path.split("."), _typed(section, path, text, value), section)
     _check_keys(section, tree, prefix)
     return _object(section, OmegaConf.structured(section), tree, prefix)
 
@@ -206,12 +223,24 @@ def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
 
 def _object(section: Any, base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
     _refuse_references(tree, prefix)
+    _empty(base, tree)
     try:
         return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.create(dict(tree))))
     except OmegaConfBaseException as error:
         raise HubError(mistyped(section, tree, error.full_key or "", prefix) or str(error).splitlines()[0]) from error
     except ValueError as error:  # from a __post_init__, already one line
         raise HubError(str(error)) from error
+
+
+def _empty(base: Any, tree: Mapping[str, Any]) -> None:
+    """Takes out what mappings hold that the tree sets, as it holds the whole of them."""
+    for key, value in tree.items():
+        inner = base[key]
+        if isinstance(value, Mapping) and isinstance(inner, DictConfig):
+            if OmegaConf.get_type(inner) is dict:
+                base[key] = {}
+            else:
+                _empty(inner, value)
 
 
 def _refuse_references(tree: Any, prefix: str) -> None:

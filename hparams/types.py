@@ -14,10 +14,14 @@ def mistyped(section: Any, tree: Mapping[str, Any], key: str, prefix: str = "") 
     Of a list that holds something wrong no key is known (""): the only list is meant. Empty where nothing can be said.
     """
     lists = [path for path, value in _leaves(tree) if isinstance(value, list)]
-    key = key or (lists[0] if len(lists) == 1 else "")
+    key = key.partition("[")[0] or (lists[0] if len(lists) == 1 else "")
     *path, last = key.split(".")
     node, value = section, dict(_leaves(tree)).get(key)
     for part in path:
+        held = get_type_hints(type(node)).get(part) if is_dataclass(node) else None
+        if get_origin(held) is dict and part == path[-1]:  # one value of a mapping, like those that it has
+            like = next(iter(getattr(node, part).values()), ())
+            return f"{prefix}{key} is {value!r}; expected {_expected(get_args(held)[1], like)}"
         node = getattr(node, part, None)
     if not key or not is_dataclass(node) or last not in get_type_hints(type(node)):
         return ""
@@ -38,7 +42,8 @@ def _expected(hint: Any, default: Any) -> str:
         return f"{', '.join(most)} or {last}" if most else last
     kind = get_origin(hint) or hint
     if kind is dict:
-        return "keys of its own: NAME=VALUE behind a dot"
+        inner = ", ".join(f"{name}: {value}" for name, value in default.items())
+        return f"keys of its own: {f'{{{inner}}}' if inner else 'NAME=VALUE behind a dot'}"
     words = _WORDS.get(kind, "another value")
     if kind in (list, tuple):
         return f"{words}, e.g. [{','.join(map(str, default)) or 'a,b'}]"

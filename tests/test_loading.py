@@ -70,6 +70,9 @@ def test_changed_names_dotted_keys_and_swapped_sections() -> None:
         (["generate.formats=mid"], "generate.formats is 'mid'; expected a list, e.g. [png]"),
         (["generate.controls=key"], "generate.controls is 'key'; expected keys of its own"),
         (["tokenizer.use_tempos=3"], "tokenizer.use_tempos is 3; expected true, false or auto"),
+        (["tokenizer.beat_res=3"], "tokenizer.beat_res is 3; expected keys of its own: {0_4: 12, 4_12: 4}"),
+        (["tokenizer.beat_res={0_4: x}"], "tokenizer.beat_res.0_4 is 'x'; expected a whole number, e.g. 12"),
+        (["tokenizer.time_signature_range={4: [x]}"], "range.4 is ['x']; expected a list, e.g. [1,2,3,4,5,6,7,8]"),
         (["deepspeed=3"], "deepspeed is 3; it has keys of its own"),
         (["train.lr=-1"], "train.lr is -1"),
         (["seed"], "not of the form key=value"),
@@ -94,6 +97,21 @@ def test_wrong_words_are_one_line(words: list[str], expected: str) -> None:
         read("mamba_remi", *words)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mapping_is_set_as_a_whole_and_its_keys_are_words(tmp_path: Path) -> None:
+    """YAML 1.1 takes 0_4 for 4, and `{0_8: 4}` beside the default's 0_4 would be stretches that overlap."""
+    hparams = read("mamba_remi", "tokenizer.beat_res={0_4: 12, 4_32: 4}", "tokenizer.time_signature_range={4: [3, 4]}")
+    assert hparams.tokenizer.beat_res == {"0_4": 12, "4_32": 4}
+    assert hparams.tokenizer.time_signature_range == {"4": [3, 4]}
+    path = tmp_path / "hparams.yaml"
+    path.write_text(dump(hparams))
+    again = read(str(path), "tokenizer.beat_res.4_32=2", "deepspeed.zero_optimization.stage=1")
+    assert again.tokenizer.beat_res == {"0_4": 12, "4_32": 2}, "behind a dot one value is set, and the others stay"
+    assert again.tokenizer.time_signature_range == {"4": [3, 4]} and hparams.tokenizer.beat_res["4_32"] == 4
+    path.write_text(dump(again))
+    last = read(str(path), "deepspeed.zero_optimization.overlap_comm=true")
+    assert last.deepspeed == {"zero_optimization": {"stage": 1, "overlap_comm": True}}
 
 
 # What the hub fills itself, and the keys to set instead; what writes outside of a run's folder.

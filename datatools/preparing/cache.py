@@ -241,7 +241,10 @@ class _Job:
 
     def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
         """A side for each piece; the ledger remembers them before anything is made of them."""
-        pieces = [splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split) for row in good]
+        bound = getattr(self.dataset, "split_binds", True)
+        pieces = [
+            splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split, bound) for row in good
+        ]
         path = self.home / "ledgers" / f"{self.slug}.npz"
         given = sides.Given(self.home / "sides" / f"{self.fingerprint}.json", pieces, path)
         verdicts = given.load()

@@ -29,6 +29,7 @@ class Facts:
     takes: Callable[[str], bool] = lambda path: True
     group: Group = lambda path: ""
     side: Side = lambda path: None
+    split_binds: bool = True
 
 
 class Files:
@@ -36,7 +37,7 @@ class Files:
 
     def __init__(self, facts: Facts, path: str) -> None:
         self.facts, self.path = facts, path
-        self.license, self.url = facts.license, facts.url
+        self.license, self.url, self.split_binds = facts.license, facts.url, facts.split_binds
         self.identity = f"{facts.name} {Path(path).expanduser().resolve()}" if path else facts.name
 
     def prepare(self, folder: Path) -> None:
