@@ -81,8 +81,10 @@ def test_midicaps_as_it_is_downloaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ([caption("a"), {"caption": "no place"}], "line 2 is no caption"),
-        (["words"], "line 1 is no caption"),
+        ([caption("a"), {"caption": "no place"}], "line 2 is no caption: it has no location, but caption; expected an"),
+        (["words"], r'line 1 is no caption: it is "words"; expected an object a line, .*; mend it or fetch it again'),
+        ([[caption("a")]], r"line 1 is no caption: it is \[.*; expected an object a line"),
+        ([{"location": 5}], "line 1 is no caption: it has no location, but location"),
         ([caption("a"), caption("a")], "line 2 tells of a1+ again"),
         ([], "says nothing of the 4 files below"),
     ],
@@ -126,6 +128,26 @@ def test_aria_keeps_works_and_recordings_together(tmp_path: Path) -> None:
     (tmp_path / "a" / "metadata.json").write_text('{"one": []}')
     with pytest.raises(HubError, match="is not aria-midi's metadata"):
         aria_midi.build(AriaMidiHParams(path=str(tmp_path / "a"))).prepare(tmp_path / "cache")
+    for text, why in [
+        ("[1, 2]", r"it is \[1, 2\]"),
+        ('{"1": ', r"it is no JSON \(Expecting value"),
+        ('{"x": {}}', "'x' is no number of a recording"),
+        ('{"1": []}', r"of 1 it says \[\]"),
+        ('{"1": {"metadata": {}, "audio_scores": [0.9]}}', r'of 1 it says {"metadata": {}, "audio_scores": \[0.9\]}'),
+    ]:
+        (tmp_path / "a" / "metadata.json").write_text(text)
+        with pytest.raises(HubError, match=rf"metadata: {why}.*; expected .*; fetch it again$"):
+            aria_midi.build(AriaMidiHParams(path=str(tmp_path / "a"))).prepare(tmp_path / "cache")
+
+
+def test_captions_behind_a_mark_and_blank_lines(tmp_path: Path) -> None:
+    captioned(tmp_path / "m", [])
+    lines = ["", json.dumps(caption("a")), "  ", json.dumps(caption("e", genre="folk")), ""]
+    (tmp_path / "m" / "train.json").write_text("\r\n".join(lines), encoding="utf-8-sig")
+    dataset = midicaps.build(MidiCapsHParams(path=str(tmp_path / "m")))
+    dataset.prepare(tmp_path / "cache")
+    assert [item.split for item in dataset.items()] == ["train", "valid"]
+    assert dataset.labels()["genre"] == ["rock", "folk"], "a word that is no list is the word, not its first letter"
 
 
 @pytest.mark.parametrize(("module", "made"), [(midicaps, MidiCapsHParams), (aria_midi, AriaMidiHParams)])
