@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from core.log import logger
 
@@ -39,3 +40,20 @@ def _lock(file: IO[Any], wait: bool) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _held.add(file)
+
+
+_held: "WeakSet[IO[Any]]" = WeakSet()
+
+
+def _leave() -> None:
+    """In a fork: lets go of the files that it shares, or it would hold their locks when this process has ended."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file in _held:
+        if not file.closed:
+            os.dup2(nothing, file.fileno())
+    os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)

@@ -42,7 +42,7 @@ def sung(body: str, remarks: list[str] | None = None) -> list[list[str]]:
         *(("time__ x", "time _ _ x"), ("of~the day", "of~the day"), ("x\\-ray", "x\\-ray"), ("a|b", "a | b")),
         *(("a - - b", "a- _ _ b"), ("a-_b", "a- _ b"), ("- a", "_ a"), ("1.~Three blind", "1.~Three blind")),
         ("\\'et\\'e &eacute;t&eacute; \\ss \\cca \\u00e9 e\u0301", "été été ß ça é \u00e9"),
-        *(("a&b 50\\%", "a&b 50\\%"), ("a\x07b \x07", "ab *"), ("\\u0007 \\", "\\u0007 \\")),
+        *(("a&b 50\\%", "a&b 50\\%"), ("a\x07b \x07", "ab *"), ("\\u0007 \\", "\\u0007 \\\\")),
     ],
 )
 def test_syllables_of_a_line(line: str, meant: str) -> None:

@@ -13,6 +13,7 @@ from datatools.abc import book as abc_book
 from datatools.abc import lexer
 from datatools.abc import reader as abc_reader
 from datatools.abc import repeats as abc_repeats
+from datatools.reading.scores import piece_from_abc
 
 MUSIC = Path(__file__).parent / "music"
 HEAD = "X:1\nM:4/4\nL:1/8\nK:C\n"
@@ -215,6 +216,36 @@ def test_abc2midi_hears_the_unrolled_text_alike(text) -> None:
 def test_what_cannot_be_told_is_named(music, reason) -> None:
     with pytest.raises(ValueError, match=reason):
         abc_reader.score(HEAD + music + "\n")
+
+
+@pytest.mark.parametrize(
+    ("music", "said"),
+    [
+        ("C63>D63 E|", r"line 5: a note or rest of 189/2 whole notes; expected above 0 and at most 64"),
+        ("C D|\nC40 D40 & E2 | G|", "line 6: a note or rest of 78 whole notes; expected above 0 and at most 64"),
+        ("C/65536>D/65536|", "line 5: a note or rest of 1/131072 whole notes|line 5: a note or rest of 3/131072"),
+    ],
+)
+def test_what_canonical_text_could_not_tell_again_is_named(music: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        assert piece_from_abc(f"X:1\nM:4/4\nL:1/1\nK:C\n{music}\n").score
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'X:1\nT:Real title\nL:1/4\nK:C\nV:1 name="Fiddle"\nCDEF|GABc|\n',
+        "X:1\nT: :|: odd\nL:1/4\nK:C\nCDEF|\n",
+        "X:1\nL:1/4\nK:C\nCDEF|\nw: a\\ |\nGABc|\nw: b \\\nCDEF|\nw: a b\n",
+        "X:1\nQ:3/8=77.7777\nL:1/4\nK:C\nC[CE]-[CE]2|\n",
+    ],
+)
+def test_a_score_is_that_of_its_canonical_text(text: str) -> None:
+    pieces = piece_from_abc(text), piece_from_abc(piece_from_abc(text).abc)
+    for track, again in zip(*(piece.score.tracks for piece in pieces), strict=True):
+        assert track.name == again.name and track.name in ("Real title", ":|: odd", "")
+        assert [(word.time, word.text) for word in track.lyrics] == [(word.time, word.text) for word in again.lyrics]
+    assert pieces[0].score.dumps_midi() == pieces[1].score.dumps_midi()
 
 
 def test_a_bomb_of_repeats_is_refused() -> None:

@@ -300,6 +300,20 @@ def test_the_seeds_of_a_comparison_stand_under_the_name_that_they_share(tmp_path
     assert list(verb._grouped(places, manager, taken=["a"])) == [str(places[0])]
 
 
+def test_two_models_of_one_name_are_both_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = load_manager()
+    for folder, seed in (("q", 0), (".", 1)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Path(_run(tmp_path / str(seed), "mamba_remi", 0, np.full(9, 1.0), f"train.steps={5 + seed}")).rename(
+            tmp_path / folder / "x"
+        )
+    monkeypatch.chdir(tmp_path)
+    assert verb._grouped([Path("q/x"), Path("x")], manager) == {
+        "x": [Path("q/x")],
+        str(tmp_path / "x"): [Path("x")],
+    }
+
+
 def test_words_for_runs_that_stand_change_nothing_and_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -191,9 +191,12 @@ DAMAGED = {  # what is done to the lines of the pieces 1, 2 and 3 with tokens be
     "a line cut short": (lambda found: found[: found.index(b'["3"') + 9], {1, 2}, ""),
     "tokens cut short": (lambda found: found[:-1], {1, 2}, ""),
     "no tokens": (lambda found: found[: found.index(b"\n") + 1], set(), ""),
-    "no JSON": (lambda found: found.replace(b'["2"', b'{"2"'), {1}, "is damaged at byte "),
-    "another list": (lambda found: found.replace(b'["2", ', b"["), {1}, "(it tells of no piece)"),
-    "fewer than no tokens": (lambda found: found.replace(b"2, 2, 2", b"2, -2, 2"), {1}, "(it tells of no piece)"),
+    "another piece": (lambda found: found.replace(b'["2"', b'["4"'), {1}, "is damaged at byte "),
+    "other tokens": (lambda found: found[:-3] + b"abc", {1, 2}, "is damaged at byte "),
+    "more tokens": (lambda found: found.replace(b" 8 [", b" 9 ["), set(), "is damaged at byte 0;"),
+    "very many tokens": (lambda found: found.replace(b" 8 [", b" 99999999999999999999999 ["), set(), ""),
+    "no number": (lambda found: b"x" + found, set(), "is damaged at byte 0;"),
+    "brackets": (lambda found: b"[" * 100_000 + b"\n" + found, set(), "is damaged at byte 0;"),
     "nothing": (lambda found: b"", set(), ""),
 }
 

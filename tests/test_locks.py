@@ -1,5 +1,6 @@
 """Locks on files: one holder at a time, others told and waiting, and Windows' calls where the system is that."""
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +18,28 @@ def test_a_lock_is_taken_once_until_its_file_is_closed(tmp_path: Path) -> None:
         assert taken(one) and not taken(two)
         one.close()
         assert taken(two)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_does_not_hold_the_lock_on(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    (reading, writing), (hearing, telling) = os.pipe(), os.pipe()
+    with locked(path, "somebody has it"):
+        child = os.fork()
+        if not child:  # pragma: no cover (another process)
+            os.close(writing)
+            os.write(telling, b"!")
+            os.read(reading, 1)  # until the parent is done
+            os._exit(0)
+        os.read(hearing, 1)  # until it is there
+        with path.open("a+b") as file:
+            assert not taken(file), "the one who forked has it as before"
+    with path.open("a+b") as file:
+        assert taken(file)
+    os.close(writing)
+    os.waitpid(child, 0)
+    for end in (reading, hearing, telling):
+        os.close(end)
 
 
 def test_who_comes_second_is_told_once_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

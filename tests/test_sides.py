@@ -38,7 +38,7 @@ def test_another_tokenizer_takes_the_sides_of_the_first(prepare: tuple[Prepare, 
     assert (stores[0] / "pieces.jsonl").read_bytes() == (stores[1] / "pieces.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("change", ["ledger", "damaged", "cut", "another"])
+@pytest.mark.parametrize("change", ["ledger", "damaged", "cut", "another", "side", "nothing"])
 def test_with_another_ledger_or_a_damaged_file_they_are_looked_for_again(
     change: str, prepare: tuple[Prepare, list[int]], tmp_path: Path
 ) -> None:
@@ -48,20 +48,28 @@ def test_with_another_ledger_or_a_damaged_file_they_are_looked_for_again(
         ledger.unlink()
     else:
         text = kept.read_text()
-        kept.write_text({"damaged": text[:-9], "cut": text.replace('["train", []], ', "", 1), "another": "[]"}[change])
+        changed = {"damaged": text[:-9], "cut": text.replace('["train", []], ', "", 1), "another": "[]", "nothing": ""}
+        kept.write_text(changed.get(change, text.replace('"train"', '"tests"', 1)))
     second = prepare[0]("two")
     assert prepare[1] == [7, 7]
     assert (first / "pieces.jsonl").read_bytes() == (second / "pieces.jsonl").read_bytes()
 
 
 def candidates(**changed: object) -> list[Candidate]:
-    values = {"name": "a", "key": "00", "sketch": np.arange(HASHES, dtype=np.uint32), "group": "", "split": None}
+    values = {"name": "a", "key": "00", "sketch": np.arange(HASHES, dtype=np.uint32), "group": "", "split": "test"}
     return [Candidate(**values | changed), Candidate("b", "11", np.zeros(HASHES, dtype=np.uint32))]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"name": "c"}, {"key": "01"}, {"group": "g"}, {"split": "test"}, {"sketch": np.ones(HASHES, dtype=np.uint32)}],
+    [
+        {"name": "c"},
+        {"key": "01"},
+        {"group": "g"},
+        {"split": None},
+        {"bound": False},
+        {"sketch": np.ones(HASHES, dtype=np.uint32)},
+    ],
 )
 def test_they_hold_for_the_same_pieces_alone(changed: dict[str, object], tmp_path: Path) -> None:
     path, ledger = tmp_path / "sides" / "s.json", tmp_path / "l"

@@ -40,6 +40,24 @@ def test_different_pieces_take_the_side_of_their_hash() -> None:
     assert len(grown.entries) == len(MANY)
 
 
+def test_versions_stay_together_where_a_split_does_not_bind() -> None:
+    """The version whose key comes first decides for its family, by its published side."""
+    family = [
+        replace(piece(seed, changed), split=SPLITS[(seed + changed) % 3]) for seed in range(9) for changed in (0, 2)
+    ]
+    loose = [replace(one, bound=False) for one in family]
+    assert [verdict.side for verdict in assign(family, NONE)[0]] == [one.split for one in family]
+    verdicts, grown = assign(loose, NONE)
+    for at in range(0, len(loose), 2):
+        pair = sorted(range(at, at + 2), key=lambda i: loose[i].key)
+        assert [verdicts[i].side for i in pair] == [loose[pair[0]].split] * 2
+    assert [verdict.side for verdict in assign(loose, grown)[0]] == [verdict.side for verdict in verdicts]
+    alike = [replace(one, split="train") for one in loose]
+    assert {verdict.side for verdict in assign(alike, NONE)[0]} == set(SPLITS), "a side that lacks is dealt out"
+    with pytest.raises(HubError, match="none of 18 pieces is for validation"):
+        assign([replace(one, bound=True) for one in alike], NONE)
+
+
 @pytest.mark.parametrize("count", [7, 120])
 def test_neither_order_nor_names_matter(count: int) -> None:
     family = [piece(seed, changed) for seed in range(count) for changed in (0, 2)]

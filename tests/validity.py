@@ -168,7 +168,7 @@ def complaint(text: str) -> bool:
 
     Chord symbols, of which it does not know all, aside.
     """
-    text = re.sub('"[^"]*"', "", text)
+    text = re.sub(r'^(w:.*)|"[^"\n]*"', r"\1", text, flags=re.MULTILINE)  # of words a quote may be a part
     with tempfile.TemporaryFile() as said:
         kept = os.dup(1), os.dup(2)
         try:

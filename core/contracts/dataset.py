@@ -52,6 +52,7 @@ class FullDataset(Dataset, Protocol):
     identity: str  # names its caches; what is read with another path or choice has another (class and url otherwise)
     root: Path | None  # the folder that names of pieces are told below, where machines share it; known after `prepare`
     unknown: bool  # true: a person's own music, so that settings left at `auto` follow what is in it
+    split_binds: bool  # false: of versions of one music the first one's `split` holds for all (each its own otherwise)
 
     def read(self, item: Item) -> Piece:
         """The piece, in place of the hub's readers of files; called in worker processes."""

@@ -47,6 +47,8 @@ def syllables(line: str) -> list[str]:
         elif token in (HELD, BLANK, BAR):
             said.append("" if token == BLANK else token)
         elif not token.isspace():
+            # What a backslash at the end of a line would escape is not there: a space, or it is one itself.
+            token = r"\\" if token == "\\" else re.sub(r"(?:\\ )+$", "", token)
             written = unicodedata.normalize("NFC", _SPELLED.sub(_letter, token))
             said.append("".join(c for c in written if c.isprintable()))
             text = len(said) - 1 if said[-1] else text

@@ -6,6 +6,7 @@ Source: the ABC music standard 2.1, section 7.4.
 from collections.abc import Sequence
 from fractions import Fraction
 
+from datatools.abc.parsing.lengths import insist_length
 from datatools.abc.parsing.marks import Mark
 from datatools.abc.parsing.voice import Item
 from datatools.abc.tune import Event
@@ -18,14 +19,19 @@ def layers(items: Sequence[Item]) -> list[list[Item]]:
         return [list(items)]
     result: list[list[Item]] = [[] for _ in range(count)]
     bar: list[list[Item]] = [[] for _ in range(count)]
-    current = 0
+    current = line = 0
     for item in [*items, Mark()]:
         if isinstance(item, Event):
             bar[current].append(item)
-        elif item.layer:
+            continue
+        line = item.line or line
+        if item.layer:
             current = item.layer
         else:
-            _end(bar, result)
+            try:
+                _end(bar, result)
+            except ValueError as error:
+                raise ValueError(f"line {line}: {error}") from None
             bar, current = [[] for _ in range(count)], 0
             for layer in result:
                 layer.append(item)
@@ -39,4 +45,5 @@ def _end(bar: list[list[Item]], result: list[list[Item]]) -> None:
     for layer, length, target in zip(bar, lengths, result, strict=True):
         target += layer
         if model is not None and length < max(lengths):
+            insist_length(max(lengths) - length)
             target.append(Event((), max(lengths) - length, model.key, model.meter))

@@ -31,7 +31,7 @@ def score_of(tune: Tune) -> symusic.Score:
     """
     result = symusic.Score(TICKS_PER_QUARTER)
     for index, voice in enumerate(tune.voices):
-        name = tune.names[index] if index < len(tune.names) else ""
+        name = tune.names[index] if index < len(tune.names) and len(tune.voices) > 1 else ""  # as canonical text says
         track = symusic.Track(name or (tune.title if index == 0 else ""), 0, False)
         lyrics: list[tuple[int, str]] = []
         rows = np.array(sorted(_notes(voice, lyrics)), dtype=np.int32).reshape(-1, 3)

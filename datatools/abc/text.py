@@ -172,7 +172,7 @@ def text_of(tune: Tune) -> str:
     """Canonical ABC text: header, then voice after voice, a few bars a line, a blank between beats."""
     lines = ["X:1"]
     if tune.title:
-        lines.append(f"T:{tune.title}")
+        lines.append(f"T:{' ' * tune.title.startswith((':', '|'))}{tune.title}")  # `T:|` would be music
     lines += [meter_word(tune.meter), f"L:{tune.unit}"]
     if tune.tempo:
         lines.append(f"Q:1/4={_number(tune.tempo)}")

@@ -232,6 +232,8 @@ class _Job:
         return Early(self.build, part / "tokenizer", vocab_sizes(tokenizer), survey.reader(self.dataset))
 
     def _nothing(self, what: str, failures: list[tuple[str, str]]) -> HubError:
+        if not failures:
+            return HubError(f"{self.name} holds no tune or row to read; fill its files or choose others")
         path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
         failure_list(path, failures)
         first = "; ".join(f"{survey.printable(name)}: {reason}" for name, reason in failures[:3])
@@ -239,7 +241,10 @@ class _Job:
 
     def _split(self, good: Sequence[survey.Row]) -> list[splits.Verdict]:
         """A side for each piece; the ledger remembers them before anything is made of them."""
-        pieces = [splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split) for row in good]
+        bound = getattr(self.dataset, "split_binds", True)
+        pieces = [
+            splits.Candidate(row.source, row.key, row.minhash, row.item.group, row.item.split, bound) for row in good
+        ]
         path = self.home / "ledgers" / f"{self.slug}.npz"
         given = sides.Given(self.home / "sides" / f"{self.fingerprint}.json", pieces, path)
         verdicts = given.load()

@@ -1,8 +1,9 @@
 """Tokens made while a dataset is read for the first time, so that no piece is read twice, whatever interrupts it.
 
 Where a piece will stand in the store is known only when all are split, so its tokens wait in early.bin beside the
-store: for each piece a line of JSON, [path, index, tokens, notes told, remarks, losses by cause], with the tokens
-behind it, or the first two and why there are none. The file goes when the store is whole.
+store. There is a line for each piece: a checksum of all that is behind it, the bytes of the tokens, and in JSON [path,
+index, notes told, remarks, losses by cause], or the first two and why there are no tokens; then the tokens. The file
+goes when the store is whole.
 """
 
 import json
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
 import numpy as np
 
@@ -55,13 +57,14 @@ class Early:
         head: list[Any] = [item.path, item.index]
         tokens = b""
         if isinstance(told, Told):
-            head += [len(told.ids), told.told, told.remarks, told.lost]
+            head += [told.told, told.remarks, told.lost]
             tokens = told.ids.astype(self._type).tobytes()
         else:
             head.append(told.reason)
-        line = json.dumps(head).encode() + b"\n"
+        rest = f"{len(tokens)} {json.dumps(head)}\n".encode()
+        line = f"{crc32(rest + tokens)} ".encode() + rest
         self._file.write(line + tokens)
-        key, self._found[key], self._end = self._placed(head, self._end + len(line))
+        self._place(head, self._end + len(line), len(tokens))
         return measured
 
     def __contains__(self, item: Item) -> bool:
@@ -76,15 +79,11 @@ class Early:
         shape = (-1,) if self._streams == 1 else (-1, self._streams)
         return replace(found.told, ids=ids.reshape(shape).astype(np.uint32))
 
-    def _placed(self, head: Any, offset: int) -> tuple[tuple[str, int], "_Place | Failure", int]:
-        """The piece that a line tells of, its tokens, which begin at `offset`, and where they end; else ValueError."""
-        match head:
-            case [str(path), int(index), str(why)]:
-                return (path, index), Failure(why), offset
-            case [str(path), int(index), int(tokens), int(told), str(remarks), dict(lost)] if tokens >= 0:
-                size = tokens * self._streams * self._type.itemsize
-                return (path, index), _Place(offset, size, Told(_NONE, told, remarks, lost)), offset + size
-        raise ValueError("it tells of no piece")
+    def _place(self, head: list[Any], offset: int, size: int) -> None:
+        """Notes that the tokens of a piece are the `size` bytes from `offset` on, which nothing is behind yet."""
+        path, index, *told = head
+        self._found[path, index] = Failure(*told) if len(told) == 1 else _Place(offset, size, Told(_NONE, *told))
+        self._end = offset + size
 
     def _resume(self) -> None:
         """Finds what an interrupted preparation has made; the file is cut behind the last piece that is whole."""
@@ -92,16 +91,16 @@ class Early:
         while self._end < written:
             self._file.seek(self._end)
             line = self._file.readline()
-            try:
-                key, found, end = self._placed(json.loads(line), self._end + len(line))
-            except ValueError as error:
-                if line.endswith(b"\n"):  # else cut short by a kill
-                    what = f"{self._path} is damaged at byte {self._end} ({error})"
+            checked, _, rest = line.partition(b" ")
+            size, _, head = rest.partition(b" ")
+            wanted = int(size) if size.isdigit() else 0
+            tokens = self._file.read(min(wanted, written))
+            if checked != str(crc32(rest + tokens)).encode():
+                if line.endswith(b"\n") and len(tokens) == wanted:  # else cut short by a kill
+                    what = f"{self._path} is damaged at byte {self._end}"
                     logger.warning("%s; the pieces from there on are tokenized again", what)
                 break
-            if end > written:
-                break
-            self._found[key], self._end = found, end
+            self._place(json.loads(head), self._end + len(line), len(tokens))
         self._file.truncate(self._end)
 
 

@@ -71,7 +71,7 @@ def encode_all(
     progress.jsonl says what is in tokens.bin already; `early` holds what was made beforehand.
     """
     dtype = token_type(sizes)
-    done = _resume(folder, dtype.itemsize * len(sizes), [row.source for row in rows])
+    done = _resume(folder, dtype.itemsize * len(sizes), [row.source for row in rows], data)
     names = {row.item: row.source for row in rows[len(done) :]}
     with (folder / "tokens.bin").open("ab") as tokens, (folder / "progress.jsonl").open("a") as log:
         ready: Early | dict[Item, Told | Failure] = {} if early is None else early
@@ -189,11 +189,20 @@ def listening() -> Iterator[list[str]]:
             logger.setLevel(level)
 
 
-def _resume(folder: Path, token_bytes: int, sources: Sequence[str]) -> list[Encoded]:
-    """What is safely in tokens.bin, which is cut behind the last piece of it."""
+def _resume(folder: Path, token_bytes: int, sources: Sequence[str], data: DataHParams) -> list[Encoded]:
+    """What is safely in tokens.bin, which is cut behind the last piece of it.
+
+    The first line of progress.jsonl has the limits; where they are larger now, a piece that they stopped is tried
+    again, and so are those behind it.
+    """
     log, tokens = folder / "progress.jsonl", folder / "tokens.bin"
     size = tokens.stat().st_size if tokens.exists() else 0
-    lines = log.read_text(encoding="ascii", errors="replace").splitlines(keepends=True) if log.exists() else []
+    head, *lines = log.read_text(encoding="ascii", errors="replace").splitlines(keepends=True) if log.exists() else [""]
+    limits = [data.seconds_per_file, data.megabytes_per_worker]
+    try:
+        larger = any(now > then for now, then in zip(limits, json.loads(head), strict=True))
+    except (ValueError, TypeError):
+        lines, larger = [], False
     done: list[Encoded] = []
     total = 0
     for line, source in zip(lines, sources, strict=False):
@@ -203,13 +212,13 @@ def _resume(folder: Path, token_bytes: int, sources: Sequence[str]) -> list[Enco
             piece = Encoded(*json.loads(line))
             end = total + piece.tokens * token_bytes
         except (ValueError, TypeError):
-            logger.warning("%s is damaged in line %d; the pieces from there on are tokenized again", log, len(done) + 1)
+            logger.warning("%s is damaged in line %d; the pieces from there on are tokenized again", log, len(done) + 2)
             break
-        if piece.source != source or end > size:
+        if piece.source != source or end > size or (piece.limited and larger):
             break
         total = end
         done.append(piece)
-    log.write_text("".join(lines[: len(done)]))
+    log.write_text(json.dumps(limits) + "\n" + "".join(lines[: len(done)]))
     with tokens.open("ab") as file:
         file.truncate(total)
     if done:

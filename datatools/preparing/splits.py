@@ -21,13 +21,22 @@ LEAST = 3  # works: one for each side
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One piece that wants a side. `name` is what people know it by; `group` holds the variants of one work."""
+    """One piece that wants a side. `name` is what people know it by; `group` holds the variants of one work.
+
+    `split` is published; where it is not `bound` to it, a piece follows the elders that are near to it.
+    """
 
     name: str
     key: str
     sketch: Sketch
     group: str = ""
     split: Split | None = None
+    bound: bool = True
+
+    @property
+    def fixed(self) -> Split | None:
+        """The side that it has whatever is near."""
+        return self.split if self.bound else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +86,9 @@ def assign(candidates: Sequence[Candidate], ledger: Ledger) -> tuple[list[Verdic
     ordered = [candidates[i] for i in order]
     verdicts = _one_by_one(ordered, ledger)
     works = sum(not verdict.elders for verdict in verdicts)
-    published = any(candidate.split for candidate in candidates)
+    few = works < FEW and not any(candidate.split for candidate in candidates)
     lacking = any(all(verdict.side != side for verdict in verdicts) for side in SPLITS)
-    if not ledger.entries and not published and (works < FEW or lacking):
+    if not ledger.entries and not any(candidate.fixed for candidate in candidates) and (few or lacking):
         verdicts = _by_rank(ordered)
     elif lacking and all(verdict.side != "valid" for verdict in verdicts):
         none = f"none of {counted(len(candidates), 'piece')} is for validation"
@@ -142,16 +151,16 @@ def _one_by_one(ordered: Sequence[Candidate], ledger: Ledger) -> list[Verdict]:
         entry_and_elders = claimed.pop(candidate.key, None)  # a second piece of this key is a duplicate of the first
         if entry_and_elders is not None:
             entry, met = entry_and_elders
-            verdicts.append(Verdict(candidate.split or entry.side, met))
+            verdicts.append(Verdict(candidate.fixed or entry.side, met))
             continue
         met = elders.met(elders.of(number))
         sides: set[Side] = {elder.side for elder in met}
-        if candidate.split is not None:
-            side: Side = candidate.split
+        if candidate.fixed is not None:
+            side: Side = candidate.fixed
         elif candidate.key in out or len(sides) > 1:
             side = "out"
         else:
-            side = sides.pop() if sides else by_hash(candidate.key)
+            side = sides.pop() if sides else candidate.split or by_hash(candidate.key)
         verdicts.append(Verdict(side, met))
         if side == "out":
             out.add(candidate.key)
@@ -206,6 +215,6 @@ def _grown(ledger: Ledger, ordered: Sequence[Candidate], verdicts: Sequence[Verd
         if place is None:
             places[candidate.key] = len(entries)
             entries.append(Entry(candidate.key, verdict.side, candidate.sketch, candidate.name, candidate.group))
-        elif candidate.split is not None:
+        elif candidate.fixed is not None:
             entries[place] = replace(entries[place], side=verdict.side)
     return Ledger(entries)

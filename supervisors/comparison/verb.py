@@ -232,7 +232,8 @@ def _grouped(folders: Iterable[Path], manager: Manager, taken: Iterable[str] = (
     for seeds in models.values():
         seed, first = next(iter(seeds.items()))
         name = first.name.removesuffix(f"-seed{seed}") if len(seeds) > 1 else first.name
-        runs[str(first) if name in {*runs, *taken} else name] = list(seeds.values())
+        names = (name, str(first), str(first.absolute()))
+        runs[next(each for each in names if each not in {*runs, *taken})] = list(seeds.values())
     return runs
 
 

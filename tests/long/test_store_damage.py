@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +155,33 @@ def test_a_damaged_survey_is_named_and_read_again_from_there(
     assert counted == [again] and path.read_bytes() == whole
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(DATA.seconds_per_file, 3), (DATA.seconds_per_file + 1, 1)])
+def test_larger_limits_try_again_what_smaller_ones_stopped(seconds: float, kept: int, tmp_path: Path) -> None:
+    pieces = [
+        encoding.Encoded("a", 3),
+        encoding.Encoded("b", 0, failure="takes too long", limited=True),
+        encoding.Encoded("c", 2),
+    ]
+    lines = [[DATA.seconds_per_file, DATA.megabytes_per_worker], *map(astuple, pieces)]
+    (tmp_path / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "tokens.bin").write_bytes(bytes(10))
+    limits = replace(DATA, seconds_per_file=seconds)
+    assert encoding._resume(tmp_path, 2, ["a", "b", "c"], limits) == pieces[:kept]
+    assert (tmp_path / "tokens.bin").stat().st_size == {3: 10, 1: 6}[kept]
+    head = json.loads((tmp_path / "progress.jsonl").read_text().partition("\n")[0])
+    assert head == [seconds, DATA.megabytes_per_worker]
+
+
 @pytest.mark.parametrize("line", ["[1, 2", "{}", "[]", '["tune-000.mid", "many"]', "[1, 2, 3, 4, 5, 6, 7, 8, 9]", "é"])
 def test_a_damaged_line_of_progress_is_named_and_done_again(
     line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = json.dumps(astuple(encoding.Encoded("tune-000.mid", 3, 2, "a remark"))) + "\n"
     (tmp_path / "tokens.bin").write_bytes(bytes(20))
-    (tmp_path / "progress.jsonl").write_text(good + line + "\n" + good, encoding="utf-8")
-    done = encoding._resume(tmp_path, 2, ["tune-000.mid"] * 3)
+    head = json.dumps([DATA.seconds_per_file, DATA.megabytes_per_worker]) + "\n"
+    (tmp_path / "progress.jsonl").write_text(head + good + line + "\n" + good, encoding="utf-8")
+    done = encoding._resume(tmp_path, 2, ["tune-000.mid"] * 3, DATA)
     assert done == [encoding.Encoded("tune-000.mid", 3, 2, "a remark")]
-    assert (tmp_path / "progress.jsonl").read_text() == good
+    assert (tmp_path / "progress.jsonl").read_text() == head + good
     assert (tmp_path / "tokens.bin").stat().st_size == 6
-    assert "line 2" in warnings(caplog)[0]
+    assert "line 3" in warnings(caplog)[0]

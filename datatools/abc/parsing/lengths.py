@@ -3,6 +3,8 @@
 from fractions import Fraction
 from functools import lru_cache
 
+LONGEST_NOTE = 64  # whole notes
+
 
 @lru_cache(maxsize=1024)
 def length(text: str) -> Fraction:
@@ -24,3 +26,11 @@ def short(value: Fraction) -> str:
     """A length for people to read, however many digits it has."""
     text = str(value)
     return text if len(text) <= 16 else f"about {float(value):.3g}"
+
+
+def insist_length(whole_notes: Fraction) -> None:
+    """ValueError unless a note or rest may be so long."""
+    if whole_notes > LONGEST_NOTE or whole_notes <= 0 or whole_notes.denominator > 1 << 16:
+        raise ValueError(
+            f"a note or rest of {short(whole_notes)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
+        )

@@ -10,12 +10,11 @@ from fractions import Fraction
 from datatools.abc.keys import ACCIDENTALS, LETTERS, Key, Meter, fifths_of, parse_sounding, transposed
 from datatools.abc.lexer import NOT, PITCH, STEP
 from datatools.abc.lyrics import aligned, syllables
-from datatools.abc.parsing.lengths import length, short
+from datatools.abc.parsing.lengths import insist_length, length
 from datatools.abc.parsing.marks import Mark
 from datatools.abc.symbols import shifted
 from datatools.abc.tune import Event, Pitch, Tuplet, spelled
 
-LONGEST_NOTE = 64  # whole notes
 MOST_VERSES = 20  # nothing is played more often
 _DEFAULT_Q = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _BROKEN = {1: Fraction(3, 2), 2: Fraction(7, 4), 3: Fraction(15, 8)}
@@ -109,10 +108,7 @@ class Voice:
         if self.stretch_left:
             whole_notes *= self.stretch
             self.stretch_left -= 1
-        if whole_notes > LONGEST_NOTE or whole_notes <= 0 or whole_notes.denominator > 1 << 16:
-            raise ValueError(
-                f"a note or rest of {short(whole_notes)} whole notes; expected above 0 and at most {LONGEST_NOTE}"
-            )
+        insist_length(whole_notes)
         # Grace notes wait for the next note, over rests and bar lines.
         graces = tuple(self.graces) if pitches else ()
         key = transposed(self.key, self.semitones) if self.semitones else self.key
@@ -131,6 +127,8 @@ class Voice:
             if self.last.duration == event.duration:
                 self.last.length *= self.uneven[0]
                 event.length *= self.uneven[1]
+                insist_length(self.last.length)
+                insist_length(event.length)
             self.uneven = None
         self.last, self.begun = event, True
         self.written, self.heard, self.tied = self.heard, {}, {}

@@ -1,7 +1,8 @@
 """Lakh MIDI (Raffel 2016): LMD-full, named by md5, and LMD-matched, whose songs have folders of their versions.
 
-The split is that of the files' md5, as the field has it (e validates, f tests). In LMD-matched a song's versions stay
-together, so it is its folder's name (a track of the Million Song Dataset) that decides, by the hub's own rule."""
+The split is that of the files' md5, as the field has it (e validates, f tests), and a song's versions stay together. In
+LMD-matched it is their folder's name (a track of the Million Song Dataset) that decides, by the hub's own rule; in
+LMD-full the md5 of the version that comes first decides for those that are near to it."""
 
 import re
 from collections.abc import Callable
@@ -27,8 +28,10 @@ FACTS = Facts(
     url="https://colinraffel.com/projects/lmd/",
     expected="the folder lmd_full or lmd_matched, or an archive of either (https://colinraffel.com/projects/lmd/)",
     takes=lambda path: MD5.fullmatch(Path(path).stem) is not None,
+    leaves="not named by an md5",
     group=song,
     side=lambda path: None if song(path) else by_md5(path),
+    split_binds=False,
 )
 
 

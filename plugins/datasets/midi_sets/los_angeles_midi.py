@@ -12,6 +12,7 @@ FACTS = Facts(
     url="https://huggingface.co/datasets/projectlosangeles/Los-Angeles-MIDI-Dataset",
     expected="the folder of its MIDI files, or an archive of it",
     side=by_md5,
+    split_binds=False,
 )
 
 
