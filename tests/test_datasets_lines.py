@@ -67,6 +67,19 @@ def test_one_side_alone_is_no_split(tmp_path: Path, caplog: pytest.LogCaptureFix
     ]
 
 
+def test_the_hubs_split_does_not_begin_from_published_sides(tmp_path: Path) -> None:
+    def identity(given: Path) -> str:
+        return folk_rnn.build(FolkRnnHParams(path=str(given))).identity
+
+    (tmp_path / "valid_src.txt").write_text(LINE)
+    (tmp_path / "valid.zip").write_bytes(b"PK")
+    assert identity(tmp_path / "valid.zip") == f"folk_rnn {tmp_path / 'valid.zip'}"
+    assert identity(tmp_path / "valid_src.txt") == f"folk_rnn {tmp_path / 'valid_src.txt'}, split by the hub"
+    assert identity(tmp_path) == f"folk_rnn {tmp_path}, split by the hub"
+    (tmp_path / "train_src.txt").write_text(LINE)
+    assert identity(tmp_path) == f"folk_rnn {tmp_path}" and identity(tmp_path / "no") == f"folk_rnn {tmp_path / 'no'}"
+
+
 def test_bad_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
     good = json.dumps({"abc": f"T:a\u2028b\u0085c\n{TUNE}"}, ensure_ascii=False)
     null = '{"abc": null, "id": 7}'

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from core.contracts.dataset import Item
@@ -15,7 +15,7 @@ from datatools.fetching import search
 from datatools.fetching.archives import is_archive
 from datatools.fetching.sources import root
 from datatools.preparing.survey import short
-from plugins.datasets.records.named_sides import sides_of
+from plugins.datasets.records.named_sides import one_side, sides_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,22 @@ class Lines:
     def __init__(self, format: Format, path: str) -> None:
         self.format, self.path = format, path
         self.license, self.url = format.license, format.url
-        self.identity = f"{format.name} {Path(path).expanduser().resolve()}" if path else format.name
+
+    @cached_property
+    def identity(self) -> str:
+        """Another one where the hub makes the split, which must not begin from sides that were published."""
+        if not self.path:
+            return self.format.name
+        given = Path(self.path).expanduser().resolve()
+        if given.is_file():
+            names = [given.name] if self.format.takes(given) else []
+        else:
+            names = [short(str(path), given) for path in self._below(given)]
+        return f"{self.format.name} {given}" + ", split by the hub" * (one_side(names) is not None)
+
+    def _below(self, folder: Path) -> list[Path]:
+        endings = self.format.extensions if self.format.looks is None else None
+        return [path for path in search.search(folder, endings).files if self.format.takes(path)]
 
     def prepare(self, folder: Path) -> None:
         """Finds the files; HubError where there are none."""
@@ -67,8 +82,7 @@ class Lines:
         self.files = [given] if self.root else []
         if self.root is None:
             self.root = root(self.path, self.format.expected, None, folder)
-            endings = self.format.extensions if self.format.looks is None else None
-            self.files = [path for path in search.search(self.root, endings).files if self.format.takes(path)]
+            self.files = self._below(self.root)
         if not self.files:
             raise HubError(f"dataset.path is {self.root}, which holds no file of it; expected {self.format.expected}")
 

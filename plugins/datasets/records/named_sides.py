@@ -21,6 +21,12 @@ def side_of(path: str) -> Split | None:
     return told[0] if len(told) == 1 else None
 
 
+def one_side(files: Sequence[str]) -> Split | None:
+    """The side that the names of all files tell; None where some tell another or nothing."""
+    sides = {side_of(file) for file in files}
+    return sides.pop() if len(sides) == 1 else None
+
+
 def sides_of(name: str, files: Sequence[str], otherwise: str = "the hub makes one") -> list[Split | None]:
     """The side of each file of the set `name`; of none where all are for the same one, which is no split.
 
@@ -30,7 +36,7 @@ def sides_of(name: str, files: Sequence[str], otherwise: str = "the hub makes on
     told = [side for side in SPLITS if side in sides]
     if None in sides or not told or {"train", "valid"} <= set(told):
         return sides
-    if len(told) == 1:
+    if one_side(files):
         files_of = "the only file" if len(files) == 1 else "every file"
         logger.info("%s of %s is for %s by its name, which is no split; %s", files_of, name, told[0], otherwise)
         return [None] * len(files)
