@@ -93,6 +93,8 @@ def test_a_note_is_cut_where_its_key_is_struck_again(name: str) -> None:
     """Forty notes of two quarters, each key again after one and a half: the last of three keys last."""
     assert lost(made([(240 * k, 960, 60 + k % 3) for k in range(40)]), name) == {"overlaps": 37}
     assert lost(made([(480 * k, 485, 60) for k in range(8)]), name) == {}, "five ticks of legato are rounding"
+    merged = [(0, 480, 60), (0, 1440, 60), (0, 960, 60), (720, 480, 60)]
+    assert lost(made(merged), name) == {"unisons": 2, "overlaps": 1}, "of three at once the longest stays, and is cut"
     line = "lost         370 % of notes: durations cut where the key is struck again"
     assert said({"overlaps": 37}, name) == [f"{line} (a key that is struck again sounds once)"]
 
