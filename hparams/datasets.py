@@ -108,7 +108,7 @@ class FolkRnnHParams:
     """Token lines of folk-rnn, versions 2 and 3, a tune a line."""
 
     name: Literal["folk_rnn"] = "folk_rnn"
-    # A file of lines, a folder of such files, or an archive; required.
+    # A file of lines, a folder of such files, or an archive; required. Files named train, valid, test are these sides.
     path: str = ""
 
 
@@ -117,7 +117,7 @@ class IrishmanHParams:
     """Irishman and its like: JSON of tunes as ABC."""
 
     name: Literal["irishman"] = "irishman"
-    # A JSON file, a folder of such files, or an archive; required.
+    # A JSON file, a folder of such files, or an archive; required. Files named train and validation are these sides.
     path: str = ""
 
 
@@ -142,7 +142,7 @@ class AriaMidiHParams:
     """Aria-MIDI, transcribed piano recordings with composers and genres; not for commercial use."""
 
     name: Literal["aria_midi"] = "aria_midi"
-    # The folder or an archive of it; required.
+    # The folder or an archive of it, of which the MIDI files and metadata.json are read, no JSON lines; required.
     path: str = ""
 
 

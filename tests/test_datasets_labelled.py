@@ -81,8 +81,10 @@ def test_midicaps_as_it_is_downloaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ([caption("a"), {"caption": "no place"}], "line 2 is no caption"),
-        (["words"], "line 1 is no caption"),
+        ([caption("a"), {"caption": "no place"}], "line 2 is no caption: it has no location, but caption; expected an"),
+        (["words"], r'line 1 is no caption: it is "words"; expected an object a line, .*; mend it or fetch it again'),
+        ([[caption("a")]], r"line 1 is no caption: it is \[.*; expected an object a line"),
+        ([{"location": 5}], "line 1 is no caption: it has no location, but location"),
         ([caption("a"), caption("a")], "line 2 tells of a1+ again"),
         ([], "says nothing of the 4 files below"),
     ],
@@ -126,6 +128,26 @@ def test_aria_keeps_works_and_recordings_together(tmp_path: Path) -> None:
     (tmp_path / "a" / "metadata.json").write_text('{"one": []}')
     with pytest.raises(HubError, match="is not aria-midi's metadata"):
         aria_midi.build(AriaMidiHParams(path=str(tmp_path / "a"))).prepare(tmp_path / "cache")
+    for text, why in [
+        ("[1, 2]", r"it is \[1, 2\]"),
+        ('{"1": ', r"it is no JSON \(Expecting value"),
+        ('{"x": {}}', "'x' is no number of a recording"),
+        ('{"1": []}', r"of 1 it says \[\]"),
+        ('{"1": {"metadata": {}, "audio_scores": [0.9]}}', r'of 1 it says {"metadata": {}, "audio_scores": \[0.9\]}'),
+    ]:
+        (tmp_path / "a" / "metadata.json").write_text(text)
+        with pytest.raises(HubError, match=rf"metadata: {why}.*; expected .*; fetch it again$"):
+            aria_midi.build(AriaMidiHParams(path=str(tmp_path / "a"))).prepare(tmp_path / "cache")
+
+
+def test_captions_behind_a_mark_and_blank_lines(tmp_path: Path) -> None:
+    captioned(tmp_path / "m", [])
+    lines = ["", json.dumps(caption("a")), "  ", json.dumps(caption("e", genre="folk")), ""]
+    (tmp_path / "m" / "train.json").write_text("\r\n".join(lines), encoding="utf-8-sig")
+    dataset = midicaps.build(MidiCapsHParams(path=str(tmp_path / "m")))
+    dataset.prepare(tmp_path / "cache")
+    assert [item.split for item in dataset.items()] == ["train", "valid"]
+    assert dataset.labels()["genre"] == ["rock", "folk"], "a word that is no list is the word, not its first letter"
 
 
 @pytest.mark.parametrize(("module", "made"), [(midicaps, MidiCapsHParams), (aria_midi, AriaMidiHParams)])
@@ -161,11 +183,25 @@ def test_gigamidis_tables(tmp_path: Path) -> None:
         last.title == "Song f" and last.labels == {"title": "Song f", "NOMML": "12, 3"} and last.score.note_num() == 1
     )
     assert dataset.labels()["title"].count("Song f") == 3
+    (tmp_path / "train.parquet").write_bytes((tmp_path / "g" / "train" / "0.parquet").read_bytes())
+    alone = gigamidi.build(GigaMidiHParams(path=str(tmp_path / "train.parquet")))
+    alone.prepare(tmp_path / "cache")
+    assert [item.split for item in alone.items()] == ["train", "train", "valid", "test"], "one side is no split"
     with pytest.raises(ValueError, match="its row holds no music"):
         read(items[1])
     parquet.write_table(pyarrow.Table.from_pylist([{"md5": "a"}]), tmp_path / "no.parquet")
     with pytest.raises(HubError, match="has columns md5; expected md5 and music among them"):
         gigamidi.build(GigaMidiHParams(path=str(tmp_path / "no.parquet"))).prepare(tmp_path / "cache")
+    for number, (column, row, kind) in enumerate(
+        [
+            ("md5", {"md5": 7, "music": music}, "int64; expected string"),
+            ("music", {"md5": "a", "music": "MThd"}, "string; expected binary"),
+            ("music", {"md5": "a", "music": {"bytes": music}}, "struct<bytes: binary>; expected binary"),
+        ]
+    ):
+        parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / f"{number}.parquet")
+        with pytest.raises(HubError, match=rf"{number}\.parquet holds {column} as {kind}: convert the column"):
+            gigamidi.build(GigaMidiHParams(path=str(tmp_path / f"{number}.parquet"))).prepare(tmp_path / "cache")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     with pytest.raises(HubError, match=r"cut\.parquet is no table of Parquet"):
         gigamidi.build(GigaMidiHParams(path=str(tmp_path / "cut.parquet"))).prepare(tmp_path / "cache")

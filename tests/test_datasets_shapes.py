@@ -1,6 +1,7 @@
 """Datasets that cannot be had here, on made-up folders of their exact shape; folk-rnn's lines against ABC by hand."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import symusic
 
 from core.errors import HubError
 from hparams import datasets as hparams
-from plugins.datasets import essen
+from plugins.datasets import essen, pop909
 from plugins.datasets.midi_sets import asap, lakh, los_angeles_midi, nottingham, piano_midi
-from plugins.datasets.records import folk_rnn, irishman, lines
+from plugins.datasets.records import folk_rnn, irishman, named_sides
 
 HASHES = {side: f"{letter}{'0' * 31}" for side, letter in (("valid", "e"), ("test", "f"), ("train", "a"))}
 TUNE = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n"
@@ -68,6 +69,34 @@ def test_nottingham_takes_the_cleaned_tunes_only(tmp_path: Path) -> None:
     assert [item.index for item in dataset.items()] == [0, 0, 1], "what cannot be read is named by a worker"
 
 
+def test_what_a_set_leaves_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    work = tmp_path / "asap" / "Bach" / "Fugue" / "bwv_846"
+    midi(work / "midi_score.mid", work / "Shi05M.mid", tmp_path / "asap" / "stray.mid")
+    midi(tmp_path / "lakh" / f"{HASHES['train']}.mid", tmp_path / "lakh" / "readme.mid")
+    midi(tmp_path / "piano" / "bach_846.mid", tmp_path / "piano" / "bach_846_format0.mid")
+    midi(*(tmp_path / "n" / folder / "a.mid" for folder in ("ABC_cleaned", "MIDI")))
+    midi(tmp_path / "pop" / "001" / "001.mid", tmp_path / "pop" / "001" / "versions" / "001-v1.mid")
+    sets = [
+        asap.build(hparams.AsapHParams(path=str(tmp_path / "asap"))),
+        lakh.build(hparams.LakhHParams(path=str(tmp_path / "lakh"))),
+        piano_midi.build(hparams.PianoMidiHParams(path=str(tmp_path / "piano"))),
+        nottingham.build(hparams.NottinghamHParams(path=str(tmp_path / "n"))),
+        pop909.build(hparams.Pop909HParams(path=str(tmp_path / "pop"))),
+        pop909.build(hparams.Pop909HParams(path=str(tmp_path / "pop"), versions=True)),
+    ]
+    with caplog.at_level(logging.INFO):
+        for dataset in sets:
+            dataset.prepare(tmp_path / "cache")
+        sets[0].prepare(tmp_path / "cache")  # as a control that asks for labels has it done
+    assert caplog.messages == [
+        "2 files of asap are not read: scores (midi_score.mid), or outside of a work's folder",
+        "1 file of lakh is not read: not named by an md5",
+        "1 file of piano_midi is not read: the same pieces again (_format0.mid)",
+        "1 file of nottingham is not read: in ABC or MIDI, which hold the tunes of ABC_cleaned again",
+        "1 file of pop909 is not read: not at NNN/NNN.mid; dataset.versions=true reads those in NNN/versions",
+    ]
+
+
 def test_essen_is_music21s() -> None:
     dataset = essen.build(hparams.EssenHParams())
     first = next(iter(dataset.items()))
@@ -82,7 +111,7 @@ def test_folk_rnn_lines(tmp_path: Path) -> None:
     dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path / "valid_src.txt")))
     dataset.prepare(tmp_path / "cache")
     found = list(dataset.items())
-    assert [(item.index, item.split) for item in found] == [(0, "valid"), (1, "valid"), (2, "valid")]
+    assert [(item.index, item.split) for item in found] == [(0, None), (1, None), (2, None)], "one side is no split"
     assert [note.pitch for note in dataset.read(found[1]).score.tracks[0].notes][:3] == [64, 69, 71]
     with pytest.raises(ValueError, match='begins with "not a"; expected a meter and a mode'):
         dataset.read(found[2])
@@ -92,7 +121,7 @@ def test_a_line_may_stand_between_marks_and_a_name_may_tell_nothing(tmp_path: Pa
     assert folk_rnn.abc_of("<s> M:4/4 K:maj =C </s>") == "X:1\nM:4/4\nL:1/8\nK:Cmaj\n=C\n"
     assert folk_rnn.abc_of("M:4/4 K:Cdor =C K:Cmix =D") == "X:1\nM:4/4\nL:1/8\nK:Cdor\n=C[K:Cmix]=D\n"
     names = ("a/Train.txt", "valid.txt", "my-validation_2.txt", "test/x.txt", "train_and_test.txt", "trained.txt")
-    assert [lines.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
+    assert [named_sides.side_of(name) for name in names] == ["train", "valid", "valid", "test", None, None]
     (tmp_path / "a.txt").write_text("M:4/4 K:maj =C\n")
     dataset = folk_rnn.build(hparams.FolkRnnHParams(path=str(tmp_path)))
     dataset.prepare(tmp_path / "cache")

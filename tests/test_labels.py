@@ -140,8 +140,14 @@ def test_all_tunes_of_a_book_have_its_labels(tmp_path: Path) -> None:
         ("name,pace\nwalk_00.mid,slow\n", "has columns name, pace; expected different ones, one of them file"),
         ("file,pace,pace\n", "expected different ones"),
         ("Filename,pace\nwalk_00.mid,slow\n", "one of them file; rename Filename to file"),
-        ("file;pace\nwalk_00.mid;slow\n", "has columns file;pace"),
-        ("", "has columns ; expected"),
+        ("File,pace\nwalk_00.mid,slow\n", "one of them file; rename File to file"),
+        (
+            "file;pace\nwalk_00.mid;slow\n",
+            "has columns file;pace.*; it is parted by semicolons, not by commas",
+        ),
+        ("File\tpace\nwalk_00.mid\tslow\n", "it is parted by tabs, not by commas"),
+        ("", r"labels\.csv is empty; expected a first line such as file,genre"),
+        ("\n", r"labels\.csv begins with an empty line; expected"),
         ("file,pace\nwalk_00.mid\n", "has 1 cell in line 2; expected 2"),
         ("file,pace\nwalk_00.mid,slow\n./walk_00.mid,fast\n", "names walk_00.mid again in line 3"),
         ('file,pace\nwalk_00.mid,"slow\n', "cannot be read as a table"),
@@ -155,9 +161,10 @@ def test_what_is_no_table_is_one_line(text: str | bytes, why: str, tmp_path: Pat
     with pytest.raises(HubError, match=why) as error:
         folder.labels()
     assert "\n" not in str(error.value)
-    folder.prepare(tmp_path)  # without a control that asks for labels, they are told and left
+    folder.prepare(tmp_path)  # a control that asks for labels has the error, and this is not told beside it
+    assert not caplog.records
+    assert [len(survey.reader(folder)(item).labels) for item in folder.items()] == [0], "else they are told and left"
     assert [record.getMessage() for record in caplog.records] == [f"{error.value}; no control can use it as it is"]
-    assert [len(survey.reader(folder)(item).labels) for item in folder.items()] == [0]
 
 
 def test_a_run_learns_its_labels_and_is_asked_for_them(labelled, tmp_path, monkeypatch, capsys, caplog) -> None:

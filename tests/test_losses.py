@@ -94,10 +94,12 @@ def test_the_table_names_share_and_setting() -> None:
 def test_a_setting_that_is_set_is_no_advice() -> None:
     manifest = {"counts": {"train": {"notes": 200}}, "lost": {"tempos": 7, "drums": 1, "velocities": 4}, "remarks": 0}
     assert advice(manifest, RemiHParams(use_programs=True, use_tempos=True)) == [
-        "lost         7 marks: tempos (more than this tokenizer can tell)",
+        "lost         7 marks: tempos -> tokenizer.tempo_range=[20,400] tokenizer.num_tempos=200",
         "             2 % of notes: the loudness -> tokenizer.use_velocities=true",
         "             0.5 % of notes: drums (more than this tokenizer can tell)",
     ]
+    wide = RemiHParams(use_tempos=True, tempo_range=(10, 500), num_tempos=200)
+    assert advice(manifest, wide)[0] == "lost         7 marks: tempos (more than this tokenizer can tell)"
 
 
 def test_no_setting_is_advised_that_is_refused() -> None:
@@ -117,5 +119,6 @@ def test_tempos_beyond_the_range_are_clipped_and_those_beside_a_step_rounded() -
         assert "clipped" not in losses(score, wide.decode(wide.encode(piece)).score)
     manifest = {"counts": {"train": {"notes": 1}}, "lost": {"clipped": 1}, "remarks": 0}
     assert advice(manifest, RemiHParams(use_tempos=True)) == [
-        "lost         1 mark: tempos beyond the slowest or fastest -> a wider tokenizer.tempo_range, e.g. [20,300]"
+        "lost         1 mark: tempos beyond the slowest or fastest -> "
+        "a wider range, e.g. tokenizer.tempo_range=[20,400]"
     ]

@@ -120,7 +120,8 @@ def test_a_survey_keeps_the_order_of_items_and_asks_again_for_what_was_too_slow(
 def test_what_a_piece_may_lose_is_told_by_its_contents() -> None:
     quiet, loud = [(0, 480, 60, 50)], [(0, 480, 60, 50), (480, 480, 62, 90)]
     assert losses.contents(made(loud)) == (False, True, False)
-    assert losses.contents(made(quiet, [(0, 1, 36, 99)], drums=(1,))) == (True, False, False)
+    assert losses.contents(made(quiet, [(0, 1, 36, 50)], drums=(1,))) == (True, False, False)
+    assert losses.contents(made(quiet, [(0, 1, 36, 99)], drums=(1,))) == (True, True, False)
     slow = made(quiet)
     slow.tempos.append(symusic.Tempo(0, 119.8))  # which is 120 in whole numbers
     assert losses.contents(slow) == (False, False, False)

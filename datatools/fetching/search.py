@@ -21,8 +21,9 @@ class Found:
     hidden: int = 0
 
 
-def search(root: Path, extensions: Collection[str]) -> Found:
+def search(root: Path, extensions: Collection[str] | None) -> Found:
     """All files below `root` whose extension, in lower case, is among `extensions`; hidden ones are only counted.
+    None: all files.
 
     A folder that links lead back to is entered once. What bears such an extension and is no file that can be opened is
     skipped with its reason.
@@ -44,12 +45,13 @@ def search(root: Path, extensions: Collection[str]) -> Found:
             found.skipped.append((name, f"a folder that cannot be opened ({error.strerror})"))
             continue
         for entry in entries:
-            path, wanted = Path(entry.path), os.path.splitext(entry.name)[1].lower() in extensions
+            path = Path(entry.path)
+            wanted = extensions is None or os.path.splitext(entry.name)[1].lower() in extensions
             if entry.name.startswith("."):
                 found.hidden += wanted
             elif _is(entry, "dir"):
                 (links if entry.is_symlink() else waiting).append(path)
-                if wanted:
+                if wanted and extensions is not None:
                     found.skipped.append((path.relative_to(root).as_posix(), "a folder; what is in it is read"))
             elif wanted and not _is(entry, "file"):
                 why = "no regular file" if os.path.exists(path) else "a link to nothing"

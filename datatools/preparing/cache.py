@@ -232,6 +232,8 @@ class _Job:
         return Early(self.build, part / "tokenizer", vocab_sizes(tokenizer), survey.reader(self.dataset))
 
     def _nothing(self, what: str, failures: list[tuple[str, str]]) -> HubError:
+        if not failures:
+            return HubError(f"{self.name} holds no tune or row to read; fill its files or choose others")
         path = self.home / "surveys" / f"{self.fingerprint}.failures.txt"
         failure_list(path, failures)
         first = "; ".join(f"{survey.printable(name)}: {reason}" for name, reason in failures[:3])

@@ -30,7 +30,7 @@ from hparams.base import DataHParams
 if TYPE_CHECKING:
     from datatools.preparing.early import Early
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)

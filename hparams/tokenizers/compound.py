@@ -1,15 +1,21 @@
 """Hyper-parameters of the tokenizers whose tokens have several streams."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from hparams.base import require
 from hparams.tokenizers.note_tokens import MidiTokHParams
+
+MORE_BARS = "as many bars as the longest piece has, at most tokenizer.max_bar_embedding=4096"
 
 
 @dataclass(kw_only=True)
 class CompoundHParams(MidiTokHParams):
     """What they share: notes, tempos and instruments, and no vocabulary to learn."""
+
+    remedies: ClassVar[dict[str, str | tuple[str, ...]]] = {
+        cause: setting for cause, setting in MidiTokHParams.remedies.items() if cause not in ("meters", "pedals")
+    }
 
     # Bars are counted as 4/4 throughout.
     use_time_signatures: bool = False
@@ -25,6 +31,8 @@ class CompoundHParams(MidiTokHParams):
 @dataclass(kw_only=True)
 class OctupleHParams(CompoundHParams):
     """Octuple (MusicBERT, Zeng et al., arXiv 2106.05630) of MidiTok: a token is a whole note and its place."""
+
+    remedies: ClassVar[dict[str, str | tuple[str, ...]]] = CompoundHParams.remedies | {"others": MORE_BARS}
 
     # Bars that have a number; notes behind them are left out.
     max_bar_embedding: int = 256

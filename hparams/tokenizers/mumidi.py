@@ -5,13 +5,14 @@ from typing import ClassVar, Literal
 
 from hparams.base import require
 from hparams.following import Follows
-from hparams.tokenizers.compound import CompoundHParams
+from hparams.tokenizers.compound import MORE_BARS, CompoundHParams
 
 
 @dataclass(kw_only=True)
 class MuMidiHParams(CompoundHParams):
     """MuMIDI (PopMAG, Ren et al., arXiv 2008.07703) of MidiTok: bars, places, instruments, notes and where each is."""
 
+    remedies: ClassVar[dict[str, str | tuple[str, ...]]] = CompoundHParams.remedies | {"others": MORE_BARS}
     follows: ClassVar[dict[str, str]] = {"use_velocities": "velocities", "use_tempos": "tempos"}
 
     # Instruments are always told.

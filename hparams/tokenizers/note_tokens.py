@@ -11,16 +11,21 @@ from hparams.following import Follows
 class MidiTokHParams:
     """What the tokenizers of MidiTok share, in MidiTok's own terms (its class TokenizerConfig)."""
 
-    # What keeps each thing that a piece may lose, for people who are told of the loss.
-    remedies: ClassVar[dict[str, str]] = {
+    # What keeps each thing that a piece may lose, for people who are told of the loss; of several what is not set yet.
+    remedies: ClassVar[dict[str, str | tuple[str, ...]]] = {
         "drums": "tokenizer.use_programs=true",
         "programs": "tokenizer.use_programs=true",
         "velocities": "tokenizer.use_velocities=true",
         "pitches": "tokenizer.pitch_range=[0,127]",
-        "tempos": "tokenizer.use_tempos=true",
-        "clipped": "a wider tokenizer.tempo_range, e.g. [20,300]",
-        "repeats": "a finer tokenizer.beat_res, e.g. {0_4: 24, 4_12: 4}",
-        "durations": "a longer stretch in tokenizer.beat_res, e.g. {0_4: 12, 4_32: 4}",
+        "tempos": ("tokenizer.use_tempos=true", "tokenizer.tempo_range=[20,400] tokenizer.num_tempos=200"),
+        "clipped": "a wider range, e.g. tokenizer.tempo_range=[20,400]",
+        "meters": (
+            "tokenizer.use_time_signatures=true",
+            "more meters, e.g. tokenizer.time_signature_range.2=[2,3,4] tokenizer.time_signature_range.16=[3,5,7]",
+        ),
+        "pedals": "'tokenizer.options={use_sustain_pedals: true}'",
+        "repeats": "a finer grid, e.g. 'tokenizer.beat_res={0_4: 24, 4_12: 4}'",
+        "durations": "a longer stretch, e.g. 'tokenizer.beat_res={0_4: 12, 4_32: 4}'",
     }
     # What is left to the data, and by what of a piece it is decided.
     follows: ClassVar[dict[str, str]] = {
@@ -137,8 +142,10 @@ class MidiLikeHParams(MidiTokHParams):
 class NotesOnlyHParams(MidiTokHParams):
     """What those share that tell notes and nothing of tempo or meter."""
 
-    remedies: ClassVar[dict[str, str]] = {
-        cause: setting for cause, setting in MidiTokHParams.remedies.items() if cause not in ("tempos", "clipped")
+    remedies: ClassVar[dict[str, str | tuple[str, ...]]] = {
+        cause: setting
+        for cause, setting in MidiTokHParams.remedies.items()
+        if cause not in ("tempos", "clipped", "meters", "pedals")
     }
     follows: ClassVar[dict[str, str]] = {"use_programs": "programs", "use_velocities": "velocities"}
 

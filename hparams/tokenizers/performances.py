@@ -1,7 +1,7 @@
 """Hyper-parameters of the tokenizers of performances."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass(kw_only=True)
@@ -14,5 +14,8 @@ class Performance240HParams:
 @dataclass(kw_only=True)
 class Performance388HParams:
     """Events of performances in seconds, 388 tokens (Oore et al., arXiv 1808.03715): shifts of 10 ms to 1 s."""
+
+    # Notes last as long as the pedal holds them.
+    kept: ClassVar[tuple[str, ...]] = ("pedals",)
 
     name: Literal["performance_388"] = "performance_388"

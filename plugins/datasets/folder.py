@@ -57,10 +57,6 @@ class Folder:
     def prepare(self, folder: Path) -> None:
         """Nothing is to be fetched; the folder is looked through, so that a wrong path is said at once."""
         assert self.found.files
-        try:
-            self.labels()
-        except HubError as error:
-            logger.warning("%s; no control can use it as it is", error)
 
     def fingerprint(self) -> str:
         from datatools.storage import cache_folder
@@ -70,8 +66,13 @@ class Folder:
         return f"{content} {checksum(self.root / labels.NAME)}" if labels.usable(self.root) else content
 
     def items(self) -> Iterable[Item]:
+        """What is wrong with labels.csv is told here: a control that asks for labels has met it before."""
         from datatools.reading.scores import count
 
+        try:
+            self.labels()
+        except HubError as error:
+            logger.warning("%s; no control can use it as it is", error)
         for path in self.found.files:
             try:
                 tunes = count(path)

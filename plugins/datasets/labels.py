@@ -1,6 +1,7 @@
 """labels.csv: what a person says of the files in a folder, a row a file, in a column `file` and any others."""
 
 import csv
+import os
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from datatools.preparing.survey import read_item, short
 
 NAME, FILE = "labels.csv", "file"
 MEANT = ("filename", "file_name", "path", "filepath", "file_path", "name", "files")  # for FILE
+SIGNS = {"semicolons": ";", "tabs": "\t"}  # what other programs put between cells
 Table = dict[str, dict[str, str]]  # path below the folder, with slashes -> column -> word
 
 
@@ -56,17 +58,27 @@ def read(root: str, item: Item) -> Piece:
     return piece
 
 
+def _mend(head: list[str]) -> str:
+    """What to do about a first line without a column `file`, where that is clear."""
+    near = [] if FILE in head else [name for name in head if name.lower() in (FILE, *MEANT)]
+    parted = [name for name, sign in SIGNS.items() if len(head) == 1 and sign in head[0]]
+    if parted:
+        return f"; it is parted by {parted[0]}, not by commas: save it with commas"
+    return f"; rename {near[0]} to {FILE}" if near else ""
+
+
 @lru_cache(maxsize=4)
 def _table(path: str, modified: int) -> Table:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             head = [cell.strip() for cell in next(rows, [])]
+            if not any(head):
+                empty = "is empty" if not os.path.getsize(path) else "begins with an empty line"
+                raise HubError(f"{path} {empty}; expected a first line such as {FILE},genre, and then a row a file")
             if FILE not in head or len(set(head)) != len(head):
-                near = [] if FILE in head else [name for name in head if name.lower() in MEANT]
-                rename = f"; rename {near[0]} to {FILE}" if near else ""
                 raise HubError(
-                    f"{path} has columns {', '.join(head)}; expected different ones, one of them {FILE}{rename}"
+                    f"{path} has columns {', '.join(head)}; expected different ones, one of them {FILE}{_mend(head)}"
                 )
             place = head.index(FILE)
             found: Table = {}

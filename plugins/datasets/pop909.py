@@ -10,6 +10,8 @@ from pathlib import Path
 
 from core.contracts.dataset import Item
 from core.errors import HubError
+from core.log import logger
+from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
 from datatools.reading.scores import MIDI
@@ -37,9 +39,15 @@ class Pop909:
         """Finds the songs, unpacking them where an archive is given."""
         self.folder = folder
         self.root = sources.root(self.path, EXPECTED, None, folder)
-        self.songs = {path: song for path in search.search(self.root, MIDI).files if (song := self._song(path))}
+        found = search.search(self.root, MIDI).files
+        self.songs = {path: song for path in found if (song := self._song(path))}
         if not self.songs:
             raise HubError(f"dataset.path is {self.root}, where no song lies at NNN/NNN.mid; expected {EXPECTED}")
+        left = len(found) - len(self.songs)
+        if left:
+            told = f"{counted(left, 'file')} of pop909 {agree(left, 'is', 'are')} not read"
+            takes = "nor in NNN/versions" if self.versions else "dataset.versions=true reads those in NNN/versions"
+            logger.info("%s: not at NNN/NNN.mid; %s", told, takes)
 
     def _song(self, path: Path) -> str:
         """The number of the song that a file holds, empty when it is none that was asked for."""

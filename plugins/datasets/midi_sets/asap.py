@@ -15,6 +15,7 @@ FACTS = Facts(
     url="https://github.com/fosfrancesco/asap-dataset",
     expected="the folder asap-dataset, with composers, works and their MIDI files",
     takes=lambda path: "/" in path and Path(path).stem != "midi_score",
+    leaves="scores (midi_score.mid), or outside of a work's folder",
     group=lambda path: str(Path(path).parent.as_posix()),
 )
 

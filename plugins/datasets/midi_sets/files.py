@@ -7,6 +7,8 @@ from pathlib import Path
 
 from core.contracts.dataset import Item, Split
 from core.errors import HubError
+from core.log import logger
+from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
 from datatools.reading.scores import MIDI, count
@@ -18,7 +20,8 @@ Side = Callable[[str], Split | None]
 @dataclass(frozen=True)
 class Facts:
     """What is known of a set. `group` and `side` take a file's path below the root, with slashes; an empty work stands
-    for itself, a side of None is dealt by the hub's own rule. `takes` says which files are meant."""
+    for itself, a side of None is dealt by the hub's own rule. `takes` says which files are meant, and
+    `leaves`, in words, what the others are."""
 
     name: str
     license: str
@@ -27,6 +30,7 @@ class Facts:
     version: int = 1
     extensions: Collection[str] = MIDI
     takes: Callable[[str], bool] = lambda path: True
+    leaves: str = ""
     group: Group = lambda path: ""
     side: Side = lambda path: None
     split_binds: bool = True
@@ -38,6 +42,7 @@ class Files:
     def __init__(self, facts: Facts, path: str) -> None:
         self.facts, self.path = facts, path
         self.license, self.url, self.split_binds = facts.license, facts.url, facts.split_binds
+        self.told: set[str] = set()
         self.identity = f"{facts.name} {Path(path).expanduser().resolve()}" if path else facts.name
 
     def prepare(self, folder: Path) -> None:
@@ -49,6 +54,16 @@ class Files:
         self.unread = found.skipped
         if not self.files:
             raise HubError(f"dataset.path is {self.root}, which holds no file of it; expected {self.facts.expected}")
+        left = len(found.files) - len(self.files)
+        if left:
+            told = f"{counted(left, 'file')} of {self.facts.name} {agree(left, 'is', 'are')} not read"
+            self.tell(f"{told}: {self.facts.leaves}")
+
+    def tell(self, line: str) -> None:
+        """Says it once, however often the set is prepared."""
+        if line not in self.told:
+            self.told.add(line)
+            logger.info("%s", line)
 
     def fingerprint(self) -> str:
         content = search.fingerprint(search.Found(self.root, self.files), self.folder / "checksums.json")

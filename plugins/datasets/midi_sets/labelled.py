@@ -8,7 +8,6 @@ from pathlib import Path
 from core.contracts.dataset import Item
 from core.contracts.piece import Piece
 from core.errors import HubError
-from core.log import logger
 from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
@@ -44,7 +43,7 @@ class Labelled(Files):
         if bare:
             told = f"{len(bare):,} of {counted(len(names), 'file')} {agree(len(bare), 'is', 'are')} left out"
             them = agree(len(bare), "it", "them")
-            logger.info("%s, since %s says nothing of %s, first %s", told, self.beside, them, bare[0])
+            self.tell(f"{told}, since {self.beside} says nothing of {them}, first {bare[0]}")
         self.files = [path for name, path in names.items() if name in self.known]
 
     def _beside(self) -> Path:

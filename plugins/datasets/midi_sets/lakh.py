@@ -28,6 +28,7 @@ FACTS = Facts(
     url="https://colinraffel.com/projects/lmd/",
     expected="the folder lmd_full or lmd_matched, or an archive of either (https://colinraffel.com/projects/lmd/)",
     takes=lambda path: MD5.fullmatch(Path(path).stem) is not None,
+    leaves="not named by an md5",
     group=song,
     side=lambda path: None if song(path) else by_md5(path),
     split_binds=False,

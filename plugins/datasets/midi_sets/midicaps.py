@@ -20,6 +20,7 @@ from plugins.datasets.midi_sets.labelled import Labelled
 from plugins.datasets.midi_sets.lakh import MD5
 from plugins.datasets.midi_sets.table import Words, words_of
 
+SHAPE = 'expected an object a line, {"location": "lmd_full/0/MD5.mid", "caption": ...}; mend it or fetch it again'
 LISTS = ("genre", "mood")  # the likeliest first, which alone is taken
 COLUMNS = (
     *("caption", "test_set", "key", "time_signature", "tempo", "tempo_word", "duration", "duration_word"),
@@ -31,21 +32,22 @@ FACTS = Facts(
     url="https://huggingface.co/datasets/amaai-lab/MidiCaps",
     expected="train.json beside midicaps.tar.gz or its folder lmd_full (https://huggingface.co/datasets/amaai-lab/MidiCaps)",
     takes=lambda path: MD5.fullmatch(Path(path).stem) is not None,
+    leaves="not named by an md5",
 )
 
 
 def captions(path: Path, files: list[str]) -> Iterator[tuple[str, Words]]:
     """What train.json says of each file that is there; HubError naming a line that is no caption."""
     places, seen, lost = {Path(file).stem.lower(): file for file in files}, set[str](), 0
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if not line.strip():
+                continue
             try:
-                found = json.loads(line)
-                name = Path(found["location"]).stem.lower()
-                first = {column: found[column][0] for column in LISTS if found.get(column)}
-                words = words_of({**found, **first}, (*COLUMNS, *LISTS))
-            except (ValueError, KeyError, TypeError) as error:
-                raise HubError(f"{path}: line {number} is no caption ({type(error).__name__}: {error})") from error
+                name, words = _caption(line)
+            except ValueError as error:
+                raise HubError(f"{path}: line {number} {error}") from error
             if name in seen:
                 raise HubError(f"{path}: line {number} tells of {name} again; expected one line for each file")
             seen.add(name)
@@ -55,6 +57,19 @@ def captions(path: Path, files: list[str]) -> Iterator[tuple[str, Words]]:
     if lost:
         told = f"{counted(lost, 'file')} that {agree(lost, 'is', 'are')} not there"
         logger.warning("%s tells of %s, of %d", path.name, told, len(seen))
+
+
+def _caption(line: bytes) -> tuple[str, Words]:
+    """The md5 that a line tells of, and what it says; ValueError where it is of another shape."""
+    try:
+        found = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no caption: no JSON ({error}); {SHAPE}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("location"), str):
+        keys = f"has no location, but {', '.join(list(found)[:4]) or 'nothing'}" if isinstance(found, dict) else ""
+        raise ValueError(f"is no caption: it {keys or f'is {json.dumps(found)[:40]}'}; {SHAPE}")
+    first = {column: found[column][0] for column in LISTS if isinstance(found.get(column), list) and found[column]}
+    return Path(found["location"]).stem.lower(), words_of({**found, **first}, (*COLUMNS, *LISTS))
 
 
 class MidiCaps(Labelled):

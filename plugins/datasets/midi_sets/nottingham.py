@@ -13,6 +13,7 @@ FACTS = Facts(
     expected="the folder nottingham-dataset with ABC_cleaned, or a folder of its ABC or MIDI files",
     extensions=frozenset({".abc", ".mid"}),
     takes=lambda path: "ABC_cleaned" in path or not path.startswith(("ABC/", "MIDI/")),
+    leaves="in ABC or MIDI, which hold the tunes of ABC_cleaned again",
 )
 
 

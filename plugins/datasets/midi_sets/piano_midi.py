@@ -11,7 +11,8 @@ FACTS = Facts(
     license="CC BY-SA 3.0 DE",
     url="http://www.piano-midi.de",
     expected="the folder of its MIDI files, one folder a composer or all in one (http://www.piano-midi.de/midicoll.htm)",
-    takes=lambda path: not path.endswith("_format0.mid"),  # the same piece again
+    takes=lambda path: not path.endswith("_format0.mid"),
+    leaves="the same pieces again (_format0.mid)",
 )
 
 

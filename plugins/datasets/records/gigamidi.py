@@ -1,7 +1,8 @@
 """GigaMIDI (Lee et al., TISMIR 2025): tables of Parquet whose rows hold `md5`, a file's bytes in `music`, and more.
 
 The split is the published one, train, validation and test, as the names of files or folders have it; a table whose name
-tells no side is split by md5, e validating and f testing. The other columns of words and numbers are labels.
+tells no side is split by md5, e validating and f testing, and so are all where their names tell but one side. The other
+columns of words and numbers are labels.
 """
 
 import hashlib
@@ -23,10 +24,15 @@ from hparams.datasets import GigaMidiHParams
 from plugins import hookimpl
 from plugins.datasets.midi_sets.files import by_md5
 from plugins.datasets.midi_sets.table import words_of
-from plugins.datasets.records.lines import side_of
+from plugins.datasets.records.named_sides import sides_of
 
+AGAIN = "fetch it again"
 EXPECTED = "tables of GigaMIDI, *.parquet (https://huggingface.co/datasets/Metacreation/GigaMIDI)"
-NEEDED = ("md5", "music")
+# Columns that a table must have, and how their types may be called.
+NEEDED = {
+    "md5": ("string", "large_string", "string_view"),
+    "music": ("binary", "large_binary", "binary_view"),
+}
 
 
 class GigaMidi:
@@ -51,17 +57,18 @@ class GigaMidi:
         if not self.files:
             raise HubError(f"dataset.path is {self.root}, which holds no file of it; expected {EXPECTED}")
         for path in self.files:
-            names = _table(str(path)).schema_arrow.names
-            if not set(NEEDED) <= set(names):
-                raise HubError(f"{path} has columns {', '.join(names)}; expected {' and '.join(NEEDED)} among them")
+            _check(path)
 
     def fingerprint(self) -> str:
         content = search.fingerprint(search.Found(self.root, self.files), self.folder / "checksums.json")
         return hashlib.sha256(f"gigamidi 1 {content}".encode()).hexdigest()
 
     def items(self) -> Iterable[Item]:
-        for path in self.files:
-            side = side_of(short(str(path), self.root))
+        filled = [path for path in self.files if _table(str(path)).metadata.num_rows]
+        names = [short(str(path), self.root) for path in filled]
+        for path, side in zip(
+            filled, sides_of("gigamidi", names, "md5s decide, e validating and f testing"), strict=True
+        ):
             for index, name in enumerate(_table(str(path)).read(["md5"])["md5"].to_pylist()):
                 yield Item(str(path), index, "", side or by_md5(str(name)))
 
@@ -94,6 +101,18 @@ def read(item: Item) -> Piece:
     )
     piece.labels = words_of(row, _columns(item.path))
     return piece
+
+
+def _check(path: Path) -> None:
+    """HubError where a table with rows lacks a column, or has it in another type."""
+    table = _table(str(path))
+    names = table.schema_arrow.names
+    if not set(NEEDED) <= set(names):
+        raise HubError(f"{path} has columns {', '.join(names)}; expected {' and '.join(NEEDED)} among them")
+    for column, kinds in NEEDED.items():
+        kind = str(table.schema_arrow.field(column).type)
+        if kind not in kinds and table.metadata.num_rows:  # one without rows may have no type
+            raise HubError(f"{path} holds {column} as {kind}; expected {kinds[0]}: convert the column, or {AGAIN}")
 
 
 def _row(path: str, index: int) -> dict[str, Any]:
@@ -131,7 +150,7 @@ def _table(path: str) -> Any:
     try:
         return parquet.ParquetFile(path)
     except (ValueError, OSError) as error:
-        raise HubError(f"{path} is no table of Parquet ({str(error).splitlines()[0]}); fetch it again") from error
+        raise HubError(f"{path} is no table of Parquet ({str(error).splitlines()[0]}); {AGAIN}") from error
 
 
 def build(hparams: GigaMidiHParams) -> GigaMidi:
