@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.errors import HubError
 from core.names import did_you_mean
+from hparams import yaml_words
 from hparams.base import HParams
 from hparams.deepspeed_keys import check as check_deepspeed
 from hparams.hints import MEANINGS, Having, key_meant
@@ -25,19 +26,6 @@ from hparams.types import mistyped
 
 SLOTS = ("supervisor", "backbone", "tokenizer", "dataset")
 MOST_DEEP = 32  # lists and mappings within one another
-
-
-class _Reader(yaml.SafeLoader):
-    """YAML whose keys are words as they were typed: YAML 1.1 takes 0_4 for the number 4, and `on` for true."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, with keys of text."""
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                key.tag = "tag:yaml.org,2002:str"
-        return super().construct_mapping(node, deep)
-
-
 Section = Callable[[str, str], Any]  # (slot, plugin name) -> that plugin's default hyper-parameters; `having` if known
 
 
@@ -61,7 +49,7 @@ def from_file(path: Path, section: Section) -> HParams:
         text = path.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in _events(text, str(path))):
             raise HubError(f"{path} uses * to repeat a part of itself, which may swell without end; write it out")
-        tree = yaml.load(text, _Reader)
+        tree = yaml_words.read(text)
     except FileNotFoundError:
         raise HubError(f"{path} does not exist; give a preset's name or a file written by a run") from None
     except HubError:
@@ -140,7 +128,7 @@ def _settings(words: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
         if not equals or not key:
             raise HubError(f'"{word}" is not of the form key=value, e.g. train.steps=100')
         try:
-            value = yaml.load(text, _Reader) if text and list(_events(text, key)) else ""
+            value = yaml_words.read(text) if text and list(_events(text, key)) else ""
         except yaml.YAMLError:
             value = text
         yield key, text, value

@@ -8,6 +8,7 @@ import pytest
 import symusic
 
 from core.contracts.piece import Piece
+from core.errors import HubError
 from datatools.reading.scores import piece_from_score, read
 from hparams.tokenizers.note_tokens import MidiLikeHParams, StructuredHParams
 from plugins.tokenizers import midilike, structured
@@ -108,6 +109,27 @@ def test_structured_shortens_long_silence_only() -> None:
     ]  # 12 beats are the longest shift
     with pytest.raises(ValueError, match="Structured tells notes and nothing else"):
         StructuredHParams(use_tempos=True)
+    with pytest.raises(
+        HubError, match=r"^tokenizer\.options\.use_sustain_pedals cannot be used: Structured tells notes"
+    ):
+        structured.build(StructuredHParams(options={"use_sustain_pedals": True}))
+
+
+def test_an_option_that_is_passed_over_is_one_line(recwarn: pytest.WarningsRecorder) -> None:
+    wanted = (
+        r"^tokenizer\.options\.ac_polyphony_track cannot be used with tokenizer\.use_programs: it is of a single track$"
+    )
+    for kind in ("remi", "tsd"):
+        with pytest.raises(HubError, match=wanted):
+            built(kind, use_programs=True, options={"ac_polyphony_track": True})
+        assert built(kind, options={"ac_polyphony_track": True}).vocab_size
+    assert not recwarn.list
+
+
+def test_word_pieces_are_learnt_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = built("remi", bpe=500, vocabulary="wordpiece")
+    tokenizer.train(PIECES)
+    assert tokenizer.vocab_size > len(tokenizer.base_tokens) and "Ignored" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("vocabulary", ["unigram", "wordpiece"])

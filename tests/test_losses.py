@@ -120,5 +120,5 @@ def test_tempos_beyond_the_range_are_clipped_and_those_beside_a_step_rounded() -
     manifest = {"counts": {"train": {"notes": 1}}, "lost": {"clipped": 1}, "remarks": 0}
     assert advice(manifest, RemiHParams(use_tempos=True)) == [
         "lost         1 mark: tempos beyond the slowest or fastest -> "
-        "a wider range, e.g. tokenizer.tempo_range=[20,400]"
+        "a wider range, e.g. tokenizer.tempo_range=[20,400] tokenizer.num_tempos=200"
     ]

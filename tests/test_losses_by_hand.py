@@ -145,6 +145,15 @@ def test_what_is_printed_helps(cause: str, name: str, notes: list[Note], marks: 
     assert remedy and cause not in lost(score, name, *words, *remedy)
 
 
+def test_what_is_set_already_is_not_advised_again() -> None:
+    long = "lost         10 % of notes: durations cut"
+    assert said({"durations": 1}, "remi", "tokenizer.beat_res={0_4: 12, 4_32: 4}") == [
+        f"{long} -> a longer stretch, e.g. 'tokenizer.beat_res={{0_4: 12, 4_128: 4}}'"
+    ]
+    wide = ("tokenizer.tempo_range=[20,500]", "tokenizer.num_tempos=300")
+    assert "[1,1000]" in said({"clipped": 1}, "remi", *wide)[0]
+
+
 @pytest.mark.parametrize("name", sorted(MANAGER.tokenizers))
 def test_every_setting_that_is_advised_can_be_set(name: str) -> None:
     section = MANAGER.section("tokenizer", name)

@@ -52,6 +52,18 @@ def test_chords_are_refused_or_their_outer_note_is_taken() -> None:
         melody.build(MelodyHParams(track="lead")).encode(made(LINE))
 
 
+def test_notes_that_fall_onto_one_sixteenth_are_not_said_to_sound_at_once() -> None:
+    """32nds, the second of which begins where halves go up: steps 0, 1, 1, 2."""
+    short = ("", 0, False, [(k / 8, 1 / 8, 60 + k) for k in range(4)])
+    wanted = r"^made: two of its notes fall onto one sixteenth at quarter 0\.25; expected one at a time "
+    with pytest.raises(ValueError, match=wanted):
+        melody.build(MelodyHParams()).encode(made(short))
+    assert melody.build(MelodyHParams(chords="highest")).encode(made(short)) == [60, 62, 63]
+    late = ("", 0, False, [(0.0, 0.5, 60), (0.25, 0.25, 64), (0.3, 0.2, 62)])
+    with pytest.raises(ValueError, match=r"it has notes at once at quarter 0\.25"):
+        melody.build(MelodyHParams()).encode(made(late))
+
+
 def test_a_trio_by_hand() -> None:
     tokenizer = trio.build(TrioHParams())
     assert tokenizer.symbols == 130 + 130 + 512

@@ -18,14 +18,20 @@ class MidiTokHParams:
         "velocities": "tokenizer.use_velocities=true",
         "pitches": "tokenizer.pitch_range=[0,127]",
         "tempos": ("tokenizer.use_tempos=true", "tokenizer.tempo_range=[20,400] tokenizer.num_tempos=200"),
-        "clipped": "a wider range, e.g. tokenizer.tempo_range=[20,400]",
+        "clipped": (
+            "a wider range, e.g. tokenizer.tempo_range=[20,400] tokenizer.num_tempos=200",
+            "a wider range, at most tokenizer.tempo_range=[1,1000] tokenizer.num_tempos=500",
+        ),
         "meters": (
             "tokenizer.use_time_signatures=true",
             "more meters, e.g. tokenizer.time_signature_range.2=[2,3,4] tokenizer.time_signature_range.16=[3,5,7]",
         ),
         "pedals": "'tokenizer.options={use_sustain_pedals: true}'",
         "repeats": "a finer grid, e.g. 'tokenizer.beat_res={0_4: 24, 4_12: 4}'",
-        "durations": "a longer stretch, e.g. 'tokenizer.beat_res={0_4: 12, 4_32: 4}'",
+        "durations": (
+            "a longer stretch, e.g. 'tokenizer.beat_res={0_4: 12, 4_32: 4}'",
+            "a longer stretch, e.g. 'tokenizer.beat_res={0_4: 12, 4_128: 4}'",
+        ),
     }
     # What is left to the data, and by what of a piece it is decided.
     follows: ClassVar[dict[str, str]] = {

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from hparams.tokenizers.note_tokens import StructuredHParams
 from plugins import hookimpl
+from plugins.tokenizers.note_tokens.options import config, refuse_marks
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 
 
 def build(hparams: StructuredHParams, folder: Path | None = None) -> MidiTokTokenizer:
-    """The tokenizer, as `save` left it in `folder` if one is given."""
+    """The tokenizer, as `save` left it in `folder` if one is given; HubError for options that are not of notes."""
+    refuse_marks(config(hparams, "Structured"), "Structured")  # MidiTok's own would switch them off without a word
     return MidiTokTokenizer("Structured", hparams, folder)
 
 

@@ -38,7 +38,7 @@ class TrioTokenizer(StepTokenizer):
         pitched = [track for track in tracks if not track.is_drum]
         bass = _fullest([track for track in pitched if track.program in BASSES])
         melody = _fullest([track for track in pitched if track.program not in BASSES])
-        start, _, pitch = lines.steps(score, [track for track in tracks if track.is_drum])
+        start, _, pitch, _ = lines.steps(score, [track for track in tracks if track.is_drum])
         parts = [
             lines.line_of(*lines.steps(score, melody), "highest"),
             lines.line_of(*lines.steps(score, bass), "lowest"),

@@ -10,9 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from core.words import counted
+from hparams import yaml_words
 
 # Each cause in words; all are counted in notes (words in those that begin with a syllable), but those of _MARKS.
 CAUSES = {
@@ -74,7 +73,7 @@ def _percent(share: float) -> str:
 def _set(remedy: str, tokenizer: Any) -> bool:
     """Whether all settings that a remedy names are set already, so that something else has cost what is lost."""
     words = [word.partition("=") for word in shlex.split(remedy) if re.match(r"tokenizer\.[\w.]+=", word)]
-    return all(_reaches(_held(tokenizer, key.split(".")[1:]), yaml.safe_load(value)) for key, _, value in words)
+    return all(_reaches(_held(tokenizer, key.split(".")[1:]), yaml_words.read(value)) for key, _, value in words)
 
 
 def _held(node: Any, path: Sequence[str]) -> Any:
@@ -91,5 +90,5 @@ def _reaches(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return bool(value[0] <= wanted[0] and value[-1] >= wanted[-1])
     if isinstance(wanted, Mapping):
-        return all(str(value.get(key)) == str(one) for key, one in wanted.items())
+        return all(value.get(key) == one for key, one in wanted.items())
     return value is wanted if isinstance(wanted, bool) else bool(value >= wanted)

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import HubError
 from hparams.tokenizers.mmm import MmmHParams
 from plugins import hookimpl
 from plugins.tokenizers.mmm.tracks import END, START, TracksDecoder, TracksEncoder
 from plugins.tokenizers.note_tokens.grid import Array, Sections
-from plugins.tokenizers.note_tokens.options import without_grammar
+from plugins.tokenizers.note_tokens.options import refuse_marks
 from plugins.tokenizers.note_tokens.tokenizer import FAST, MidiTokTokenizer
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ class MmmTokenizer(MidiTokTokenizer):
 
     def __init__(self, hparams: MmmHParams, folder: Path | None = None) -> None:
         super().__init__("MMM", hparams, folder)
-        on = [option for option in without_grammar(self._tokenizer.config) if option != "program_changes"]
-        if on:
-            raise HubError(f"tokenizer.options.{on[0]} cannot be used: Mmm tells notes and nothing else")
+        refuse_marks(self._tokenizer.config, "Mmm", but="program_changes")
 
     @cached_property
     def _fast(self) -> tuple[TracksEncoder, TracksDecoder]:  # type: ignore[override]  # called alike

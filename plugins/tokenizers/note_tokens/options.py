@@ -70,6 +70,10 @@ def config(hparams: MidiTokHParams, kind: str) -> Any:
             raise HubError(f'MidiTok knows no option "{key}" (tokenizer.options).{did_you_mean(key, known)}')
         if key in _REFUSED:
             raise HubError(f"tokenizer.options.{key} cannot be used: {_REFUSED[key]}")
+        if key.startswith("ac_") and hparams.options[key] is True and hparams.use_programs is True and kind != "MMM":
+            raise HubError(
+                f"tokenizer.options.{key} cannot be used with tokenizer.use_programs: it is of a single track"
+            )
     typed["beat_res"] = _stretches(hparams.beat_res)
     typed["time_signature_range"] = {int(k): list(v) for k, v in hparams.time_signature_range.items()}
     options: dict[str, Any] = {
@@ -101,6 +105,13 @@ def without_grammar(options: Any) -> list[str]:
     if len(options.use_note_duration_programs) < 129:
         on.append("use_note_duration_programs")
     return on
+
+
+def refuse_marks(options: Any, name: str, but: str = "") -> None:
+    """HubError for an option that is on, `but` one, and whose tokens are lost on `name`, which tells notes alone."""
+    on = [option for option in without_grammar(options) if option != but]
+    if on:
+        raise HubError(f"tokenizer.options.{on[0]} cannot be used: {name} tells notes and nothing else")
 
 
 def grid_of(tok: Any) -> Grid:

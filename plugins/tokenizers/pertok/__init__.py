@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import HubError
 from hparams.tokenizers.pertok import PerTokHParams
 from plugins import hookimpl
 from plugins.tokenizers.note_tokens.effects import Vocabulary
 from plugins.tokenizers.note_tokens.grid import Grid
-from plugins.tokenizers.note_tokens.options import grid_of, without_grammar
+from plugins.tokenizers.note_tokens.options import grid_of, refuse_marks
 from plugins.tokenizers.note_tokens.tokenizer import MidiTokTokenizer
 from plugins.tokenizers.pertok.coding import MicroDecoder, MicroEncoder
 from plugins.tokenizers.pertok.steps import Steps
@@ -34,9 +33,7 @@ class PerTokTokenizer(MidiTokTokenizer):
 
     def __init__(self, hparams: PerTokHParams, folder: Path | None = None) -> None:
         super().__init__("PerTok", hparams, folder)
-        on = without_grammar(self._tokenizer.config)
-        if on:
-            raise HubError(f"tokenizer.options.{on[0]} cannot be used: PerTok tells notes and nothing else")
+        refuse_marks(self._tokenizer.config, "PerTok")
 
     @cached_property
     def grid(self) -> Grid:

@@ -34,8 +34,9 @@ PATTERNS = 2 ** len(DRUMS)
 _CLASS = {pitch: number for number, pitches in enumerate(DRUMS) for pitch in pitches}
 
 
-def steps(score: symusic.Score, tracks: list[Any]) -> tuple[Array, Array, Array]:
-    """First step, step behind the last, and pitch (n,) of the notes of some tracks, by step and pitch."""
+def steps(score: symusic.Score, tracks: list[Any]) -> tuple[Array, Array, Array, Array]:
+    """First step, step behind the last, and pitch (n,) of the notes of some tracks, by step and pitch; and whether each
+    sounds together with the one behind it, before both are put on steps."""
     quarter = int(score.ticks_per_quarter)
     columns = [track.notes.numpy() for track in tracks]
     time, duration, pitch = (
@@ -45,11 +46,15 @@ def steps(score: symusic.Score, tracks: list[Any]) -> tuple[Array, Array, Array]
     start = (2 * STEPS * time + quarter) // (2 * quarter)  # halves go up
     end = np.maximum((2 * STEPS * (time + duration) + quarter) // (2 * quarter), start + 1)
     order = np.lexsort((pitch, start))
-    return start[order], end[order], pitch[order]
+    begins, stops = time[order], (time + duration)[order]
+    together = np.zeros(len(order), dtype=bool)
+    together[:-1] = (begins[1:] < stops[:-1]) & (begins[:-1] < stops[1:])
+    return start[order], end[order], pitch[order], together
 
 
-def line_of(start: Array, end: Array, pitch: Array, choice: Choice) -> Array:
-    """The symbols (s,) of notes (n,); ValueError where two sound at once and `choice` is to refuse."""
+def line_of(start: Array, end: Array, pitch: Array, together: Array, choice: Choice) -> Array:
+    """The symbols (s,) of notes (n,) as `steps` gives them; ValueError where two are in one step, or sound at once, and
+    `choice` is to refuse."""
     if not len(start):
         return np.empty(0, dtype=np.int64)
     if choice == "refuse":
@@ -57,7 +62,9 @@ def line_of(start: Array, end: Array, pitch: Array, choice: Choice) -> Array:
         wrong = np.flatnonzero((end > behind + 1) | (start == behind))  # a step of legato is none
         if len(wrong):
             where = start[wrong[0]] / STEPS
-            raise ValueError(f"it has notes at once at quarter {where:g}; expected a single line")
+            if together[wrong[0]]:
+                raise ValueError(f"it has notes at once at quarter {where:g}; expected a single line")
+            raise ValueError(f"two of its notes fall onto one sixteenth at quarter {where:g}; expected one at a time")
         first = np.ones(len(start), dtype=bool)
     else:
         edge = np.diff(start) != 0
