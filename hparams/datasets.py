@@ -122,6 +122,15 @@ class IrishmanHParams:
 
 
 @dataclass(kw_only=True)
+class AriaJsonlHParams:
+    """Music that the toolkit aria keeps as JSON lines."""
+
+    name: Literal["aria_jsonl"] = "aria_jsonl"
+    # A JSONL file or a folder of such files; required. Files named train and validation are these sides.
+    path: str = ""
+
+
+@dataclass(kw_only=True)
 class EssenHParams:
     """The Essen folk song collection in the corpus of the package music21, from ABC."""
 
@@ -142,7 +151,7 @@ class AriaMidiHParams:
     """Aria-MIDI, transcribed piano recordings with composers and genres; not for commercial use."""
 
     name: Literal["aria_midi"] = "aria_midi"
-    # The folder or an archive of it, of which the MIDI files and metadata.json are read, no JSON lines; required.
+    # The folder or an archive of it, of which the MIDI files and metadata.json are read; required.
     path: str = ""
 
 

@@ -13,7 +13,7 @@ BUILT_IN = (
         f"plugins.datasets.midi_sets.{name}"
         for name in ("lakh", "los_angeles_midi", "piano_midi", "asap", "nottingham", "midicaps", "aria_midi")
     ),
-    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman", "gigamidi")),
+    *(f"plugins.datasets.records.{name}" for name in ("folk_rnn", "irishman", "gigamidi", "aria_jsonl")),
     "plugins.datasets.essen",
     *(
         f"plugins.datasets.{name}"

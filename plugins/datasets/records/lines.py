@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from core.contracts.dataset import Item
 from core.contracts.piece import Piece
@@ -32,7 +33,8 @@ Split = Callable[[str], Sequence[str | Unread]]
 class Format:
     """How the lines of a set are found and read. `split(text)` gives the pieces of a file, `read(text, source)` one.
 
-    `looks(path)` tells whether a file of another ending than `extensions` is of the set.
+    Without `split` each line that is not blank is a piece, and no file is held whole. `looks(path)` tells whether a
+    file of another ending than `extensions` is of the set.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Format:
     url: str
     expected: str
     extensions: frozenset[str]
-    split: Split
+    split: Split | None
     read: Callable[[str, str], Piece]
     looks: Callable[[Path], bool] | None = None
 
@@ -117,9 +119,36 @@ class Lines:
         return self.format.read(piece, f"{item.path}#{item.index}")
 
 
+class Places(Sequence[str | Unread]):
+    """The lines of a file that are not blank, each read when it is asked for."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.starts: list[int] = []  # bytes
+        at = 0
+        with open(path, "rb") as file:
+            for line in file:
+                if line.strip(b"\xef\xbb\xbf \t\r\n"):
+                    self.starts.append(at)
+                at += len(line)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: Any) -> Any:
+        with open(self.path, "rb") as file:
+            file.seek(self.starts[index])
+            try:
+                return file.readline().decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                return Unread(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected JSON in UTF-8")
+
+
 @lru_cache(maxsize=4)
-def _pieces(split: Split, path: str, modified: int) -> tuple[Sequence[str | Unread], bool]:
+def _pieces(split: Split | None, path: str, modified: int) -> tuple[Sequence[str | Unread], bool]:
     """The pieces of a file, and whether it is UTF-8."""
+    if split is None:
+        return Places(path), True
     data = Path(path).read_bytes()
     try:
         text, utf8 = data.decode("utf-8-sig"), True
