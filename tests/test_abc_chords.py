@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.seeds import derive
-from datatools.abc.repeats import read_tune, unrolled
+from datatools.abc.repeats import read_tune
 from datatools.abc.symbols import chord_symbol, shifted
 from datatools.abc.text import words
 from datatools.preparing.encoding import encode_piece
@@ -17,6 +17,7 @@ from hparams.tokenizers.abc import AbcHParams
 from hparams.tokenizers.note_tokens import RemiHParams
 from plugins.manager import load_manager
 from plugins.tokenizers.abc import build
+from tests.abc_texts import unrolled
 
 TOKENIZER, PLAIN = build(AbcHParams(chord_symbols=True)), build(AbcHParams())
 AIR = """X:1

@@ -11,9 +11,10 @@ import pytest
 import symusic
 
 from datatools.abc.lyrics import in_abc, line_of, shown, syllables
-from datatools.abc.repeats import read_tune, unrolled
+from datatools.abc.repeats import read_tune
 from datatools.reading.scores import piece_from_abc, piece_from_score
 from datatools.writing import formats, musicxml
+from tests.abc_texts import unrolled
 
 HEAD = "X:1\nM:4/4\nL:1/4\nK:C\n"
 SONG = (

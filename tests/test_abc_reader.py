@@ -11,9 +11,9 @@ import symusic
 
 from datatools.abc import book as abc_book
 from datatools.abc import lexer
-from datatools.abc import reader as abc_reader
 from datatools.abc import repeats as abc_repeats
 from datatools.reading.scores import piece_from_abc
+from tests import abc_texts
 
 MUSIC = Path(__file__).parent / "music"
 HEAD = "X:1\nM:4/4\nL:1/8\nK:C\n"
@@ -25,7 +25,7 @@ def notes(score):
 
 def line(music: str, head: str = HEAD):
     """(time in eighths, pitch, length in eighths) of the only voice."""
-    [track] = notes(abc_reader.score(head + music + "\n"))
+    [track] = notes(abc_texts.score(head + music + "\n"))
     return [(time / 240, pitch, duration / 240) for time, pitch, duration in track]
 
 
@@ -147,29 +147,29 @@ def test_a_part_in_a_row_without_endings_plays_its_repeats_each_time() -> None:
 
 
 def test_halves_of_a_bar_meet_again() -> None:
-    text = abc_repeats.unrolled("X:1\nM:3/4\nL:1/4\nK:C\nG|c2 B|A2:|\n")
+    text = abc_texts.unrolled("X:1\nM:3/4\nL:1/4\nK:C\nG|c2 B|A2:|\n")
     assert text.partition("K:Cmaj")[2].split() == ["G", "|", "c2", "B", "|", "A2", "G", "|", "c2", "B", "|", "A2", "|"]
 
 
 def test_bars_are_joined_at_a_seam_of_one_meter_alone() -> None:
     """And the key is told as it is printed: D with C natural has the one sharp of D mixolydian."""
     for music, bars in (("C2|D2|E4|", "C2 | D2 | E4 |"), ("C2||[M:3/4]D2|E3|", "C2 |\nM:3/4\nD2 | E3 |")):
-        assert abc_repeats.unrolled(f"X:1\nM:4/4\nL:1/4\nK:C\n{music}\n").partition("K:Cmaj\n")[2] == bars + "\n"
-    score = abc_reader.score("X:1\nL:1/4\nK:D =c\nc4|\n")
+        assert abc_texts.unrolled(f"X:1\nM:4/4\nL:1/4\nK:C\n{music}\n").partition("K:Cmaj\n")[2] == bars + "\n"
+    score = abc_texts.score("X:1\nL:1/4\nK:D =c\nc4|\n")
     assert [(k.key, k.tonality) for k in score.key_signatures] == [(1, 0)]
 
 
 def test_names_of_voices_are_those_of_their_tracks() -> None:
     """A voice of rests has none; one that is entered again, or has an overlay, keeps its name."""
     text = 'X:1\nT:Air\nK:C\nV:1 nm="Flute"\nC4 & E4|\nV:2\nz4|\nV:3 name="Bass"\nC,4|\nV:1\nD4|\n'
-    assert [track.name for track in abc_reader.score(text).tracks] == ["Flute", "", "Bass"]
+    assert [track.name for track in abc_texts.score(text).tracks] == ["Flute", "", "Bass"]
     remarks: list[str] = []
-    abc_repeats.unrolled("X:1\nP:A2\nK:C\nP:A\nC|\nP:B\nD|\n", remarks)
+    abc_texts.unrolled("X:1\nP:A2\nK:C\nP:A\nC|\nP:B\nD|\n", remarks)
     assert remarks == ["not played: the parts B, which P:A2 does not name"]
 
 
 def test_signatures_and_tempo() -> None:
-    score = abc_reader.score("X:1\nT:Air\nM:C|\nL:1/8\nQ:1/2=60\nK:Em\nE8|[M:3/4][K:G]G6|\n")
+    score = abc_texts.score("X:1\nT:Air\nM:C|\nL:1/8\nQ:1/2=60\nK:Em\nE8|[M:3/4][K:G]G6|\n")
     assert [(m.time, m.numerator, m.denominator) for m in score.time_signatures] == [(0, 2, 2), (1920, 3, 4)]
     assert [(k.time, k.key, k.tonality) for k in score.key_signatures] == [(0, 1, 1), (1920, 1, 0)]
     assert [round(t.qpm, 3) for t in score.tempos] == [120.0]
@@ -178,17 +178,17 @@ def test_signatures_and_tempo() -> None:
 
 @pytest.mark.parametrize("text", tunes())
 def test_unrolled_text_sounds_the_same_and_is_its_own_unrolling(text) -> None:
-    once = abc_repeats.unrolled(text)
-    assert abc_repeats.unrolled(once) == once
-    assert notes(abc_reader.score(once)) == notes(abc_reader.score(text))
+    once = abc_texts.unrolled(text)
+    assert abc_texts.unrolled(once) == once
+    assert notes(abc_texts.score(once)) == notes(abc_texts.score(text))
     assert "|:" not in once and ":|" not in once and "P:" not in once
 
 
 @pytest.mark.parametrize("text", tunes())
 def test_abc2midi_hears_the_unrolled_text_alike(text) -> None:
-    plain = abc_repeats.unrolled("".join(text.split("{")[:1] + [part.split("}", 1)[1] for part in text.split("{")[1:]]))
+    plain = abc_texts.unrolled("".join(text.split("{")[:1] + [part.split("}", 1)[1] for part in text.split("{")[1:]]))
     mine = sorted(
-        (pitch, time, time + length) for track in notes(abc_reader.score(plain)) for time, pitch, length in track
+        (pitch, time, time + length) for track in notes(abc_texts.score(plain)) for time, pitch, length in track
     )
     theirs = sorted((pitch, time, time + length) for time, pitch, length in oracle(plain))
     assert [row[0] for row in mine] == [row[0] for row in theirs]
@@ -215,7 +215,7 @@ def test_abc2midi_hears_the_unrolled_text_alike(text) -> None:
 )
 def test_what_cannot_be_told_is_named(music, reason) -> None:
     with pytest.raises(ValueError, match=reason):
-        abc_reader.score(HEAD + music + "\n")
+        abc_texts.score(HEAD + music + "\n")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_score_is_that_of_its_canonical_text(text: str) -> None:
 def test_a_bomb_of_repeats_is_refused() -> None:
     for order, reason in (("((A99)99)99", "more than 500 parts"), ("(AB)99", "more than 250000 notes")):
         with pytest.raises(ValueError, match=reason):
-            abc_reader.score(f"X:1\nP:{order}\nK:C\nP:A\n" + "CDEFGABc|" * 1000 + "\nP:B\nC|\n")
+            abc_texts.score(f"X:1\nP:{order}\nK:C\nP:A\n" + "CDEFGABc|" * 1000 + "\nP:B\nC|\n")
 
 
 def test_books() -> None:
@@ -259,7 +259,7 @@ def test_books() -> None:
     assert abc_book.count_tunes(text) == 3
     assert [abc_book.title(abc_book.tune(text, i)) for i in range(3)] == ["Lamp Post", "Stepping Stones", "Kettle"]
     assert "M:2/4" in abc_book.tune(text, 0)
-    assert len(abc_reader.score(abc_book.tune(text, 2)).tracks[0].notes) > 20
+    assert len(abc_texts.score(abc_book.tune(text, 2)).tracks[0].notes) > 20
     with pytest.raises(IndexError):
         abc_book.tune(text, 3)
     assert abc_book.decode_bytes("T:Ó".encode("latin-1")) == "T:Ó" == abc_book.decode_bytes("T:Ó".encode())
@@ -267,10 +267,10 @@ def test_books() -> None:
 
 def test_grace_notes_that_lead_nowhere_are_told() -> None:
     remarks: list[str] = []
-    text = abc_repeats.unrolled(HEAD + "ab{cd}|]\n", remarks)
+    text = abc_texts.unrolled(HEAD + "ab{cd}|]\n", remarks)
     assert "{" not in text and remarks == ["left out 2 grace notes that lead to no note"]
     remarks.clear()
-    assert "{cd}" in abc_repeats.unrolled(HEAD + "ab{cd}|e|]\n", remarks) and not remarks
+    assert "{cd}" in abc_texts.unrolled(HEAD + "ab{cd}|e|]\n", remarks) and not remarks
 
 
 def test_a_book_is_taken_apart_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,27 +287,27 @@ def test_fields_of_a_header_and_a_body() -> None:
     """The first T: is the title, wherever it stands before K:; without L: a meter below 3/4 counts sixteenths (3.1.7);
     a Q: in the body holds from there on, the old form counting unit lengths (3.1.8)."""
     text = "X:1\nQ:1/4=100\nT:First\nT:Second\nM:2/4\nK:G\nF4|\nQ:60\nF4|[Q:1/4=90]F4|\n"
-    score = abc_reader.score(text)
+    score = abc_texts.score(text)
     assert notes(score) == [[(0, 66, 480), (480, 66, 480), (960, 66, 480)]] and score.tracks[0].name == "First"
     assert [(t.time, round(t.qpm, 2)) for t in score.tempos] == [(0, 100), (480, 15), (960, 90)]
     for body in ("Q:1/4=90\nV:A\nF|\nV:B\nF|\n", "V:A\n[Q:1/4=90]F|\nV:B\n[Q:1/4=90]F|\n"):
-        tempos = abc_reader.score(f"X:1\nQ:1/4=100\nK:C\n{body}").tempos
+        tempos = abc_texts.score(f"X:1\nQ:1/4=100\nK:C\n{body}").tempos
         assert [(t.time, round(t.qpm, 2)) for t in tempos] == [(0, 90)], "before the first note it is the header's"
     for body, expected in (
         ("V:1\nF F|F F|\nV:2\nF F|[Q:1/4=60]F F|\n", [(0, 120), (960, 60)]),
         ("V:1\nF F|F F|\nV:2\nQ:1/4=60\nF F|F F|\n", [(0, 60)]),
         ("V:1\nF F|[Q:1/4=80]F F|\nV:2\nF [Q:1/4=90]F|[Q:1/4=70]F F|\n", [(0, 120), (480, 90), (960, 80)]),
     ):
-        tempos = abc_reader.score(f"X:1\nL:1/4\nQ:1/4=120\nK:C\n{body}").tempos
+        tempos = abc_texts.score(f"X:1\nL:1/4\nQ:1/4=120\nK:C\n{body}").tempos
         assert [(t.time, round(t.qpm, 2)) for t in tempos] == expected, "a tempo in any voice is the tune's"
-    voices = abc_reader.score("X:1\nT:Air\nL:1/4\nK:C\nV:1\nF|\nV:2\n[K:D]F|\nV:1\nF|\n")
+    voices = abc_texts.score("X:1\nT:Air\nL:1/4\nK:C\nV:1\nF|\nV:2\n[K:D]F|\nV:1\nF|\n")
     assert notes(voices) == [[(0, 65, 480), (480, 65, 480)], [(0, 66, 480)]], "a key in one voice is that voice's"
     assert [track.name for track in voices.tracks] == ["Air", ""]
     assert voices.tracks[0].notes[0].velocity == 80
     many = "X:1\nK:C\n" + "".join(f"V:{number}\nC|\n" for number in range(65))
-    assert len(abc_reader.score(many.partition("V:64")[0]).tracks) == 64
+    assert len(abc_texts.score(many.partition("V:64")[0]).tracks) == 64
     with pytest.raises(ValueError, match="more than 64 voices"):
-        abc_reader.score(many)
+        abc_texts.score(many)
     assert lexer.LONGEST_SOURCE == 250_000 == abc_repeats.LONGEST_TUNE
 
 

@@ -8,11 +8,10 @@ import pytest
 import symusic
 
 from core.seeds import generator
-from datatools.abc import reader as abc_reader
-from datatools.abc import repeats as abc_repeats
 from datatools.abc import text as abc_text
 from datatools.abc import writer as abc_writer
 from datatools.abc.tune import Bar, Event, Pitch
+from tests import abc_texts
 from tests.test_abc_reader import oracle
 
 
@@ -51,8 +50,8 @@ def test_notes_come_back_exactly(seed) -> None:
     rows = random_rows(draw, 12, [2, 3, 1, 6][seed % 4])
     score = score_of(rows, [480, 24, 960][seed % 3], meters[seed % 6], [None, -7, 7, 0][seed % 4], 1 + seed % 2)
     text = abc_writer.write(score)
-    assert notes(abc_reader.score(text)) == notes(score)
-    assert abc_repeats.unrolled(text) == text
+    assert notes(abc_texts.score(text)) == notes(score)
+    assert abc_texts.unrolled(text) == text
     assert sorted(p for _, p, _ in oracle(text)) == [int(p) for p in sorted(p for _, p, _ in notes(score))]
 
 
@@ -71,7 +70,7 @@ def test_meters_keys_titles_and_tempos() -> None:
     score.tempos.append(symusic.Tempo(0, qpm=90))
     text = abc_writer.write(score, title="A  title")
     assert text.startswith("X:1\nT:A title\nM:4/4\n") and "\nQ:1/4=90\n" in text and "\nK:F#maj\n" in text
-    again = abc_reader.score(text)
+    again = abc_texts.score(text)
     assert [(m.time, m.numerator, m.denominator) for m in again.time_signatures] == [(0, 4, 4), (960, 3, 8)]
     assert "^" not in text.partition("K:")[2] and "_" not in text.partition("K:")[2]
 
@@ -148,7 +147,7 @@ def test_the_text_of_small_scores_by_hand() -> None:
     assert abc_writer.write(two).endswith(f'V:1 name="a \'b\' 50"\n{bars[0]}V:2 name="low"\n{bars[1]}')
     words = abc_text.words(abc_writer.tune_of(two))
     assert " ".join(words) == "M:4/4 L:1/8 K:Cmaj V:1 C 8 | V:2 C, 8 | V:1 M:3/4 C 6 | V:2 M:3/4 C, 6 |"
-    tied = abc_repeats.unrolled("X:1\nM:4/4\nL:1/4\nK:C\n[C-E]4|C4|E4-|[CE]4|\n")
+    tied = abc_texts.unrolled("X:1\nM:4/4\nL:1/4\nK:C\n[C-E]4|C4|E4-|[CE]4|\n")
     assert tied.partition("K:Cmaj\n")[2] == "[C-E]4 | C4 | E4- | [EC]4 |\n", "what is held comes first"
     apart = abc_writer.write(score_of([(0, 60, 96), (0, 64, 48)]))
     assert apart.endswith("V:1\nE4 z4 |\nV:2\nC8 |\n"), "the highest is the first voice"
@@ -171,5 +170,5 @@ def test_a_sign_is_written_where_a_tie_would_bring_another_over_the_bar_line() -
     speller = abc_text.Speller(key)
     said = [[word for word, _ in abc_text.bar_words(bar, speller, whole)] for bar in bars]
     assert said == [["^F", "-"], ["[", "=F", "^F", "]"], ["F"]]
-    held = abc_repeats.unrolled("X:1\nM:4/4\nL:1/4\nK:D\nF4-|[K:C]F2 F2|\n")
+    held = abc_texts.unrolled("X:1\nM:4/4\nL:1/4\nK:D\nF4-|[K:C]F2 F2|\n")
     assert held.endswith("K:Dmaj\nF4- |\nK:Cmaj\n^F2 =F2 |\n"), "under the new key the held note needs its sign"

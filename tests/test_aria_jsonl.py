@@ -28,7 +28,9 @@ PIECE = line(
         {"type": "instrument", "data": 40, "tick": 900, "channel": 1},
         {"type": "instrument", "data": 24, "tick": 0, "channel": 1},
     ],
-    pedal_msgs=[{"type": "pedal", "data": on, "tick": tick, "channel": 0} for tick, on in ((10, 1), (20, 1), (400, 0))],
+    pedal_msgs=[
+        {"type": "pedal", "data": on, "tick": tick, "channel": 0} for tick, on in ((10, 1), (20, 1), (400, 0), (500, 1))
+    ],
 )
 
 
@@ -45,7 +47,7 @@ def test_a_line_is_its_music() -> None:
         (0, True): [(240, 10, 36, 64)],
     }
     assert [(tempo.time, round(tempo.qpm)) for tempo in score.tempos] == [(0, 150), (480, 100)]
-    assert [(p.time, p.duration) for track in score.tracks for p in track.pedals] == [(10, 390)]
+    assert [(p.time, p.duration) for track in score.tracks for p in track.pedals] == [(10, 390), (500, 460)]
     assert score.ticks_per_quarter == 480
 
 

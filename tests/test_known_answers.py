@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from core.model.language_model import LanguageModel
-from datatools.abc import reader as abc_reader
 from datatools.batching.batches import whole
 from datatools.ngram import Ngram, baselines
 from hparams.backbones.mamba import MambaHParams
@@ -25,6 +24,7 @@ from plugins.metrics.parts.intervals import ratio, summary
 from supervisors.comparison.intervals import Row, interval
 from supervisors.comparison.rows import collect
 from supervisors.evaluation.scoring import score_pieces, totals
+from tests import abc_texts
 from tests.test_batches import BOS, EOS, PAD, Memory
 from tests.test_foreign import LLAMA, MAMBA, VOCABULARY, started, their_llama, their_mamba
 from tests.twin.hub import Info
@@ -191,7 +191,7 @@ def test_pieces_are_paired_by_name_in_whatever_order_they_lie(tmp_path: Path) ->
 
 def music(text: str, head: str = "X:1\nM:4/4\nL:1/8\nK:C\n") -> list[tuple[Fraction, int, Fraction]]:
     """(time, pitch, length), in eighths, of the only voice."""
-    [track] = abc_reader.score(head + text + "\n").tracks
+    [track] = abc_texts.score(head + text + "\n").tracks
     return [(Fraction(n.time, 240), int(n.pitch), Fraction(n.duration, 240)) for n in track.notes]
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from datatools.abc import reader, repeats
 from datatools.reading.musicxml import reader as musicxml
 from datatools.reading.performing import performed
 from datatools.reading.repeats import Signs, order
+from tests import abc_texts
 
 
 def signs(words: str) -> Signs:
@@ -123,8 +123,8 @@ def bars(*pitches: int) -> list[tuple[int, int, int]]:
     ],
 )  # fmt: skip
 def test_abc_sounds_as_the_standard_says(text: str, expected: list[tuple[int, int, int]]) -> None:
-    for said in (HEAD + text, repeats.unrolled(HEAD + text)):
-        score = reader.score(said)
+    for said in (HEAD + text, abc_texts.unrolled(HEAD + text)):
+        score = abc_texts.score(said)
         found = [(note.time / 480, note.pitch, note.duration / 480) for track in score.tracks for note in track.notes]
         assert sorted(found) == expected
 
@@ -133,8 +133,8 @@ def test_abc_without_a_key_is_no_tune() -> None:
     """3.1.14: the last field of a header is K:; words behind T: are no notes, though e and c are among them."""
     for music, line in (("nonsense\n", 3), ("% no key\nM:3/4\nCDE|\n", 5)):
         with pytest.raises(ValueError, match=f"^line {line}: music before the tune has a key"):
-            reader.score(f"X:1\nT:no key\n{music}")
-        assert reader.score(f"X:1\nT:no key\nK:none\n{music.replace('nonsense', 'ec')}").note_num() > 1
+            abc_texts.score(f"X:1\nT:no key\n{music}")
+        assert abc_texts.score(f"X:1\nT:no key\nK:none\n{music.replace('nonsense', 'ec')}").note_num() > 1
 
 
 REPEATED = "<attributes><measure-style><measure-repeat type='start'>1</measure-repeat></measure-style></attributes>"

@@ -1,4 +1,4 @@
-"""ABC text to a symusic score.
+"""A tune of ABC to a symusic score.
 
 Ticks: 480 a quarter note. Onsets and ends are rounded from exact sums, so nothing drifts; a note lasts at least one
 tick.
@@ -10,7 +10,6 @@ import numpy as np
 import symusic
 
 from datatools.abc.lyrics import is_text, shown
-from datatools.abc.repeats import read_tune
 from datatools.abc.tune import Bar, Event, Tune
 
 TICKS_PER_QUARTER = 480
@@ -19,13 +18,8 @@ GRACE_TICKS = 40  # a twelfth of a quarter, or less where the main note is short
 LONGEST_SCORE = 100_000  # whole notes: beyond it ticks would leave what a MIDI file can hold
 
 
-def score(text: str) -> symusic.Score:
-    """The score of one tune, one track a voice; ValueError "line N: ..." when the text cannot be told."""
-    return score_of(read_tune(text))
-
-
 def score_of(tune: Tune) -> symusic.Score:
-    """Notes sorted by (time, pitch, duration), program 0, velocity 80; meter, key and tempo as the tune says.
+    """A track a voice, notes by (time, pitch, duration), program 0, velocity 80; meter, key and tempo as the tune says.
 
     A track's lyrics are its syllables, with a hyphen where a word goes on.
     """

@@ -1,4 +1,4 @@
-"""Repeats, variant endings and part orders written out: ABC text to a Tune, and to canonical text.
+"""Repeats, variant endings and part orders written out: ABC text to a Tune.
 
 A repeat without its opening goes back to the start of its section: the last `|:`, `:|`, `||` or the tune's beginning.
 Where sections meet in the middle of a bar (a tune with a pick-up), the two halves become one bar again. Da capo and dal
@@ -21,15 +21,9 @@ from datatools.abc.overlays import layers
 from datatools.abc.parsing.marks import Mark
 from datatools.abc.parsing.parse import Parsed, parse
 from datatools.abc.parsing.voice import Item
-from datatools.abc.text import text_of
 from datatools.abc.tune import Bar, Event, Tune
 
 LONGEST_TUNE = 250_000  # events of a tune with its repeats written out
-
-
-def unrolled(text: str, remarks: list[str] | None = None) -> str:
-    """Canonical ABC of one tune, repeats and endings written out; ValueError "line N: ..." when it cannot be told."""
-    return text_of(read_tune(text, remarks=remarks))
 
 
 def read_tune(text: str, silent: bool = False, remarks: list[str] | None = None, propagate: str | None = None) -> Tune:

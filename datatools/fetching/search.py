@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import atomic, checksum
+from core.words import agree, counted
 
 
 @dataclass
@@ -63,6 +64,11 @@ def search(root: Path, extensions: Collection[str] | None) -> Found:
     found.files.sort(key=lambda path: path.relative_to(root).as_posix())
     found.skipped.sort()
     return found
+
+
+def passed_over(name: str, count: int, what: str) -> str:
+    """What to say of files that a set of this name leaves; `what` they are."""
+    return f"{counted(count, 'file')} of {name} {agree(count, 'is', 'are')} not read: {what}"
 
 
 def _is(entry: "os.DirEntry[str]", kind: str) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from core.contracts.dataset import Item
 from core.errors import HubError
 from core.log import logger
-from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
 from datatools.reading.scores import MIDI
@@ -45,9 +44,8 @@ class Pop909:
             raise HubError(f"dataset.path is {self.root}, where no song lies at NNN/NNN.mid; expected {EXPECTED}")
         left = len(found) - len(self.songs)
         if left:
-            told = f"{counted(left, 'file')} of pop909 {agree(left, 'is', 'are')} not read"
             takes = "nor in NNN/versions" if self.versions else "dataset.versions=true reads those in NNN/versions"
-            logger.info("%s: not at NNN/NNN.mid; %s", told, takes)
+            logger.info(search.passed_over("pop909", left, f"not at NNN/NNN.mid; {takes}"))
 
     def _song(self, path: Path) -> str:
         """The number of the song that a file holds, empty when it is none that was asked for."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from core.contracts.dataset import Item, Split
 from core.errors import HubError
 from core.log import logger
-from core.words import agree, counted
 from datatools.fetching import search, sources
 from datatools.preparing.survey import short
 from datatools.reading.scores import MIDI, count
@@ -56,8 +55,7 @@ class Files:
             raise HubError(f"dataset.path is {self.root}, which holds no file of it; expected {self.facts.expected}")
         left = len(found.files) - len(self.files)
         if left:
-            told = f"{counted(left, 'file')} of {self.facts.name} {agree(left, 'is', 'are')} not read"
-            self.tell(f"{told}: {self.facts.leaves}")
+            self.tell(search.passed_over(self.facts.name, left, self.facts.leaves))
 
     def tell(self, line: str) -> None:
         """Says it once, however often the set is prepared."""

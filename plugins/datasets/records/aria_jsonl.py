@@ -68,7 +68,7 @@ def _score(found: dict[str, Any]) -> symusic.Score:
             pitch=pitches.astype(np.int8),
             velocity=velocities.astype(np.int8),
         )
-        track.pedals.extend(_pedals(found.get("pedal_msgs", []), channel))
+        track.pedals.extend(_pedals(found.get("pedal_msgs", []), channel, int((times + durations).max())))
         score.tracks.append(track)
     for message in found.get("tempo_msgs", []):
         tempo = _within(message["data"], 1, 2**24 - 1, "a tempo")
@@ -76,8 +76,8 @@ def _score(found: dict[str, Any]) -> symusic.Score:
     return score.sort()
 
 
-def _pedals(messages: list[Any], channel: int) -> list[symusic.Pedal]:
-    """From each pedal that is pressed to where it is let go."""
+def _pedals(messages: list[Any], channel: int, end: int) -> list[symusic.Pedal]:
+    """From each pedal that is pressed to where it is let go, to the `end` of the notes where it never is."""
     pedals: list[symusic.Pedal] = []
     pressed: int | None = None
     own = (message for message in messages if message["channel"] == channel)
@@ -87,6 +87,8 @@ def _pedals(messages: list[Any], channel: int) -> list[symusic.Pedal]:
         elif not message["data"] and pressed is not None:
             pedals.append(symusic.Pedal(pressed, message["tick"] - pressed))
             pressed = None
+    if pressed is not None and pressed < end:
+        pedals.append(symusic.Pedal(pressed, end - pressed))
     return pedals
 
 

@@ -8,8 +8,7 @@ pitched tracks become one stream, and drums are left out.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
@@ -23,6 +22,7 @@ from core.contracts.piece import Piece
 from core.errors import HubError
 from core.log import logger
 from hparams.tokenizers.note_tokens import MidiTokHParams
+from plugins.tokenizers.learnt.word_pieces import quiet
 from plugins.tokenizers.note_tokens import bars as bar_positions
 from plugins.tokenizers.note_tokens import maps as token_maps
 from plugins.tokenizers.note_tokens.decoder import BarDecoder, Decoder, OnOffDecoder, ShiftDecoder
@@ -237,7 +237,7 @@ class MidiTokTokenizer:
                 continue  # whoever encodes the piece will hear why
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
-        with _silent_word_pieces() if self.hparams.vocabulary == "wordpiece" else nullcontext():
+        with quiet():
             self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
         if self.hparams.vocabulary == "unigram":
             self._settle_unigram()
@@ -395,19 +395,6 @@ class MidiTokTokenizer:
 
 
 _SETS = frozenset({"programs", "use_note_duration_programs", "control_change_numbers"})
-
-
-@contextmanager
-def _silent_word_pieces() -> Iterator[None]:
-    """MidiTok gives word pieces an option of byte pairs, which they pass over and print a line about."""
-    from tokenizers import models
-
-    whole = models.WordPiece
-    models.WordPiece = lambda end_of_word_suffix="", **given: whole(**given)  # type: ignore[misc, assignment]
-    try:
-        yield
-    finally:
-        models.WordPiece = whole  # type: ignore[misc]
 
 
 def _abc(score: symusic.Score) -> str:
