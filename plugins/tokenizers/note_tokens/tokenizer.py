@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
@@ -237,7 +238,7 @@ class MidiTokTokenizer:
                 continue  # whoever encodes the piece will hear why
         if not any(words):
             raise HubError("there is no music to learn byte pairs from")
-        with quiet():
+        with quiet() if self.hparams.vocabulary == "wordpiece" else nullcontext():
             self._tokenizer.train(vocab_size=self.hparams.bpe, model=MODELS[self.hparams.vocabulary], iterator=words)
         if self.hparams.vocabulary == "unigram":
             self._settle_unigram()
