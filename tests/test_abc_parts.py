@@ -12,8 +12,8 @@ from datatools.abc.parsing import lengths
 from datatools.abc.parsing.marks import Mark, bar_line, ending_numbers
 from datatools.abc.parsing.voice import Item, higher
 from datatools.abc.parts import MOST_PARTS, divided, ordered, share
-from datatools.abc.reader import score
 from datatools.abc.tune import Event, Pitch, spelled
+from tests.abc_texts import score
 from tests.test_abc_reader import HEAD, line, notes
 
 C, D, E, F, G, A, B = (Pitch(28 + step, 0) for step in range(7))
