@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import symusic
 
 from core.contracts.piece import Piece
-from datatools.preparing.losses import advice, contents, losses_of
+from datatools.preparing.losses import advice, contents, cuts, losses, losses_of
 from hparams.loading import section_of_words
 from plugins.manager import load_manager
 
@@ -54,6 +55,20 @@ def said(found: dict[str, int], name: str, *words: str) -> list[str]:
 EIGHTHS = [(240 * k, 240, 60 + 7 * k % 12) for k in range(24)]
 LONG = [*EIGHTHS, (5760, 480 * 20, 50)]
 PERFORMANCES = ("performance_240", "performance_388")
+
+
+def test_seconds_pass_by_the_tempo_that_holds() -> None:
+    """120 for a quarter, 60 for four, then 240: a quarter lasts half a second, one second, and a quarter of one."""
+    score = made([(0, 480, 60)], tempos=[(480, 60.0), (2400, 240.0)])
+    found = cuts._seconds(score, np.array([0.0, 0.5, 1.0, 3.0, 5.0, 7.0]))
+    assert (found / 2).tolist() == [0.0, 0.25, 0.5, 2.5, 4.5, 5.0]
+
+
+def test_a_meter_told_once_is_lost_where_it_comes_back() -> None:
+    read = made([(480 * k, 480, 60) for k in range(16)], meters=[(1920, 3, 4), (3360, 4, 4), (5280, 3, 4)])
+    told = made([(480 * k, 480, 60) for k in range(16)], meters=[(1920, 3, 4)])
+    assert losses(read, told) == {"meters": 2}
+    assert losses(told, read) == {}
 
 
 @pytest.mark.parametrize("name", PERFORMANCES)
