@@ -146,7 +146,7 @@ def test_what_takes_too_long_is_ended_and_what_fails_says_why() -> None:
         module(["nothing_here"], 20)
     launcher = "ValueError: of a rank\n  by hand\nmultiprocessing.errors.ChildFailedError: \nfailed\n=====\n"
     assert complaint(launcher) == "ValueError: of a rank"
-    assert complaint("swaptunes: one line\n=====\n") == "swaptunes: one line" and complaint("") == "no word"
+    assert complaint("swaptunes: one line\nand more\n=====\n") == "swaptunes: one line" and complaint("") == "no word"
 
 
 def test_rows_of_bench() -> None:

@@ -39,4 +39,4 @@ def module(words: Sequence[str], limit: float, **environment: str) -> str:
 def complaint(text: str) -> str:
     """The last line that says an error and why, which a launcher's own does not; else the last line of words."""
     lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))] or ["no word"]
-    return ([line for line in lines if "rror: " in line] or lines)[-1]
+    return ([line for line in lines if "rror: " in line or line.startswith("swaptunes: ")] or lines)[-1]
