@@ -10,10 +10,9 @@ of a step around position 256: processor time, the median of the steps, the best
 import sys
 import time
 from statistics import median
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.contracts.grammar import Grammar, State
 from core.contracts.tokenizer import Tokenizer
@@ -39,9 +38,9 @@ class Timed:
     def begin(self, batch: int) -> State:
         return self.grammar.begin(batch)
 
-    def allowed(self, state: State) -> Tensor:
+    def allowed(self, state: State, known: Tensor | None = None) -> Tensor:
         began = time.thread_time()
-        result = self.grammar.allowed(state)
+        result = self.grammar.allowed(state) if known is None else self.grammar.allowed(state, known)
         self.seconds += time.thread_time() - began
         return result
 
@@ -66,10 +65,12 @@ def built(name: str, bpe: int) -> tuple[LanguageModel, Tokenizer]:
     unlikely = torch.tensor([-50.0 * (tokenizer.token(id) == "|") for id in range(tokenizer.vocab_size)])  # type: ignore[attr-defined]
     unlikely[tokenizer.eos_id] = -100.0
 
-    def go_on(module: nn.Module, inputs: Any, result: tuple[Tensor, Any]) -> None:
-        result[0].add_(unlikely)
+    plain = model.logits
 
-    model.register_forward_hook(go_on)
+    def going_on(hidden: Tensor, stream: int = 0) -> Tensor:
+        return plain(hidden, stream) + unlikely
+
+    model.logits = going_on  # type: ignore[method-assign]
     return model, tokenizer
 
 

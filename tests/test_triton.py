@@ -31,10 +31,8 @@ def small() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     from plugins.backbones.cuda import conv, scan, step
 
-    patch.setattr(scan, "PLAN", scan.Plan(walk=8, back=8, chunk=4, kept=2, programs=3))
-    patch.setattr(conv, "TILE", 2)
-    patch.setattr(conv, "TILES", 2)
-    patch.setattr(conv, "BLOCK", 8)
+    patch.setattr(scan, "PLAN", scan.Plan(channels=8, chunk=4, ahead=2, kept=2, programs=3))
+    patch.setattr(conv, "PLAN", conv.Plan(channels=8, steps=4, ahead=2))
     patch.setattr(step, "BLOCK", 8)
     yield
     patch.undo()
@@ -111,6 +109,8 @@ CASES = {
     "starts here and there": (2, 6, [[0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 0, 0]]),
     "every step a piece": (1, 5, [[1, 1, 1, 1, 1]]),
     "one step": (2, 1, [[0], [1]]),
+    "three segments of two chunks": (1, 21, None),
+    "a start in the second segment": (1, 21, [[0] * 13 + [1] + [0] * 7]),
 }
 
 
@@ -123,12 +123,37 @@ def test_kernels_equal_the_recurrence(case: str) -> None:
     assert compare(inputs(batch, length, 5, 4), starts, torch.float32) < 2e-5
 
 
+def test_segments_fill_the_card() -> None:
+    """By hand: twelve chunks of four steps, a card that runs 8 programs."""
+    from plugins.backbones.cuda.scan import Plan, segment
+
+    plan = Plan(chunk=4, programs=8)
+    assert segment(8, 48, 1.0, plan) == 48  # one segment fills it: 12; two take two rounds of 6, and half of it again
+    assert segment(2, 48, 1.0, plan) == 12  # four at once: 3 (1 + 3/4); six take two rounds of 2: 4 (1 + 5/6)
+    assert segment(5, 48, 0.0, plan) == 16  # 15 programs in two rounds of 4; one segment takes 12, two two rounds of 6
+    assert segment(1, 48, 0.0, plan) == 8  # never shorter than two chunks
+    assert segment(1, 3, 1.0, plan) == 4
+
+
+@pytest.mark.parametrize("taps", (1, 2, 4))
+def test_convolution_across_parts(taps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of four steps in tiles of two that do not fill them; a start two steps behind a part's end."""
+    from plugins.backbones.cuda import conv
+
+    monkeypatch.setattr(conv, "PLAN", conv.Plan(channels=4, steps=4, ahead=2))
+    starts = torch.zeros(1, 11, dtype=torch.bool)
+    starts[0, 5] = True
+    assert compare(inputs(1, 11, 5, taps), starts, torch.float32) < 2e-5
+    assert compare(inputs(1, 11, 5, taps), None, torch.float32) < 2e-5
+
+
 def test_sums_on_the_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """In 16 bits (float16: the interpreter multiplies no bfloat16) sums over channels are products with ones."""
     from plugins.backbones.cuda import scan
 
-    monkeypatch.setattr(scan, "PLAN", scan.Plan(walk=8, back=16, chunk=4, kept=2, programs=2))
+    monkeypatch.setattr(scan, "PLAN", scan.Plan(channels=16, chunk=4, ahead=2, kept=2, programs=2))
     assert compare(inputs(1, 6, 5, 2), torch.tensor([[0, 0, 0, 1, 0, 0]]).bool(), torch.float16) < 5e-3
+    assert compare(inputs(1, 13, 17, 2), None, torch.float16) < 5e-3  # two blocks of channels
 
 
 def test_a_lost_start_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

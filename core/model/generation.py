@@ -230,7 +230,7 @@ class _Run:
             allowed = torch.ones_like(self.seen[stream])
             if self.grammar is not None:
                 beside = near(known, self.grammar_state)
-                allowed = self.grammar.allowed(self.grammar_state, beside).to(self.device) | end
+                allowed = self._sent(self.grammar.allowed(self.grammar_state, beside)) | end
             id = self.drawers[stream](hidden, self.numbers_ahead[first + stream], allowed, self.seen[stream])
             insist_drawn(id.tolist())
             known = torch.cat([known, id[:, None]], dim=1)
@@ -251,11 +251,17 @@ class _Run:
     def _allowed(self, step: int) -> Tensor:
         """What the first id of the next token may be (b v)."""
         if self.grammar is not None:
-            return self.grammar.allowed(self.grammar_state).to(self.device) & self.music
+            return self._sent(self.grammar.allowed(self.grammar_state)) & self.music
         allowed = self.music.repeat(len(self.alive), 1)
         if step == 0:
             allowed[:, self.eos_id] = False
         return allowed
+
+    def _sent(self, mask: Tensor) -> Tensor:
+        """A mask on the model's device; to a GPU it goes behind the step at work there, which nobody waits for."""
+        if self.device.type == "cuda" and not mask.is_cuda:
+            return mask.pin_memory().to(self.device, non_blocking=True)
+        return mask.to(self.device)
 
     def pieces(self) -> list[Generated]:
         """What was made, in the order of the prompts."""

@@ -1,8 +1,8 @@
 """What lies between a Mamba block's two projections, on CUDA: convolution, step size, B and C, scan and gate.
 
 Under autocast, and for 16-bit input, products and what lies between kernels are in 16 bits, sums and states float32.
-Only the two halves of the first projection and the states before the scan's chunks are kept for the backward pass: the
-convolution, and the step sizes from their few ranks, are cheaper to make again than to keep.
+Only the two halves of the first projection, the narrow one and the states before the scan's chunks are kept for the
+backward pass: the convolution, and the step sizes from their few ranks, are cheaper to make again than to keep.
 
 Shapes: b batch, l length, e inner width, n states, k taps, r rank of the step size.
 """
@@ -41,10 +41,11 @@ class _Inner(torch.autograd.Function):
         since: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         x_narrow, dt_narrow = x_weight.to(xz.dtype), dt_weight.to(xz.dtype)
-        u, xd = _between(xz, conv_weight, conv_bias, x_narrow, conv, since)
+        u = convolution.forward(xz.chunk(2, -1)[0], conv_weight, conv_bias, conv, since)
+        xd = u @ x_narrow.t()  # (b l r+2n)
         given = _given(u, xd, xz, dt_narrow, dt_bias, A, D, since)
         y, last, first = scan.forward(given, ssm)
-        ctx.save_for_backward(xz, conv_weight, conv_bias, x_narrow, dt_narrow, dt_bias, A, D, conv, since, first)
+        ctx.save_for_backward(xz, xd, conv_weight, conv_bias, x_narrow, dt_narrow, dt_bias, A, D, conv, since, first)
         ctx.types = [None if each is None else each.dtype for each in (x_weight, dt_weight, dt_bias, A, D, conv, ssm)]
         ctx.set_materialize_grads(False)
         return y, last
@@ -52,8 +53,8 @@ class _Inner(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, since, first = ctx.saved_tensors
-        u, xd = _between(xz, conv_weight, conv_bias, x_weight, conv, since)
+        xz, xd, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, since, first = ctx.saved_tensors
+        u = convolution.forward(xz.chunk(2, -1)[0], conv_weight, conv_bias, conv, since)
         given = _given(u, xd, xz, dt_weight, dt_bias, A, D, since)
         grad_y = torch.zeros_like(u) if grad_y is None else grad_y.to(xz.dtype).contiguous()
         grad_xz = torch.empty_like(xz)
@@ -81,14 +82,6 @@ class _Inner(torch.autograd.Function):
             None if ssm_type is None else grads.before.to(ssm_type),
             None,
         )
-
-
-def _between(
-    xz: Tensor, conv_weight: Tensor, conv_bias: Tensor, x_weight: Tensor, conv: Tensor | None, since: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The convolution's output u (b l e) and the narrow projection of it (b l r+2n)."""
-    u = convolution.forward(xz.chunk(2, -1)[0], conv_weight, conv_bias, conv, since)
-    return u, u @ x_weight.t()
 
 
 def _given(

@@ -54,7 +54,7 @@ def _deviation(device: str) -> float:
     """The largest difference, output and gradients, between `inner` and the plain path in double precision."""
     from plugins.backbones.cuda.inner import inner, since_start
 
-    batch, length, e, n, r, k = 2, 70, 18, 5, 2, 4  # more than a chunk, and nothing a multiple of a block
+    batch, length, e, n, r, k = 2, 150, 18, 5, 2, 4  # more than a segment, and nothing a multiple of a block
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:

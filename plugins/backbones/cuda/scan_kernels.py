@@ -1,19 +1,19 @@
-"""The selective scan in Triton: walks over chunks of time that go at the same time, forward and back.
+"""The selective scan in Triton, forward: walks over segments of time that go at the same time.
 
     dt = softplus(delta + bias)
     h_t = exp(dt_t A) h_(t-1) + dt_t B_t u_t        (h_(t-1) is 0 where a piece starts)
     y_t = (C_t . h_t + D u_t) silu(z_t)
 
-A first walk finds what each chunk adds to a state of zero and how much of an older state outlives it; `combine` makes
-of these the state before each chunk; a second walk writes y. Backward the same is done for what later steps want of
-each chunk's last state. Then every chunk has all it needs: `differentiate` walks it forward, leaves the state before
-every few steps in a scratch of its own, and walks it back. Of the forward pass only the states before chunks are kept.
+Where rows alone do not fill a card they are cut into segments: a first walk finds what each segment adds to a state of
+zero and how much of an older state outlives it; `combine` makes of these the state before each segment. The walk that
+writes y leaves the state before every chunk, which is all that is kept of the forward pass (scan_gradients.py).
 
 A program holds the states of some channels as (n e), the channels over its threads, so that a sum over n takes no
 exchange between threads. `zero` is an offset of nothing: added twice, it hides from the compiler how well states are
-aligned, and so everything has two channels a thread and nothing is moved between layouts.
+aligned, and so everything has two channels a thread and nothing is moved between layouts. A walk waits for memory far
+longer than it computes a step, so it reads the steps of a tile while it computes those of the tile before.
 
-Shapes: b batch, l length, e channels, n state dimensions, c chunks.
+Shapes: b batch, l length, e channels, n state dimensions, s segments, c chunks.
 Source: Gu & Dao, arXiv 2312.00752, section 3.3 and appendix C.
 """
 
@@ -24,7 +24,7 @@ import triton.language as tl
 @triton.jit
 def softplus(x):
     """log(1 + exp(x)), to the last bits also where it is small: 2 artanh(s) for s = exp(-|x|) / (2 + exp(-|x|))."""
-    small = tl.exp(-tl.abs(x))
+    small = tl.exp2(tl.abs(x) * -1.4426950408889634)
     s = small / (2.0 + small)
     q = s * s
     series = 0.1111111111 + q * (0.0909090909 + q * 0.0769230769)
@@ -35,73 +35,122 @@ def softplus(x):
 @triton.jit
 def sigmoid(x):
     """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + tl.exp(-x))
+    return 1.0 / (1.0 + tl.exp2(x * -1.4426950408889634))
+
+
+@triton.jit
+def steps(p, stride, e, here, begin, count, t, T: tl.constexpr, BACK: tl.constexpr):
+    """T steps (e) of a row's `count` from `begin`, as they lie in memory: from the t-th on, BACK: from the t-th last;
+    one beyond them is the last once more."""
+    found = ()
+    for j in tl.static_range(T):
+        at = tl.minimum(t + j, count - 1)
+        if BACK:
+            at = count - 1 - at
+        found = found + (tl.load(p + (begin + at).to(tl.int64) * stride + e, here, 0.0),)
+    return found
+
+
+@triton.jit
+def ages(since, begin, count, t, T: tl.constexpr, BACK: tl.constexpr):
+    """Steps since the piece's start of each of T steps, as `steps` finds them; of one beyond them 1."""
+    found = ()
+    for j in tl.static_range(T):
+        at = t + j
+        if BACK:
+            at = count - 1 - at
+        found = found + (tl.load(since + (begin + at), t + j < count, 1),)
+    return found
 
 
 @triton.jit(do_not_specialize=["zero"])
 def walk(
-    u, delta, z, B, C, rates, D, bias, since, first, y, last, ends, sums,
-    length, channels, chunk, zero, u_row, delta_row, z_row, bc_row, y_row,
-    N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr, STARTS: tl.constexpr, SUMMARY: tl.constexpr,
+    u, delta, z, B, C, rates, D, bias, since, before, y, first, last, ends, sums,
+    length, channels, segment, chunk, zero, u_row, delta_row, z_row, bc_row, y_row,
+    N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr, T: tl.constexpr, STARTS: tl.constexpr, SUMMARY: tl.constexpr,
 ):  # fmt: skip
-    """One chunk forward in time, for E channels of one row: from the state before each chunk, `first` (b c n e), to y
-    and the row's last state `last` (b e n).
+    """One segment forward in time, for E channels of one row: from the state before it, `before` (b s n e), to y, the
+    states before its chunks, `first` (b c n e), and the row's last state `last` (b e n).
 
-    SUMMARY: from zero to the state behind the chunk, `ends` (b c n e), and the sum of its step sizes `sums` (b c e), -1
-    where a start lies in it.
+    SUMMARY: from zero to the state behind the segment, `ends` (b s n e), and the sum of its step sizes `sums`
+    (b s e), -1 where a start lies in it; of the last segment nobody asks for it.
     """
     part, row = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    chunks = tl.num_programs(1)
     e = tl.program_id(0) * E + tl.arange(0, E)
     n = tl.arange(0, NP)
-    here = e < channels
-    both = (n < N)[:, None] & here[None, :]
+    here, there = e < channels, n < N
+    both = there[:, None] & here[None, :]
     grid = n[:, None] * channels + e[None, :] + 2 * zero
     rate = tl.load(rates + grid, both, 0.0)
     shift = tl.load(bias + e, here, 0.0)
-    at_chunk = (row * chunks + part) * N * channels
-    if SUMMARY:
-        h = tl.zeros((NP, E), tl.float32)
-        total = tl.zeros((E,), tl.float32)
-    else:
-        h = tl.load(first + at_chunk + grid, both, 0.0)
-        skip = tl.load(D + e, here, 0.0)
-    at = row * length + part * chunk
-    u, delta, B = u + at * u_row, delta + at * delta_row, B + at * bc_row
+    own = row * ((length + segment - 1) // segment) + part
+    h = tl.zeros((NP, E), tl.float32)
+    total = tl.zeros((E,), tl.float32)
+    skip = total
+    u, delta, B = u + row * length * u_row, delta + row * length * delta_row, B + row * length * bc_row
     if not SUMMARY:
-        z, y, C = z + at * z_row, y + at * y_row, C + at * bc_row
-    for t in range(tl.minimum(length - part * chunk, chunk)):
-        x = tl.load(u + (t * u_row + e), here, 0.0).to(tl.float32)
-        dt = softplus(tl.load(delta + (t * delta_row + e), here, 0.0).to(tl.float32) + shift)
-        b = tl.load(B + (t * bc_row + n), n < N, 0.0).to(tl.float32)
-        if STARTS:
-            fresh = tl.load(since + (at + t)) == 0
-            h = tl.where(fresh, 0.0, h)
-        h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
-        if SUMMARY:
-            total = tl.where(total < 0.0, total, total + dt)
+        h = tl.load(before + own * N * channels + grid, both, 0.0)
+        skip = tl.load(D + e, here, 0.0)
+        z, y, C = z + row * length * z_row, y + row * length * y_row, C + row * length * bc_row
+    if STARTS:
+        since += row * length
+    begin = part * segment
+    count = tl.minimum(length - begin, segment)
+    us, ds = (
+        steps(u, u_row, e, here, begin, count, 0, T, False),
+        steps(delta, delta_row, e, here, begin, count, 0, T, False),
+    )
+    zs, fs = us, us
+    if not SUMMARY:
+        zs = steps(z, z_row, e, here, begin, count, 0, T, False)
+    if STARTS:
+        fs = ages(since, begin, count, 0, T, False)
+    for low in range(0, count, chunk):
+        if not SUMMARY:
+            at_chunk = row * ((length + chunk - 1) // chunk) + (begin + low) // chunk
+            tl.store(first + at_chunk * N * channels + grid, h, both)
+        for t in range(low, tl.minimum(low + chunk, count), T):
+            u_now, d_now, z_now, f_now = us, ds, zs, fs
+            us = steps(u, u_row, e, here, begin, count, t + T, T, False)
+            ds = steps(delta, delta_row, e, here, begin, count, t + T, T, False)
+            if not SUMMARY:
+                zs = steps(z, z_row, e, here, begin, count, t + T, T, False)
             if STARTS:
-                total = tl.where(fresh, -1.0, total)
-        else:
-            c = tl.load(C + (t * bc_row + n), n < N, 0.0).to(tl.float32)
-            gate = tl.load(z + (t * z_row + e), here, 0.0).to(tl.float32)
-            out = (tl.sum(h * c[:, None], 0) + skip * x) * gate * sigmoid(gate)
-            tl.store(y + (t * y_row + e), out, here)
+                fs = ages(since, begin, count, t + T, T, False)
+            for j in tl.static_range(T):
+                near = (begin + tl.minimum(t + j, count - 1)).to(tl.int64) * bc_row
+                x, dt = u_now[j].to(tl.float32), softplus(d_now[j].to(tl.float32) + shift)
+                if j > 0:
+                    dt = tl.where(t + j < count, dt, 0.0)  # behind the end nothing changes
+                b = tl.load(B + near + n, there, 0.0).to(tl.float32)
+                if STARTS:
+                    h = tl.where(f_now[j] == 0, 0.0, h)
+                h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
+                if SUMMARY:
+                    total = tl.where(total < 0.0, total, total + dt)
+                    if STARTS:
+                        total = tl.where(f_now[j] == 0, -1.0, total)
+                else:
+                    c = tl.load(C + near + n, there, 0.0).to(tl.float32)
+                    gate = z_now[j].to(tl.float32)
+                    out = (tl.sum(h * c[:, None], 0) + skip * x) * gate * sigmoid(gate)
+                    to = (begin + t + j).to(tl.int64) * y_row
+                    tl.store(y + to + e, out, e < tl.where(t + j < count, channels, 0))
     if SUMMARY:
-        tl.store(ends + at_chunk + grid, h, both)
-        tl.store(sums + (row * chunks + part) * channels + e, total, here)
+        tl.store(ends + own * N * channels + grid, h, both)
+        tl.store(sums + own * channels + e, total, here)
     else:
-        if part == chunks - 1:
+        if begin + segment >= length:
             tl.store(last + (row * channels + e[None, :]) * N + n[:, None], h, both)
 
 
 @triton.jit
 def combine(
-    ends, sums, rates, given, channels, chunks,
+    ends, sums, rates, given, channels, segments,
     N: tl.constexpr, E: tl.constexpr, AHEAD: tl.constexpr, BACK: tl.constexpr, GIVEN: tl.constexpr,
 ):  # fmt: skip
-    """Turns `ends` (b c n e) of zero states into what comes before each chunk (BACK: behind it), in place; one state
-    dimension of E channels a program, AHEAD chunks read at once.
+    """Turns `ends` (b s n e) of zero states into what comes before each segment (BACK: behind it), in place; one state
+    dimension of E channels a program, AHEAD segments read at once.
 
     `given` (b e n) comes before the first (BACK: behind the last); none: zero.
     """
@@ -113,179 +162,19 @@ def combine(
         h = tl.load(given + (row * channels + e) * N + n, here, 0.0).to(tl.float32)
     else:
         h = tl.zeros((E,), tl.float32)
-    for i in range(0, chunks, AHEAD):
+    for i in range(0, segments, AHEAD):
         own, total = (), ()
         for j in tl.static_range(AHEAD):
             part = i + j
             if BACK:
-                part = chunks - 1 - i - j
-            there = e < tl.where(i + j < chunks, channels, 0)
-            own = own + (tl.load(ends + ((row * chunks + part) * N + n) * channels + e, there, 0.0),)
-            total = total + (tl.load(sums + (row * chunks + part) * channels + e, there, 0.0),)
+                part = segments - 1 - i - j
+            there = e < tl.where(i + j < segments, channels, 0)
+            own = own + (tl.load(ends + ((row * segments + part) * N + n) * channels + e, there, 0.0),)
+            total = total + (tl.load(sums + (row * segments + part) * channels + e, there, 0.0),)
         for j in tl.static_range(AHEAD):
             part = i + j
             if BACK:
-                part = chunks - 1 - i - j
-            there = e < tl.where(i + j < chunks, channels, 0)
-            tl.store(ends + ((row * chunks + part) * N + n) * channels + e, h, there)
+                part = segments - 1 - i - j
+            there = e < tl.where(i + j < segments, channels, 0)
+            tl.store(ends + ((row * segments + part) * N + n) * channels + e, h, there)
             h = tl.where(total[j] < 0.0, 0.0, tl.exp2(total[j] * rate) * h) + own[j]
-
-
-@triton.jit(do_not_specialize=["zero"])
-def walk_back(
-    grad_y, delta, z, C, rates, bias, since, ends, sums,
-    length, channels, chunk, zero, grad_row, delta_row, z_row, bc_row,
-    N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr, STARTS: tl.constexpr,
-):  # fmt: skip
-    """One chunk back in time from a want of zero: what each step's past state is worth, q_t = a_t (C_t dy_t + q_(t+1)).
-
-    `ends` (b c n e) gets q before the chunk, `sums` (b c e) what it has in `walk`.
-    """
-    part, row = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    chunks = tl.num_programs(1)
-    e = tl.program_id(0) * E + tl.arange(0, E)
-    n = tl.arange(0, NP)
-    here = e < channels
-    both = (n < N)[:, None] & here[None, :]
-    grid = n[:, None] * channels + e[None, :] + 2 * zero
-    rate = tl.load(rates + grid, both, 0.0)
-    shift = tl.load(bias + e, here, 0.0)
-    q = tl.zeros((NP, E), tl.float32)
-    total = tl.zeros((E,), tl.float32)
-    at = row * length + part * chunk
-    grad_y, delta, z, C = grad_y + at * grad_row, delta + at * delta_row, z + at * z_row, C + at * bc_row
-    count = tl.minimum(length - part * chunk, chunk)
-    for i in range(count):
-        t = count - 1 - i
-        dt = softplus(tl.load(delta + (t * delta_row + e), here, 0.0).to(tl.float32) + shift)
-        gate = tl.load(z + (t * z_row + e), here, 0.0).to(tl.float32)
-        dy = tl.load(grad_y + (t * grad_row + e), here, 0.0).to(tl.float32) * gate * sigmoid(gate)
-        c = tl.load(C + (t * bc_row + n), n < N, 0.0).to(tl.float32)
-        q = tl.exp2(dt[None, :] * rate) * (q + dy[None, :] * c[:, None])
-        total = tl.where(total < 0.0, total, total + dt)
-        if STARTS:
-            fresh = tl.load(since + (at + t)) == 0
-            q = tl.where(fresh, 0.0, q)
-            total = tl.where(fresh, -1.0, total)
-    tl.store(ends + (row * chunks + part) * N * channels + grid, q, both)
-    tl.store(sums + (row * chunks + part) * channels + e, total, here)
-
-
-@triton.jit(do_not_specialize=["zero"])
-def differentiate(
-    grad_y, u, delta, z, B, C, rates, D, bias, since, first, behind, scratch,
-    grad_u, grad_delta, grad_z, grad_B, grad_C, grad_A, grad_D, grad_bias, grad_before,
-    batch, length, channels, chunk, zero, grad_row, u_row, delta_row, z_row, bc_row, grad_z_row,
-    N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr, T: tl.constexpr, STARTS: tl.constexpr, DOTS: tl.constexpr,
-):  # fmt: skip
-    """All gradients, one chunk of E channels of one row after the other.
-
-    `behind` (b c n e) is what later chunks want of each chunk's last state. `grad_B` and `grad_C` (parts b l n) have a
-    part per block of channels, `grad_A` (b c n e), `grad_D` and `grad_bias` (b c e) one per chunk. `scratch` holds for
-    each program the states before every T steps of a chunk. DOTS: sums over channels are made on the matrix units, of
-    numbers in the input's 16 bits.
-    """
-    n = tl.arange(0, NP)
-    there = n < N
-    chunks, parts = (length + chunk - 1) // chunk, (channels + E - 1) // E
-    own = scratch + 2 * zero + tl.program_id(0).to(tl.int64) * (chunk // T) * NP * E
-    own += n[:, None] * E + tl.arange(0, E)[None, :]
-    if DOTS:
-        ones = tl.full((E, 16), 1.0, tl.float32).to(u.dtype.element_ty)
-        columns = tl.arange(0, 16)[None, :]
-    for work in range(tl.program_id(0), parts * chunks * batch, tl.num_programs(0)):
-        block = work % parts
-        part = work // parts % chunks
-        row = (work // parts // chunks).to(tl.int64)
-        e = block * E + tl.arange(0, E)
-        here = e < channels
-        both = there[:, None] & here[None, :]
-        grid = n[:, None] * channels + e[None, :] + 2 * zero
-        rate = tl.load(rates + grid, both, 0.0)
-        shift = tl.load(bias + e, here, 0.0)
-        skip = tl.load(D + e, here, 0.0)
-        at_chunk = (row * chunks + part) * N * channels
-        begin = part * chunk
-        count = tl.minimum(length - begin, chunk)  # steps of this chunk
-        tiles = (count + T - 1) // T
-        at = row * length + begin
-        u_at, delta_at, z_at, grad_at = u + at * u_row, delta + at * delta_row, z + at * z_row, grad_y + at * grad_row
-        B_at, C_at, since_at = B + at * bc_row, C + at * bc_row, since
-        if STARTS:
-            since_at = since + at
-        at_part = ((block * batch + row) * length + begin) * N
-        h = tl.load(first + at_chunk + grid, both, 0.0)
-        for tile in range(tiles):
-            tl.store(own + tile * NP * E, h)
-            for t in range(tile * T, tl.minimum(count, tile * T + T)):
-                x = tl.load(u_at + (t * u_row + e), here, 0.0).to(tl.float32)
-                dt = softplus(tl.load(delta_at + (t * delta_row + e), here, 0.0).to(tl.float32) + shift)
-                b = tl.load(B_at + (t * bc_row + n), there, 0.0).to(tl.float32)
-                if STARTS:
-                    h = tl.where(tl.load(since_at + t) == 0, 0.0, h)
-                h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
-        tl.debug_barrier()
-        q = tl.load(behind + at_chunk + grid, both, 0.0)
-        d_A = tl.zeros((NP, E), tl.float32)
-        d_D = tl.zeros((E,), tl.float32)
-        d_bias = tl.zeros((E,), tl.float32)
-        for i in range(tiles):
-            tile = tiles - 1 - i
-            h = tl.load(own + tile * NP * E)
-            states = ()
-            for j in tl.static_range(T):
-                t = tile * T + j
-                live = e < tl.where(t < count, channels, 0)  # behind the end nothing changes
-                x = tl.load(u_at + (t * u_row + e), live, 0.0).to(tl.float32)
-                raw = tl.load(delta_at + (t * delta_row + e), live, 0.0).to(tl.float32) + shift
-                dt = tl.where(live, softplus(raw), 0.0)
-                b = tl.load(B_at + (t * bc_row + n), n < tl.where(t < count, N, 0), 0.0).to(tl.float32)
-                if STARTS:
-                    h = tl.where(tl.load(since_at + t, t < count, 1) == 0, 0.0, h)
-                h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
-                states = states + (h,)
-            for k in tl.static_range(T):
-                t = tile * T + (T - 1 - k)
-                live = e < tl.where(t < count, channels, 0)
-                some = n < tl.where(t < count, N, 0)
-                x = tl.load(u_at + (t * u_row + e), live, 0.0).to(tl.float32)
-                raw = tl.load(delta_at + (t * delta_row + e), live, 0.0).to(tl.float32) + shift
-                dt = tl.where(live, softplus(raw), 0.0)
-                gate = tl.load(z_at + (t * z_row + e), live, 0.0).to(tl.float32)
-                coming = tl.load(grad_at + (t * grad_row + e), live, 0.0).to(tl.float32)
-                b = tl.load(B_at + (t * bc_row + n), some, 0.0).to(tl.float32)[:, None]
-                c = tl.load(C_at + (t * bc_row + n), some, 0.0).to(tl.float32)[:, None]
-                opened = sigmoid(gate)
-                dy = coming * gate * opened
-                drive = dt * x
-                g = q + dy[None, :] * c
-                through = g * (states[T - 1 - k] - drive[None, :] * b)  # of the decay's exponent
-                out = tl.sum(states[T - 1 - k] * c, 0) + skip * x
-                d_dt = tl.sum(through * rate, 0) * 0.6931471805599453
-                d_drive = tl.sum(g * b, 0)
-                d_A += through * dt[None, :]
-                d_D += dy * x
-                d_raw = (d_dt + d_drive * x) * sigmoid(raw)
-                d_bias += tl.where(live, d_raw, 0.0)
-                of_b, of_c = g * drive[None, :], states[T - 1 - k] * dy[None, :]
-                if DOTS:
-                    to = (t * N + n)[:, None] + columns
-                    one = some[:, None] & (columns == 0)  # all columns are the same
-                    tl.store(grad_B + at_part + to, tl.dot(of_b.to(u.dtype.element_ty), ones), one)
-                    tl.store(grad_C + at_part + to, tl.dot(of_c.to(u.dtype.element_ty), ones), one)
-                else:
-                    tl.store(grad_B + at_part + (t * N + n), tl.sum(of_b, 1), some)
-                    tl.store(grad_C + at_part + (t * N + n), tl.sum(of_c, 1), some)
-                d_gate = coming * out * opened * (1.0 + gate * (1.0 - opened))
-                tl.store(grad_z + at * grad_z_row + (t * grad_z_row + e), d_gate, live)
-                tl.store(grad_u + at * channels + (t * channels + e), d_drive * dt + skip * dy, live)
-                tl.store(grad_delta + at * channels + (t * channels + e), d_raw, live)
-                q = tl.exp2(dt[None, :] * rate) * g  # made again: kept, the decays would not fit into the registers
-                if STARTS:
-                    q = tl.where(tl.load(since_at + t, t < count, 1) == 0, 0.0, q)
-        tl.store(grad_A + at_chunk + grid, d_A, both)
-        tl.store(grad_D + (row * chunks + part) * channels + e, d_D, here)
-        tl.store(grad_bias + (row * chunks + part) * channels + e, d_bias, here)
-        if part == 0:
-            tl.store(grad_before + (row * channels + e[None, :]) * N + n[:, None], q, both)
-        tl.debug_barrier()

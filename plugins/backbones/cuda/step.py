@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from plugins.backbones.cuda.launch import FUSED
 from plugins.backbones.cuda.scan_kernels import sigmoid, softplus
 
 BLOCK = 64  # channels of a program
@@ -78,10 +79,10 @@ def step(
     batch, channels, (rank, states) = len(xz), len(D), (dt_weight.shape[1], A_log.shape[1])
     grid = (triton.cdiv(channels, BLOCK), batch)
     u, y = (torch.empty(batch, channels, dtype=xz.dtype, device=xz.device) for _ in range(2))
-    _convolve[grid](xz, conv, conv_weight, conv_bias, u, channels, xz.stride(0), conv_weight.shape[1], BLOCK)
+    _convolve[grid](xz, conv, conv_weight, conv_bias, u, channels, xz.stride(0), conv_weight.shape[1], BLOCK, **FUSED)
     xd = u @ x_weight.to(u.dtype).t()
     _advance[grid](
         u, xz, xd, dt_weight, dt_bias, A_log, D, ssm, y, channels, xz.stride(0), xd.stride(0),
-        rank, triton.next_power_of_2(rank), states, triton.next_power_of_2(states), BLOCK,
+        rank, triton.next_power_of_2(rank), states, triton.next_power_of_2(states), BLOCK, **FUSED,
     )  # fmt: skip
     return y
