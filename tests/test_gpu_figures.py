@@ -89,7 +89,7 @@ def test_goals_of_the_scan_and_of_training() -> None:
     assert resets[1:] == ["1.05 at 2,048, 1.1 at 4,096, 1.125 at 8,192", "no"]
     assert memory[1:] == ["1.2 at 2,048, 1.1 at 4,096, 1.21 at 8,192", "no"]
     assert ahead[0].endswith("unpacked (width 256)")
-    assert ahead[1:] == ["0.5 times at 4,096, 2 times at 16,384; ahead from 8,190 tokens on", "no"]
+    assert ahead[1:] == ["0.5 times at 4,096, 2 times at 16,384; ahead from about 8,190 tokens on", "no"]
 
 
 def test_goals_of_decoding() -> None:

@@ -69,6 +69,70 @@ def test_a_page_by_hand() -> None:
     assert lines.index("## Goals") < lines.index("## Laws") < lines.index("## A run of every backbone")
 
 
+@pytest.mark.parametrize(
+    "stage, found, lines",
+    [
+        (
+            "training",
+            {"rows": [{"name": name, "dim": 64, "parameters": 9, "attention": 0, "seen": 1.0, "length": length,
+                       "packed": packed, "rate": rate}
+                      for name, packed, length, rate in [
+                          ("mamba", False, 1024, 50.0), ("mamba", False, 4096, 100.0), ("mamba", True, 1024, 50.0),
+                          ("transformer", False, 1024, 100.0), ("transformer", False, 4096, 50.0),
+                          ("transformer", True, 1024, 60.0)]]},
+            ["Width 64, rows of one piece: Mamba is ahead from about 2,050 tokens on.",
+             "Width 64, packed rows: Mamba is behind at the longest rows measured."],
+        ),
+        (
+            "decoding",
+            {"rows": [{"name": "gru", "batch": 1, "parameters": 1000, "bytes_of_weights": 4000, "recorded": True,
+                       "plain": 10.0, "greedy": 1e8, "drawn": 20.0, "under_grammar": 15.5, "same": 1.0},
+                      {"name": "gru", "batch": 64, "parameters": 1000, "bytes_of_weights": 4000, "greedy": 1e9}]},
+            ["| gru | 1 | 1,000 | yes | 100,000,000 | 10 | 20 | 15.5 | 10 % | 100 % |",
+             "| gru | 64 | 1,000 |  | 1,000,000,000 |  |  |  |  |  |"],
+        ),
+        (
+            "context",
+            {"rows": [{"name": "mamba", "dim": 64, "parameters": 1000, "bytes_of_weights": 4000, "length": 65536,
+                       "recorded": False, "rate": 1e7}]},
+            ["| mamba | 64 | 1,000 | 65,536 | no | 10,000,000 | 1.0 % |"],
+        ),
+        (
+            "peers",
+            {"rows": [{"kind": "train", "name": "a peer", "precision": "bf16", "batch": 2, "length": 64, "rate": 7e9,
+                       "parameters": 1000, "attention": 10, "seen": 32.5, "bytes": 1_500_000_000, "limited": ""},
+                      {"kind": "decode", "name": "a peer", "precision": "fp32", "batch": 1, "length": 64, "rate": 1e8,
+                       "parameters": 1000, "attention": 10, "seen": 32.5, "bytes": None, "limited": "too slow"}],
+             "notes": ["A note."]},
+            # (6,000 + 3,900) x 7 x 10^9 of 7 x 10^14; 4,000 x 10^8 of 4 x 10^12.
+            ["| training | a peer | bf16 | 2 | 64 | 7,000,000,000 | 9.9 % |  | 1.5 |  |",
+             "| decoding | a peer | fp32 | 1 | 64 | 100,000,000 |  | 10 % |  | too slow |", "A note."],
+        ),
+        (
+            "every",
+            {"rows": [{"name": "gru", "parameters": 1000, "lr": 0.004, "precision": "bfloat16", "steps": 400,
+                       "valid_loss": 1.23456, "rate": 45678.0, "minutes": 0.5}], "at_once": 6},
+            ["| gru | 1,000 | 0.004 | bfloat16 | 400 | 1.235 | 45,700 | 30 |", "At most 6 ran at once."],
+        ),
+        (
+            "whole",
+            {"rows": [{"step": 1, "loss": 5.5}], "preset": "tiny", "parameters": 28128, "precision": "float32",
+             "valid_loss": 5.1114, "rate": 23456.0, "minutes": 0.1, "wall": 8.4},
+            ["| 1 | 5.500 |", "`tiny`, 28,128 parameters in float32: best validation loss 5.111 nats a token, "
+             "23,500 tokens/s (the median of its steps), 6 s of training, 8 s in all."],
+        ),
+    ],
+)  # fmt: skip
+def test_sections_by_hand(stage: str, found: dict[str, Any], lines: list[str]) -> None:
+    shown = page({"machine": MACHINE, stage: {**found, "seconds": 9.0}}).splitlines()
+    assert [line for line in lines if line not in shown] == []
+
+
+def test_a_page_of_a_rehearsal_says_so() -> None:
+    assert "This is a rehearsal on a CPU" in page({"machine": {**MACHINE, "memory": None}})
+    assert "rehearsal" not in page({"machine": MACHINE})
+
+
 def test_an_empty_page_says_that_nothing_was_measured() -> None:
     text = page({})
     assert text.count("**Not measured: it was not asked for.**") == len(script.STAGES) - 1

@@ -82,7 +82,8 @@ def main(words: list[str]) -> int:
             print(f"== {name}: {found[name].get('seconds', 0):.0f} s", flush=True)
         path.write_text(json.dumps(found, indent=1))
         (folder / "gpu.md").write_text(page(found))
-    print(page(found))
+    print(page(found).partition("## Laws")[0])  # the machine and the goals
+    print(f"page {folder / 'gpu.md'}, figures {path}")
     if left := [name for name in names if not done(found[name])]:
         print(f"not measured in full: {', '.join(left)}; the same command goes on with these")
     return int(any("failed" in stage or stage.get("broken") for stage in found.values()))

@@ -75,7 +75,7 @@ def length_ahead(since: float | None) -> str:
     if since is None:
         return ""
     ends = {0.0: "ahead at every length measured", float("inf"): "behind at the longest rows measured"}
-    return ends.get(since) or f"ahead from {rate(since)} tokens on"
+    return ends.get(since) or f"ahead from about {rate(since)} tokens on"
 
 
 def _decoding(found: Found) -> list[list[str]]:
