@@ -176,9 +176,9 @@ def _put(tree: dict[str, Any], path: list[str], value: Any, held: Any) -> None:
 
 
 def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any], section: Section) -> HParams:
-    base = OmegaConf.structured(hparams)
+    base = _structured(hparams)
     for slot, chosen in swaps.items():
-        base[slot] = OmegaConf.structured(chosen)
+        base[slot] = _structured(chosen)
         setattr(hparams, slot, chosen)
     _check_keys(hparams, tree, "", getattr(section, "having", _nobody))
     deepspeed = tree.get("deepspeed") or {}
@@ -190,6 +190,14 @@ def _merged(hparams: HParams, tree: Mapping[str, Any], swaps: Mapping[str, Any],
     return result
 
 
+def _structured(section: Any) -> Any:
+    try:
+        return OmegaConf.structured(section)
+    except OmegaConfBaseException as error:
+        place = f"{type(section).__module__}.{type(section).__qualname__}"
+        raise HubError(f"{place} cannot hold settings: {str(error).splitlines()[0]}") from error
+
+
 def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> Any:
     """A copy of the dataclass `section` with `prefix` + `key=value` words applied; HubError as `override` raises."""
     tree: dict[str, Any] = {}
@@ -197,7 +205,7 @@ def section_of_words(section: Any, words: Iterable[str], prefix: str = "") -> An
         path = key.removeprefix(prefix)
         _put(tree, path.split("."), _typed(section, path, text, value), section)
     _check_keys(section, tree, prefix)
-    return _object(section, OmegaConf.structured(section), tree, prefix)
+    return _object(section, _structured(section), tree, prefix)
 
 
 def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
@@ -206,7 +214,7 @@ def section_of_tree(section: Any, tree: Any, prefix: str) -> Any:
         own = ", ".join(f"{prefix}{field.name}" for field in fields(section) if field.name != "name")
         raise HubError(f"{prefix.rstrip('.')} is {tree!r}; it has keys of its own: {own}")
     _check_keys(section, tree, prefix)
-    return _object(section, OmegaConf.structured(section), tree, prefix)
+    return _object(section, _structured(section), tree, prefix)
 
 
 def _object(section: Any, base: Any, tree: Mapping[str, Any], prefix: str = "") -> Any:
@@ -290,7 +298,7 @@ def _dotted(section: Any, prefix: str = "") -> Iterator[str]:
 
 def dump(hparams: HParams) -> str:
     """The whole of `hparams` as YAML that `load` accepts."""
-    return OmegaConf.to_yaml(OmegaConf.structured(hparams))
+    return OmegaConf.to_yaml(_structured(hparams))
 
 
 def changed(old: HParams, new: HParams) -> list[str]:
@@ -300,7 +308,7 @@ def changed(old: HParams, new: HParams) -> list[str]:
 
 def plain(hparams: HParams) -> Any:
     """The whole of `hparams` as nested dicts, lists and scalars."""
-    return OmegaConf.to_container(OmegaConf.structured(hparams))
+    return OmegaConf.to_container(_structured(hparams))
 
 
 def _differences(old: Any, new: Any, prefix: str) -> Iterator[str]:

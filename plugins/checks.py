@@ -14,11 +14,13 @@ import torch
 
 from core.errors import HubError
 from core.names import did_you_mean
+from core.registry import Entry
 from plugins.laws.backbones.judging import backbone_laws
 from plugins.laws.controls import control_laws, registered
-from plugins.laws.law import Law, LawBroken, Skipped, Verdict, parameters, table
+from plugins.laws.law import Finding, Law, LawBroken, Skipped, Verdict, parameters, table
 from plugins.laws.supervisors.all import supervisor_laws
 from plugins.laws.tokenizers.judging import tokenizer_laws
+from plugins.making import insist_importable
 from plugins.manager import Manager, find
 
 __all__ = [
@@ -99,10 +101,18 @@ def laws_of(manager: Manager, name: str, device: str = "cpu", dtype: str | torch
         elif entry.kind == "control":
             laws += control_laws(entry.build, entry.hparams(), registered(manager))
         elif entry.kind == "tokenizer":
-            laws += tokenizer_laws(entry.build, entry.hparams())
+            laws += [_importable(entry), *tokenizer_laws(entry.build, entry.hparams())]
         else:
             laws += supervisor_laws(entry.build, entry.hparams())
     return laws
+
+
+def _importable(entry: Entry) -> Law:
+    def measure(case: str) -> list[Finding]:
+        insist_importable(entry)
+        return [Finding("importable", 0.0)]
+
+    return Law("workers can import what builds it", measure, lambda: [""], lambda case: (), 0.0)
 
 
 def run(manager: Manager, name: str, device: str = "cpu", dtype: str | torch.dtype = "float64") -> list[Verdict]:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser
-from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module, metadata
 from inspect import isclass
@@ -20,8 +19,10 @@ from core.registry import BrokenPlugin, Registry
 from hparams.base import HParams
 from plugins import hookspecs
 from plugins.built_in import BUILT_IN
-from plugins.composing import compose
+from plugins.composing import compose, whole
 from plugins.faults import broken_plugin
+from plugins.guarding import guarded
+from plugins.making import made
 from plugins.registration import HOOKS, Registration
 from plugins.sections import Sections
 
@@ -70,10 +71,11 @@ class Manager:
         claims = Registration(name, distribution, version, by_kind)
         namesake = self._host.get_plugin(name)
         try:
-            plugin = load()
-            self._register(plugin, name)
-            for hook in HOOKS:
-                self._call(hook, plugin, claims)
+            with guarded(name):
+                plugin = load()
+                self._register(plugin, name)
+                for hook in HOOKS:
+                    self._call(hook, plugin, claims)
         except (Exception, SystemExit) as error:
             if namesake is None and self._host.has_plugin(name):
                 self._host.unregister(name=name)
@@ -96,12 +98,7 @@ class Manager:
     def preset(self, name: str) -> HParams:
         """The hyper-parameters of a registered preset, else of `<backbone>_<tokenizer>` with both plugins' defaults."""
         if name in self.presets:
-            entry = self.presets[name]
-            assert entry.function is not None
-            found = entry.function()
-            if not isinstance(found, HParams):
-                raise HubError(f'preset "{name}" at {entry.where} returned {type(found).__name__}; expected HParams')
-            return found if found.name else replace(found, name=name)
+            return whole(self.presets[name], self.section)
         halves = _halves(name)
         fits = [(left, right) for left, right in halves if left in self.backbones and right in self.tokenizers]
         if len(fits) > 1:
@@ -113,16 +110,15 @@ class Manager:
         return compose(name, self.backbones[fits[0][0]], self.tokenizers[fits[0][1]], self.section)
 
     def make(self, slot: str, section: Any, *more: Any) -> Any:
-        """What the plugin that a slot's section names builds from it, e.g. `make("dataset", hparams.dataset)`."""
-        build = self.registry(slot)[section.name].build
-        assert build is not None
-        return build(section, *more)
+        """What the plugin that a slot's section names builds from it, e.g. `make("dataset", hparams.dataset)`.
+
+        HubError, which names the plugin, where that fails or is not what the contract says.
+        """
+        return made(self.registry(slot)[section.name], section, *more)
 
     def supervise(self, hparams: HParams, folder: Path) -> Any:
         """The owner of a run in `folder`, as the run's hyper-parameters name it: a `core.contracts.supervisor`."""
-        build = self.supervisors[hparams.supervisor.name].build
-        assert build is not None
-        return build(hparams, self, folder)
+        return made(self.supervisors[hparams.supervisor.name], hparams, self, folder)
 
     def data_of(self, hparams: HParams, folder: Path) -> Any:
         """What loads a run's data and no more: what its supervisor registered as `data`, else the supervisor itself."""

@@ -26,6 +26,7 @@ KINDS = {
 HOOKS = tuple(KINDS)
 BACKBONE_FIELDS = ("dim", "layers", "dropout")
 METRIC_REQUESTS = ("training", "prompts")
+PLAIN: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str}  # types of a setting -> of its default
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -89,6 +90,10 @@ class Registration:
         self._claim("metric", name)
         if not callable(function):
             raise HubError(f'metric "{name}" has function {function!r}; expected a callable')
+        if not isinstance(unit, str):
+            raise HubError(f'metric "{name}" has unit {unit!r}; expected text, such as "semitones"')
+        if not (higher_is_better is None or isinstance(higher_is_better, bool)):
+            raise HubError(f'metric "{name}" has higher_is_better {higher_is_better!r}; expected True, False or None')
         for parameter in inspect.signature(function).parameters.values():
             needed = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
             if needed and parameter.name not in METRIC_REQUESTS:
@@ -136,7 +141,12 @@ def check_hparams(kind: str, name: str, hparams: type) -> None:
     for needed in BACKBONE_FIELDS if kind == "backbone" else ():
         if needed not in present:
             raise HubError(f"{place} has no field {needed}; a backbone's has {', '.join(BACKBONE_FIELDS)}")
-    found = getattr(hparams(), "name", None)
+    made = hparams()
+    for key, expected in get_type_hints(hparams).items():
+        value = getattr(made, key, None)
+        if key in present and expected in PLAIN and not isinstance(value, PLAIN[expected]):
+            raise HubError(f"{place}.{key} is {value!r} by default; expected {expected.__name__}, as it is typed")
+    found = getattr(made, "name", None)
     if found != name:
         raise HubError(f'{place}.name is {found!r} by default; expected "{name}"')
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from core.errors import HubError
 from core.log import logger
 from core.seeds import fresh_seed
 from hparams.base import HParams
-from plugins.manager import GROUP, load_manager
+from plugins.manager import GROUP, LAWFUL, load_manager
 from supervisors.asking import asked, existing, fresh
 
 
@@ -34,7 +35,8 @@ def train(options: argparse.Namespace) -> int:
             supervisor.train()
         if supervisor.was_finished and supervisor.ranks.first:
             print(f"{folder} is finished; give another name= to train again, or a larger train.steps to go on")
-        result = supervisor.conclude()
+        with _blaming(hparams):
+            result = supervisor.conclude()
         if supervisor.ranks.first:
             print(supervisor.summary(result))
             for path in sorted(supervisor.folder.samples.glob("step_*/*.mid")):
@@ -59,30 +61,39 @@ def train(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _blaming(hparams: HParams) -> Iterator[None]:
-    """Names the parts of other packages when something fails that is no error for people, and what examines them."""
+    """Ends what fails, and is no error for people, in a line that names the parts of other packages, if there are any.
+
+    The traceback, which whoever wrote the part needs, is shown before it.
+    """
     try:
         yield
     except Exception as error:
         from supervisors.training.base import Interrupted
 
-        if not isinstance(error, HubError | Interrupted):
-            from supervisors.artefacts.provenance import plugins_of
+        if isinstance(error, HubError | Interrupted):
+            raise
+        from supervisors.artefacts.provenance import plugins_of
 
-            for slot, plugin in plugins_of(load_manager(), hparams).items():
-                if plugin["distribution"] != GROUP:
-                    logger.error(
-                        f'{slot} "{plugin["name"]}" is of {plugin["distribution"]} {plugin["version"]}; '
-                        f"check {plugin['name']} examines it by itself"
-                    )
-        raise
+        foreign = {
+            slot: one for slot, one in plugins_of(load_manager(), hparams).items() if one["distribution"] != GROUP
+        }
+        if not foreign:
+            raise
+        logger.error("".join(traceback.format_exception(error)).rstrip())
+        named = [f'{slot} "{one["name"]}" of {one["distribution"]} {one["version"]}' for slot, one in foreign.items()]
+        checks = [f"check {one['name']}" for slot, one in foreign.items() if slot in LAWFUL]
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        way = f"; to examine it by itself: {', '.join(checks)}" if checks else ""
+        raise HubError(f"{said}; not all of this is the hub's own: {', '.join(named)}{way}") from error
 
 
 def prepare(options: argparse.Namespace) -> int:
     """Reads and tokenizes, up to the token store."""
     hparams, folder = asked(options)
-    owner = load_manager().data_of(hparams, folder)
-    owner.load_data()
-    print(owner.prepared())
+    with _blaming(hparams):
+        owner = load_manager().data_of(hparams, folder)
+        owner.load_data()
+        print(owner.prepared())
     return 0
 
 
@@ -96,11 +107,13 @@ def evaluate(options: argparse.Namespace) -> int:
     if not (folder / "hparams.yaml").exists():  # a folder that is meant for sharing stays as it is
         beside = RunFolder(fresh(Path("evaluations"), supervisor.hparams.name))
         beside.model, supervisor.folder = supervisor.folder.model, beside
-    supervisor.load_data()
+    with _blaming(supervisor.hparams):
+        supervisor.load_data()
     if supervisor.ranks.first:
         supervisor.folder.lock()
     try:
-        said = supervisor.report()
+        with _blaming(supervisor.hparams):
+            said = supervisor.report()
     finally:
         supervisor.folder.unlock()
     print(said)
@@ -119,7 +132,9 @@ def generate(options: argparse.Namespace) -> int:
         asked.seed = fresh_seed()
     out = place(folder, supervisor.hparams)
     try:
-        for path in supervisor.generate(out):
+        with _blaming(supervisor.hparams):
+            files = supervisor.generate(out)
+        for path in files:
             print(path)
     except HubError:
         if out.is_dir() and not any(out.iterdir()):

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ import pytest
 from core.errors import HubError
 from core.registry import BrokenPlugin
 from hparams.base import HParams
+from hparams.presets.tiny import tiny
 from plugins import hookspecs, manager
 from plugins.built_in import BUILT_IN
 from plugins.manager import Manager, chosen, describe, find, load_manager
@@ -104,14 +105,20 @@ def test_entry_tells_kind_origin_and_place():
 
 def test_data_come_from_the_supervisor_unless_they_come_by_themselves(tmp_path):
     def register_them(register):
-        register("foo", section("foo"), lambda *given: ("whole", *given))
-        register("bar", section("bar"), lambda *given: ("whole", *given), data=lambda *given: ("data", *given))
+        register("foo", section("foo"), owner)
+        register("bar", section("bar"), owner, data=lambda *given: ("data", *given))
+
+    def owner(*given):
+        methods = ("load_data", "build_model", "train", "evaluate", "open", "generate")
+        return SimpleNamespace(given=given, **dict.fromkeys(methods, print))
 
     host = loaded(good=plugin(supervisors=register_them))
-    for name, what in (("foo", "whole"), ("bar", "data")):
-        hparams = types.SimpleNamespace(supervisor=host.section("supervisor", name))
-        assert host.data_of(hparams, tmp_path) == (what, hparams, host, tmp_path)
-        assert host.supervise(hparams, tmp_path) == ("whole", hparams, host, tmp_path)
+    for name in ("foo", "bar"):
+        hparams = SimpleNamespace(supervisor=host.section("supervisor", name))
+        given = (hparams, host, tmp_path)
+        assert host.supervise(hparams, tmp_path).given == given
+        data = host.data_of(hparams, tmp_path)
+        assert (data == ("data", *given)) if name == "bar" else (data.given == given)
     bad = loaded(bad=plugin(supervisors=lambda register: register("foo", section("foo"), build, data=1)))
     assert '"foo" has data 1; expected a callable' in str(bad.broken["bad"])
 
@@ -323,11 +330,47 @@ def tokenizer(name):
 
 
 def small_run():
-    return HParams(seed=7)
+    return replace(tiny(), name="", seed=7)
 
 
 def broken_run():
     return 3
+
+
+def raising_run():
+    raise KeyError("no\nluck")
+
+
+def half_run():
+    return HParams()
+
+
+def mistyped_run():
+    return replace(tiny(), train=replace(tiny().train, grad_clip="much"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        (raising_run, r"KeyError: .*luck"),
+        (half_run, "has backbone None; expected a backbone's settings, an object of its dataclass"),
+        (mistyped_run, "grad_clip"),
+    ],
+)
+def test_a_preset_that_is_no_run_is_one_line(preset, said):
+    host = loaded(one=plugin(presets=lambda register: register(preset)))
+    with pytest.raises(HubError, match=rf'^preset "{preset.__name__}" at .*test_manager\.py:\d+ .*{said}') as caught:
+        host.preset(preset.__name__)
+    assert "\n" not in str(caught.value)
+
+
+def test_wishes_that_fail_name_their_plugin():
+    def net(register):
+        register("net", backbone("net"), build, defaults={"train.speed": 3})
+
+    host = loaded(one=plugin(backbones=net, tokenizers=tokenizer("baz")))
+    with pytest.raises(HubError, match=r'^the defaults of backbone "net" at .*: there is no key "train\.speed"'):
+        host.preset("net_baz")
 
 
 def test_presets_by_name_and_composed():
@@ -490,7 +533,7 @@ def test_what_is_asked_for_by_half_of_a_name():
 
 
 def named_run():
-    return HParams(name="its own")
+    return replace(tiny(), name="its own")
 
 
 def test_entry_points_of_one_name_come_in_the_order_of_their_distributions():

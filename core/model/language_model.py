@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.contracts.backbone import Backbone, State
+from core.errors import HubError
 from core.model.conditioning import Conditioning, Known
 from core.model.linear import Linear
 from core.model.streams import INIT_STD, Link, init_table, padded
@@ -86,8 +87,18 @@ class LanguageModel(nn.Module):
             x = self.embedding(ids)
         if self.conditioning is not None:
             x = x + self.conditioning(known)
-        hidden, state = self.backbone(x, state, starts)
+        given = self.backbone(x, state, starts)
+        if not (isinstance(given, tuple) and len(given) == 2):
+            what = type(given).__name__ + (f" of {len(given)}" if isinstance(given, tuple) else "")
+            raise HubError(f"{self._backbone} gives {what}; expected hidden states and a state")
+        hidden, state = given
+        if hidden.shape != x.shape:
+            raise HubError(f"{self._backbone} makes {tuple(hidden.shape)} of {tuple(x.shape)}; expected the same shape")
         return hidden, state
+
+    @property
+    def _backbone(self) -> str:
+        return f"the backbone {type(self.backbone).__module__}.{type(self.backbone).__name__}"
 
     def logits(self, hidden: Tensor, stream: int = 0) -> Tensor:
         """Logits (... v) of a stream's next id, in float32 or wider; hidden (... d) was told of the streams before."""

@@ -24,6 +24,7 @@ from core.locks import locked
 from core.log import logger
 from core.words import counted
 from datatools.preparing import ledger, sides, splits, survey
+from datatools.preparing.asking import identity, prepared
 from datatools.preparing.early import Early
 from datatools.preparing.encoding import Build, encode_all
 from datatools.preparing.intact import Damaged
@@ -96,8 +97,8 @@ def _fetched(dataset: Dataset, home: Path) -> tuple[str, str, str]:
     """Name, slug and fingerprint of a dataset, which is fetched where it is not there yet."""
     name = identity(dataset)
     slug = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')[:40]}-{_digest(name)}"
-    dataset.prepare(home / "datasets" / slug)
-    return name, slug, _digest(name, dataset.fingerprint(), survey.FORMAT, readings.version())
+    fingerprint = prepared(dataset, home / "datasets" / slug)
+    return name, slug, _digest(name, fingerprint, survey.FORMAT, readings.version())
 
 
 @contextmanager
@@ -127,11 +128,6 @@ def _standing(folder: Path, root: Path, data: DataHParams, warn: bool = False) -
         return None
     limited, limits = store.manifest["limited"], store.manifest["limits"]
     return store if not limited or all(limits[key] >= limit for key, limit in _limits(data).items()) else None
-
-
-def identity(dataset: Dataset) -> str:
-    """What a dataset is called, whatever is in it today; its ledger is kept under this name."""
-    return str(getattr(dataset, "identity", None) or f"{type(dataset).__name__} {dataset.url}".strip())
 
 
 def _digest(*parts: object) -> str:

@@ -131,7 +131,10 @@ def encode(build: Build, folder: Path, read: Read, item: Item) -> Told:
 def encode_piece(tokenizer: Tokenizer, piece: Piece, before: Sequence[str] = ()) -> Told:
     """A piece as ids, ValueError as `encode`; `before` are remarks that were heard already."""
     with listening() as remarks:
-        ids = np.asarray(tokenizer.encode(piece), dtype=np.int64)
+        given = np.asarray(tokenizer.encode(piece))
+    if given.size and given.dtype.kind not in "iu":  # a cast would make a whole number of 60.5
+        raise ValueError(f"the tokenizer gives ids of type {given.dtype}; expected whole numbers")
+    ids = given.astype(np.int64)
     _check(tokenizer, ids)
     heard = [*getattr(piece, "remarks", ()), *before, *remarks]
     said = "; ".join(dict.fromkeys(remark.removeprefix(f"{piece.source}: ") for remark in heard))[:MOST_REMARKS]

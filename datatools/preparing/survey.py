@@ -19,6 +19,7 @@ import numpy as np
 from core.contracts.dataset import Dataset, Item
 from core.contracts.piece import Piece
 from core.log import logger
+from datatools.preparing.asking import items_of
 from datatools.preparing.duplicates import Sketch, exact_key, sketch
 from datatools.preparing.losses import contents
 from datatools.reading import kept as readings
@@ -123,7 +124,7 @@ def survey(
 
     `early` takes the tokens of what is read.
     """
-    items = list(dataset.items())
+    items = items_of(dataset)
     names = names_of(dataset, items)
     done = _load(path, fingerprint)
     rows = {

@@ -11,6 +11,7 @@ from core.errors import HubError
 from core.files import recover_folder
 from hparams.base import HParams
 from hparams.loading import SLOTS, from_tree
+from plugins.making import Unmade
 from plugins.manager import Manager
 from supervisors.artefacts.foreign_configs import is_foreign
 
@@ -69,7 +70,7 @@ def build_tokenizer(manager: Manager, hparams: HParams, folder: Path | None) -> 
         return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, None))
     try:
         return cast(Tokenizer, manager.make("tokenizer", hparams.tokenizer, folder))
-    except HubError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise HubError(f"{folder} holds no {hparams.tokenizer.name} tokenizer that can be read ({error})") from error
+    except Unmade as error:
+        raise HubError(
+            f"{folder} holds no {hparams.tokenizer.name} tokenizer that can be read ({error.__cause__ or error})"
+        ) from error

@@ -56,8 +56,13 @@ def _figure(entry: Entry, pieces: Sequence[Any], setting: Setting, training: Seq
         given = _call(entry, pieces, setting.reference, setting.prompts, training)
         seconds = time.perf_counter() - began
         if isinstance(given, dict):
+            if "value" not in given:
+                raise ValueError(f"the metric gives a dict without a value: {', '.join(map(str, given)) or 'empty'}")
             told = {key: value.item() if isinstance(value, np.generic) else value for key, value in given.items()}
-            return _insist_numbers(usual | {key: value for key, value in told.items() if _plain(value)})
+            kept = {key: one for key, one in told.items() if isinstance(key, str) and (key in usual or _plain(one))}
+            return _insist_numbers(usual | kept)
+        if isinstance(given, str | bytes):
+            raise ValueError(f"the metric gives {given!r}; expected a number or a dict")
         figure = _insist_numbers(usual | {"value": float(given)})
         if seconds * FEWEST_DRAWS < PATIENCE:
             figure |= _interval(entry, pieces, setting, training, figure["value"])
@@ -88,6 +93,8 @@ def _insist_numbers(figure: Figure) -> Figure:
             continue
         if not isinstance(number, Real) or not math.isfinite(number):
             raise ValueError(f"the metric gives {number!r} for its {key}; expected a finite number")
+    if figure["low"] is not None and figure["high"] is not None and figure["low"] > figure["high"]:
+        raise ValueError(f"the metric gives an interval from {figure['low']} to {figure['high']}; expected low <= high")
     return figure
 
 

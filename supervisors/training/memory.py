@@ -22,7 +22,7 @@ def insist_fitting(make: Callable[[], nn.Module], device: torch.device, processe
     try:
         with torch.device("meta"):  # shapes, no numbers
             parameters = sum(parameter.numel() for parameter in make().parameters())
-    except (NotImplementedError, RuntimeError):  # it computes with its weights while it is built
+    except (NotImplementedError, RuntimeError, HubError):  # it computes with its weights while it is built
         return
     need = parameters * (ALONE if processes == 1 else SPREAD)
     if there is not None and need > there:

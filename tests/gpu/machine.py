@@ -14,7 +14,8 @@ def measure(device: str) -> dict[str, Any]:
     """Names, versions, FLOP/s of products in fp32 and bf16, bytes/s of a copy (read plus written)."""
     cuda = device == "cuda"
     copied = _copy_rate(1 << (30 if cuda else 22), device)
-    rates = {} if not cuda else {each: max(MatrixRate(device).sample(each).values()) for each in ("fp32", "bf16")}
+    products = MatrixRate(device)
+    rates = {each: max(products.sample(each).values()) for each in ("fp32", "bf16")}
     return {
         "name": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
         "memory": torch.cuda.get_device_properties(0).total_memory if cuda else None,

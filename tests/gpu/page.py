@@ -1,43 +1,57 @@
 """The page about a CUDA machine, from what the stages found."""
 
-from typing import Any
+from tests.gpu import section_proofs, section_runs, section_speed
+from tests.gpu.goals import Found, goals
+from tests.gpu.words import rate, tabulated
+
+_ABOUT = (
+    "swaptunes trains sequence models of music, written as tokens; what lies between their embedding and their head is "
+    "a backbone, and `mamba` is the first of them. `python -m tests.gpu` ran on this machine what follows."
+)
+_REHEARSED = "**This is a rehearsal on a CPU: everything is smaller than said below, and speeds mean nothing.**"
+_GOALS = (
+    "Computed from the tables below. A goal is met where every value is on the right side, and not measured where one "
+    "is missing and no other fails it. Values are the ratio, or the tokens a second of all rows together, that is "
+    "asked for."
+)
 
 
-def page(found: dict[str, Any]) -> str:
-    """Markdown: a section a stage, a table where there are rows."""
+def page(found: Found) -> str:
+    """Markdown: the machine, the goals, and a section a stage."""
     machine = found.get("machine", {})
-    lines = [f"# {machine.get('name', 'A machine')}", ""]
-    if "copy" in machine:
-        rates = ", ".join(f"{value / 1e12:.0f} TFLOP/s {key}" for key, value in machine["matrix"].items())
-        versions = ", ".join(f"{key} {value}" for key, value in machine["versions"].items() if value)
-        lines += [f"Copy {machine['copy'] / 1e12:.2f} TB/s, products {rates or 'not measured'}; {versions}.", ""]
-    for name, stage in found.items():
-        if name == "machine" and "failed" not in stage:
-            continue
-        lines += [f"## {name}", ""]
+    lines = [f"# {machine.get('name', 'A machine')}", "", _ABOUT, "", *_machine(machine)]
+    lines += ["## Goals", "", _GOALS, "", *tabulated(["asked", "found", "met"], goals(found))]
+    for name, section in (section_proofs.SECTIONS | section_speed.SECTIONS | section_runs.SECTIONS).items():
+        stage = found.get(name, {"left": "it was not asked for"})
+        lines += [f"## {section.title}", "", section.text, ""]
         for key in ("failed", "left", "why"):
-            if key in stage:
-                lines += [f"{key}: {stage[key]}", ""]
-        rows = stage.get("rows") or stage.get("verdicts") or []
-        if rows:
-            lines += table(rows)
-        elif not {"failed", "left", "why"} & stage.keys():
-            lines += [f"{key}: {_shown(value)}  " for key, value in stage.items() if key != "seconds"] + [""]
+            lines += [f"**Not measured: {stage[key]}.**", ""] if key in stage else []
+        rows = stage.get("rows")
+        if not rows:
+            continue
+        columns = {**section.columns(machine), "not measured": _missing}
+        lines += tabulated(list(columns), ([shown(row) for shown in columns.values()] for row in rows))
+        for note in section.notes(stage):
+            lines += [note, ""]
+        lines += [f"This took {rate(stage['seconds'])} s.", ""]
     return "\n".join(lines)
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows as a Markdown table over all their keys."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
-    return [*lines, *("| " + " | ".join(_shown(row.get(key)) for key in keys) + " |" for row in rows), ""]
+def _machine(machine: Found) -> list[str]:
+    """What it is, and the two rates that shares are of."""
+    if "copy" not in machine:
+        return [f"**The machine was not measured: {machine.get('failed', 'it was not asked for')}.**", ""]
+    versions = ", ".join(f"{key} {value}" for key, value in machine["versions"].items() if value)
+    memory = f", {machine['memory'] / 1e9:.0f} GB" if machine["memory"] else ""
+    products = " and ".join(f"{value / 1e12:.3g} TFLOP/s in {key}" for key, value in machine["matrix"].items())
+    copies = f"{machine['copy'] / 1e12:.3g} TB/s, read and written"
+    return [
+        *(() if machine["memory"] else (_REHEARSED, "")),
+        f"{machine['name']}{memory}; Python {machine['python']}, {versions}. Large matrix products run at {products}; "
+        f"a copy moves {copies}. Shares below are of these rates.",
+        "",
+    ]
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return "; ".join(_shown(each) for each in value) or "none"
-    return "" if value is None else str(value)
+def _missing(row: Found) -> str:
+    return str(row.get("failed") or row.get("left") or "")

@@ -1,32 +1,25 @@
 """Runs of the command: the first losses on the device beside the CPU's, and `mamba_remi` trained to its end."""
 
 import json
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-_STEPS = 12
+from tests.gpu.processes import module
+
+# A few steps whose losses are compared, and little after them.
+COMPARED = ("backbone.dropout=0", "train.precision=fp32", "train.steps=12", "generate.count=1", "evaluate.tokens=2000")
 
 
 def losses(device: str) -> dict[str, Any]:
     """Losses of the first steps on the CPU and on the device, in fp32 without dropout."""
-    words = [
-        "backbone.dropout=0",
-        "train.precision=fp32",
-        f"train.steps={_STEPS}",
-        "generate.count=1",
-        "evaluate.tokens=2000",
-    ]
     preset = "mamba_remi" if device == "cuda" else "tiny"
     with TemporaryDirectory() as name:
-        first, _ = _train(Path(name) / "cpu", preset, [*words, "name=cpu"], "cpu")
-        second, _ = _train(Path(name) / "device", preset, [*words, "name=device"], device)
-    apart = max(abs(a - b) for a, b in zip(first, second, strict=True))
-    return {"preset": preset, "cpu": first, "device": second, "apart": apart}
+        first, _ = train(Path(name) / "cpu", preset, COMPARED, "cpu")
+        second, _ = train(Path(name) / "device", preset, COMPARED, device)
+    return {"preset": preset, **beside("cpu", first, "device", second)}
 
 
 def whole(device: str) -> dict[str, Any]:
@@ -34,26 +27,36 @@ def whole(device: str) -> dict[str, Any]:
     began = time.monotonic()
     preset = "mamba_remi" if device == "cuda" else "tiny"
     with TemporaryDirectory() as name:
-        found, end = _train(Path(name), preset, ["name=whole"], device)
-    steps = {step: found[step] for step in sorted({*range(0, len(found), 100), len(found) - 1})}
-    return {"preset": preset, "losses": steps, "wall": time.monotonic() - began, **end}
+        found, end = train(Path(name), preset, [], device)
+    steps = sorted({*range(0, len(found), 100), len(found) - 1})
+    rows = [{"step": step + 1, "loss": found[step]} for step in steps]
+    return {"preset": preset, "rows": rows, "wall": time.monotonic() - began, **end}
 
 
-def _train(folder: Path, preset: str, words: list[str], device: str) -> tuple[list[float], dict[str, Any]]:
-    """The loss of every step, and evaluation.json's numbers."""
-    environment = {**os.environ, "SWAPTUNES_RUNS": str(folder)}
+def beside(one: str, first: list[float], other: str, second: list[float]) -> dict[str, Any]:
+    """Two runs' losses in rows by step, and the largest difference."""
+    pairs = list(zip(first, second, strict=True))
+    rows = [{"step": step, one: a, other: b} for step, (a, b) in enumerate(pairs, 1)]
+    return {"rows": rows, "apart": max(abs(a - b) for a, b in pairs)}
+
+
+def train(
+    folder: Path,
+    preset: str,
+    words: Sequence[str],
+    device: str,
+    launcher: Sequence[str] = ("supervisors.run",),
+    limit: float = 500,
+    **more: str,
+) -> tuple[list[float], dict[str, Any]]:
+    """The loss of every step of a run in `folder`, and evaluation.json's numbers; `more` is of its environment."""
+    environment = {"SWAPTUNES_RUNS": str(folder), "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", **more}
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    done = subprocess.run(
-        [sys.executable, "-m", "supervisors.run", "--hparams", preset, *words],
-        env=environment, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{preset} on {device}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    metrics = next(folder.rglob("metrics.jsonl"))
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    module([*launcher, "--hparams", preset, *words], limit, **environment)
+    lines = [json.loads(line) for line in next(folder.rglob("metrics.jsonl")).read_text().splitlines()]
     evaluation = json.loads(next(folder.rglob("evaluation.json")).read_text())
-    kept = {key: evaluation[key] for key in ("minutes", "precision", "parameters", "best") if key in evaluation}
     rates = sorted(line["tokens_per_second"] for line in lines if "tokens_per_second" in line)
-    kept["tokens_per_second"] = rates[len(rates) // 2]
-    return [line["loss"] for line in lines if "loss" in line], kept
+    end = {key: evaluation[key] for key in ("minutes", "precision", "parameters", "steps")}
+    end |= {"valid_loss": evaluation["best"]["valid_loss"], "rate": rates[len(rates) // 2]}
+    return [line["loss"] for line in lines if "loss" in line], end

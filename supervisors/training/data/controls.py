@@ -16,6 +16,7 @@ from core.errors import HubError
 from core.names import did_you_mean, nearest
 from datatools.batching.controls import Beside
 from datatools.preparing import cache
+from datatools.preparing.asking import identity
 from datatools.preparing.controls import Wanted, prepare_controls
 from datatools.preparing.encoding import Build
 from datatools.preparing.store import TokenStore
@@ -65,7 +66,7 @@ def learn(manager: Manager, hparams: HParams, dataset: Dataset) -> None:
         found = cache.labels(dataset)
         words, what = found.get(section.column), f"controls.{name}.column is {section.column!r}"
         if not found:
-            raise HubError(f"{what}, and {cache.identity(dataset)} has no labels, such as a labels.csv of a folder has")
+            raise HubError(f"{what}, and {identity(dataset)} has no labels, such as a labels.csv of a folder has")
         if not words:
             raise HubError(f"{what}, and no piece has it.{did_you_mean(section.column, found)}")
         try:
@@ -155,7 +156,11 @@ def wishes(manager: Manager, hparams: HParams) -> Wishes | None:
             values.append(np.zeros(control.dim, dtype=np.float32))
             continue
         try:
-            values.append(control.parse(str(wish)))
-        except ValueError as error:
-            raise HubError(f"generate.controls.{name}: {error}") from error
+            vector = np.asarray(control.parse(str(wish)), dtype=np.float32)
+            if vector.shape != (control.dim,) or not np.isfinite(vector).all():
+                raise ValueError(f"{wish} is parsed to {vector.tolist()}; expected {control.dim} finite numbers")
+        except Exception as error:  # of a plugin, which should raise a ValueError
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise HubError(f"generate.controls.{name}: {said}") from error
+        values.append(vector)
     return Wishes(np.concatenate(values).astype(np.float32), np.array(given))

@@ -18,6 +18,7 @@ from datatools.preparing.store import TokenStore
 from datatools.preparing.suggestions import suggestions
 from hparams.base import LatentHParams
 from hparams.loading import plain
+from plugins.making import insist_importable
 from supervisors.artefacts import described
 from supervisors.training.base import Supervisor
 from supervisors.training.data import controls
@@ -68,6 +69,7 @@ class TokenData(Supervisor):
         """HubError, before anything is read, where tokenizer or controls are more than this supervisor takes."""
         hparams, name = self.hparams, self.hparams.supervisor.name
         fresh = described.build_tokenizer(self.manager, hparams, None)
+        insist_importable(self.manager.tokenizers[hparams.tokenizer.name])
         if fresh.streams > 1 and not self.takes_streams:
             raise HubError(
                 f"tokenizer {hparams.tokenizer.name} has {fresh.streams} streams and supervisor {name} takes one; "
