@@ -37,8 +37,8 @@ from supervisors.music_vae import supervisor as vae
 from supervisors.training import engine as engines
 from supervisors.training import environment, precision, token_supervisor
 from supervisors.training.data import token_data
+from supervisors.training.data.feed import Feed
 from supervisors.training.engine import build_engine
-from supervisors.training.feed import Feed
 from supervisors.training.process_group import Several
 from supervisors.training.ranks import Ranks
 from tests.toy import Loss, Toy, quick, toy

@@ -22,9 +22,9 @@ from datatools.batching.batches import Batches
 from hparams.base import HParams
 from supervisors.artefacts import artefact
 from supervisors.training import precision
+from supervisors.training.data.feed import Feed
 from supervisors.training.data.token_data import TokenData
 from supervisors.training.engine import build_engine
-from supervisors.training.feed import Feed
 from supervisors.training.memory import insist_fitting
 from supervisors.training.start import load_start
 
