@@ -100,6 +100,8 @@ class TrainHParams:
     accumulate: int = 1
     # fp32, bf16, or auto: bf16 where the hardware multiplies it natively, else fp32.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Keeps of a step only what enters each block, and computes the rest again on the way back: less memory, more time.
+    activation_checkpointing: bool = False
     # Validations without a better loss after which training stops; 0: never.
     patience: int = 10
     # deepspeed, torch (one process, no DeepSpeed needed), or auto: deepspeed where it is installed.

@@ -140,12 +140,14 @@ def performances(tmp_path: Path) -> Path:
 def test_maestro_follows_its_table_and_names_what_is_missing(
     form: str, performances: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (performances / "2004" / "e.midi").write_bytes(b"in no table")
     path = performances if form == "folder" else packed(performances)
     dataset = maestro.build(MaestroHParams(path=str(path)))
     assert isinstance(dataset, Dataset)
-    with caplog.at_level(logging.WARNING, "swaptunes"):
+    with caplog.at_level(logging.INFO, "swaptunes"):
         dataset.prepare(tmp_path / "prepared")
     assert "1 of 4 performances is not there" in caplog.text
+    assert "1 file of maestro is not read: in no table of it (such as " in caplog.text and "2004/e.midi)" in caplog.text
     assert [(Path(item.path).name, item.group, item.split) for item in dataset.items()] == [
         ("a.midi", "A: Waltz", "train"),
         ("b.midi", "A: Waltz", "train"),

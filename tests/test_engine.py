@@ -144,6 +144,11 @@ def test_deepspeed_is_told_what_the_hub_s_keys_say() -> None:
     assert lion == {"type": "Lion", "params": {"betas": [0.9, 0.99]}}, "what was asked stays as it was"
     hparams.deepspeed["optimizer"] = {"type": "Lion", "params": {"lr": 1.0}}
     assert settings(hparams, ranks)["optimizer"]["params"] == {"lr": 1.0}
+    hparams.train.activation_checkpointing = True
+    settings(hparams, ranks)
+    hparams.deepspeed["zero_optimization"] = {"stage": 3}
+    with pytest.raises(HubError, match=r"activation_checkpointing is true with .*stage 3.* take stage 2"):
+        settings(hparams, ranks)
 
 
 class Writer:

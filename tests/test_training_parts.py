@@ -37,6 +37,7 @@ from supervisors.music_vae import supervisor as vae
 from supervisors.training import engine as engines
 from supervisors.training import environment, precision, token_supervisor
 from supervisors.training.data import token_data
+from supervisors.training.data.feed import Feed
 from supervisors.training.engine import build_engine
 from supervisors.training.process_group import Several
 from supervisors.training.ranks import Ranks
@@ -350,7 +351,10 @@ def test_a_step_is_summed_over_parts_and_processes_and_each_part_drops_out_in_it
         counted=lambda step: 8, batch=lambda *given: told.append(given) or {"ids": torch.tensor([3.0, 2.0 + given[1]])}
     )
     model = nn.Dropout().eval()
-    run: Any = SimpleNamespace(hparams=hparams, ranks=ranks, engine=engine, batches=batches, model=model, steps=40)
+    feed = Feed(batches, ranks)  # type: ignore[arg-type]
+    run: Any = SimpleNamespace(
+        hparams=hparams, ranks=ranks, engine=engine, batches=batches, feed=feed, model=model, steps=40
+    )
     values = token_supervisor.TokenSupervisor.train_step(run, 6)
     # 5 and 6 nats here, 41 in all; an engine takes the mean over four parts, which makes up for times four.
     assert values == {"loss": 41 / 8, "lr": 0.25, "grad_norm": 4.0, "tokens": 8} and model.training
@@ -364,6 +368,46 @@ def test_a_step_is_summed_over_parts_and_processes_and_each_part_drops_out_in_it
         *((6, 0, 1, 2), seed(0), 5 * 4 / 8, "step"),
         *((6, 1, 1, 2), seed(1), 6 * 4 / 8, "step"),
     ]
+
+
+def test_batches_are_made_ahead_once_each() -> None:
+    """As a GPU has it: the next one is there before it is asked for, and one that nobody asked for is dropped."""
+    made: list[tuple[int, ...]] = []
+    batches: Any = SimpleNamespace(batch=lambda *given: made.append(given) or {"ids": torch.tensor(given)})
+    ranks: Any = SimpleNamespace(rank=1, world=2, device=torch.device("cpu"))
+    feed = Feed(batches, ranks, ahead=True)
+    for step, micro, after in ((0, 0, (0, 1)), (0, 1, (1, 0)), (1, 0, (1, 1)), (3, 0, (3, 1))):
+        assert feed.batch(step, micro)["ids"].tolist() == [step, micro, 1, 2]
+        feed.make(*after)
+        assert made[-1][:2] == after
+    assert [each[:2] for each in made] == [(0, 0), (0, 1), (1, 0), (1, 1), (3, 0), (3, 1)]
+    slow = Feed(batches, ranks)
+    slow.make(5, 0)
+    assert made[-1][:2] == (3, 1)  # a CPU has nothing else to do meanwhile
+
+
+def test_the_next_part_is_made_before_a_step_is_read() -> None:
+    asked: list[tuple[int, int]] = []
+    hparams = HParams(name="x")
+    hparams.train.accumulate = 3
+    engine: Any = lambda batch: batch["ids"].sum()  # noqa: E731
+    for name in ("set_rate", "backward", "step", "rate", "gradient_norm"):
+        setattr(engine, name, lambda *_: 0.0)
+    feed = SimpleNamespace(batch=lambda *_: {"ids": torch.ones(2)}, make=lambda *given: asked.append(given))
+    ranks = SimpleNamespace(rank=0, world=1, device=torch.device("cpu"), sum=lambda total: total)
+    batches = SimpleNamespace(counted=lambda step: 6)
+    run: Any = SimpleNamespace(
+        hparams=hparams, ranks=ranks, engine=engine, batches=batches, feed=feed, model=nn.Identity(), steps=6
+    )
+    token_supervisor.TokenSupervisor.train_step(run, 4)
+    assert asked == [(4, 1), (4, 2), (5, 0)]
+    token_supervisor.TokenSupervisor.train_step(run, 5)
+    assert len(asked) == 3  # nothing is made for a step behind the last
+
+
+def test_activation_checkpointing_needs_a_backbone_that_offers_it() -> None:
+    with pytest.raises(HubError, match=r"train.activation_checkpointing is true, and foo offers none .* drop it"):
+        token_supervisor.keep_inputs_only(nn.Linear(2, 2), "foo")
 
 
 def test_training_rows_are_those_that_the_settings_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:

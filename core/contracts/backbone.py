@@ -19,8 +19,9 @@ class Backbone(Protocol):
     One method trains (`state=None`), prefills (`init_state` and a prompt) and steps (`l == 1`). Optional:
     `embedding_std`, the standard deviation of a new embedding's entries (0.02 otherwise), for a backbone that does not
     normalize what it is given; `positions`, the most tokens of a piece that it has learned places for (`init_state`
-    refuses more, and longer pieces are scored in windows); `kernel`, the path taken in words, for the pages of `bench`.
-    A parameter that bears `_no_weight_decay = True` does not decay.
+    refuses more, and longer pieces are scored in windows); `kernel`, the path taken in words, for the pages of `bench`;
+    `activation_checkpointing`, false until a run sets it: then training keeps only what enters each block. A parameter
+    that bears `_no_weight_decay = True` does not decay.
     """
 
     dim: int

@@ -7,11 +7,12 @@ Shapes: b batch, l length, d model width.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from core.contracts.backbone import State
 from plugins.backbones.places.positions import check_room, positions
@@ -60,6 +61,7 @@ class Stack(nn.Module):
     """Blocks and a last norm, under the names that the model's own library gives them."""
 
     packs = True
+    activation_checkpointing = False  # in training keeps only what enters each block, and computes the rest again
 
     def __init__(
         self, dim: int, blocks: Sequence[nn.Module], norm: nn.Module, names: tuple[str, str] = ("layers", "norm")
@@ -109,10 +111,19 @@ class Stack(nn.Module):
         parts = parts_of(state)
         after: State = {}
         for i, block in enumerate(self.in_order):
-            stream, part = block(stream, None if state is None else parts.get(i, {}), pieces)
+            stream, part = self.called(block)(stream, None if state is None else parts.get(i, {}), pieces)
             if part is not None:
                 after |= {f"{key}.{i}": value for key, value in part.items()}
         return self.last_norm(stream), after
+
+    @property
+    def computes_twice(self) -> bool:
+        """Whether the backward pass computes each block once more."""
+        return self.activation_checkpointing and self.training and torch.is_grad_enabled()
+
+    def called(self, block: nn.Module) -> Callable[..., Any]:
+        """A block as it is to be called."""
+        return partial(_recomputed, block) if self.computes_twice else block
 
     def init_state(self, batch: int, max_length: int) -> State:
         """The state before the first of at most `max_length` tokens."""
@@ -122,6 +133,12 @@ class Stack(nn.Module):
         for i, block in enumerate(self.in_order):
             state |= {f"{key}.{i}": value for key, value in block.init_state(batch, max_length).items()}
         return state
+
+
+def _recomputed(block: nn.Module, *arguments: Any) -> Any:
+    """What a block returns; the backward pass calls it once more, with the same dropout."""
+    with set_checkpoint_early_stop(False):  # DeepSpeed gathers and frees weights around whole calls
+        return checkpoint(block, *arguments, use_reentrant=False)
 
 
 def parts_of(state: State | None) -> dict[int, State]:

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from core.contracts.dataset import Item
-from datatools.fetching import corpus
+from core.log import logger
+from datatools.fetching import corpus, search
 from hparams.datasets import BachChoralesHParams
 from plugins import hookimpl
 
@@ -33,10 +34,18 @@ class BachChorales:
         return corpus.folder("bach")
 
     @cached_property
-    def files(self) -> list[Path]:
+    def chorales(self) -> list[Path]:
         found = (path for path in (self.root / "bach").iterdir() if path.suffix in {".mxl", ".xml", ".musicxml"})
-        chorales = sorted(path for path in found if path.stem not in OTHER_WORKS)
-        return chorales if self.accompanied else [path for path in chorales if parts(path) == VOICES]
+        return sorted(path for path in found if path.stem not in OTHER_WORKS)
+
+    @cached_property
+    def files(self) -> list[Path]:
+        kept = self.chorales if self.accompanied else [path for path in self.chorales if parts(path) == VOICES]
+        left = len(self.chorales) - len(kept)
+        if left:
+            why = "not in exactly four parts (dataset.accompanied=true reads them)"
+            logger.info("%s", search.passed_over("bach_chorales", left, why))
+        return kept
 
     def prepare(self, folder: Path) -> None:
         """The package's install has brought everything."""

@@ -50,6 +50,10 @@ class Maestro:
             named = f"{missing[0][0]} and {len(missing) - 1} more" if missing[1:] else missing[0][0]
             lacking = agree(len(missing), "is", "are")
             logger.warning("%d of %d performances %s not there: %s", len(missing), len(self.listed), lacking, named)
+        unlisted = {str(path) for path in self.root.rglob("*.mid*")} - {item.path for item in self.listed}
+        if unlisted:
+            one = short(min(unlisted), self.root)
+            logger.info("%s", search.passed_over("maestro", len(unlisted), f"in no table of it (such as {one})"))
 
     def fingerprint(self) -> str:
         items = list(self.items())

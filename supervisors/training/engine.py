@@ -68,12 +68,13 @@ def build_engine(module: nn.Module, groups: list[dict[str, Any]], hparams: HPara
 
 
 def _adamw(groups: list[dict[str, Any]], hparams: HParams) -> torch.optim.AdamW:
-    return torch.optim.AdamW(groups, lr=hparams.train.lr, betas=hparams.train.betas, eps=1e-8)
+    on_gpu = any(parameter.is_cuda for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=hparams.train.lr, betas=hparams.train.betas, eps=1e-8, fused=on_gpu or None)
 
 
-def _norm(parameters: list[nn.Parameter]) -> float:
-    norms = [parameter.grad.float().norm() for parameter in parameters if parameter.grad is not None]
-    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    """Of all gradients as one vector; a number that stays on the device until the step is over."""
+    return nn.utils.get_total_norm([p.grad.float() for p in parameters if p.grad is not None])
 
 
 class TorchEngine:
@@ -90,7 +91,7 @@ class TorchEngine:
         self.clip = hparams.train.clip
         self.accumulate = hparams.train.accumulate
         self._micro = 0
-        self._norm = 0.0
+        self._norm: Tensor | float = 0.0
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor:
         loss: Tensor = self.module(batch)
@@ -105,7 +106,7 @@ class TorchEngine:
             return
         self._norm = _norm(self.parameters)
         if self.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+            nn.utils.clip_grads_with_norm_(self.parameters, self.clip, self._norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -123,7 +124,7 @@ class TorchEngine:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def gradient_norm(self) -> float:
-        return self._norm
+        return float(self._norm)
 
     def state_dict(self) -> dict[str, Tensor]:
         return engine_state.read_weights(self.model)
@@ -149,12 +150,13 @@ class DeepSpeedEngine:
             dist_backend=torch.distributed.get_backend(), verbose=False, auto_mpi_discovery=False
         )
         own_optimizer = "optimizer" in hparams.deepspeed
+        config = settings(hparams, ranks)
         try:
             self.engine, self.optimizer, _, _ = deepspeed.initialize(
                 model=module,
                 optimizer=None if own_optimizer else _adamw(groups, hparams),
                 model_parameters=groups if own_optimizer else None,
-                config=settings(hparams, ranks),
+                config=config,
                 dist_init_required=False,
             )
         except (AssertionError, ValueError, TypeError) as error:
@@ -167,7 +169,7 @@ class DeepSpeedEngine:
         self.ranks = ranks
         self.stage = self.engine.zero_optimization_stage()
         self.spreads_weights = self.stage == 3
-        self._norm = math.nan
+        self._norm: Tensor | float = math.nan
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor:
         loss: Tensor = self.engine(batch)
@@ -182,7 +184,8 @@ class DeepSpeedEngine:
             self._norm = _norm(list(self.model.parameters()))
         self.engine.step()
         if boundary and self.stage > 0:
-            self._norm = float(self.engine.get_global_grad_norm() or 0.0)
+            found = self.engine.get_global_grad_norm()
+            self._norm = 0.0 if found is None else found
 
     def save_checkpoint(self, folder: Path, tag: str) -> None:
         _save(self.model, self.engine.optimizer, folder, tag, write=self.ranks.first)
@@ -198,7 +201,7 @@ class DeepSpeedEngine:
         return float(self.engine.optimizer.param_groups[0]["lr"])
 
     def gradient_norm(self) -> float:
-        return self._norm
+        return float(self._norm)
 
     def state_dict(self) -> dict[str, Tensor]:
         return engine_state.read_weights(self.model)
@@ -218,6 +221,11 @@ def _load(model: nn.Module, optimizer: Any, folder: Path, tag: str) -> None:
 
 def settings(hparams: HParams, ranks: Ranks) -> dict[str, Any]:
     """DeepSpeed's configuration: `deepspeed.*`, and what the hub's own keys say, which `deepspeed.*` may not."""
+    if hparams.train.activation_checkpointing and (hparams.deepspeed.get("zero_optimization") or {}).get("stage") == 3:
+        raise HubError(
+            "train.activation_checkpointing is true with deepspeed.zero_optimization.stage 3, which has freed weights "
+            "when a block is computed again; take stage 2, or drop one of the two"
+        )
     dtype, _ = precision.choose(hparams.train.precision, ranks.device)
     filled = {
         "train_batch_size": hparams.data.batch_size,

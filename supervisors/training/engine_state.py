@@ -90,7 +90,7 @@ def write(model: nn.Module, optimizer: Any, weights: Mapping[str, Tensor], momen
     for name, parameter in model.named_parameters():
         if of_name[name]:
             inner.state[parameter] = {
-                key: _count(inner, value) if key in counts else value.to(parameter.device, copy=True)
+                key: _count(inner, value, parameter) if key in counts else value.to(parameter.device, copy=True)
                 for key, value in of_name[name].items()
             }
 
@@ -126,7 +126,8 @@ def _write_flat(
     example: dict[str, Tensor] = next((state for state in of_name.values() if state), {})
     for flat in flats:
         inner.state[flat] = {
-            key: _count(inner, value) if key in counts else torch.zeros_like(flat) for key, value in example.items()
+            key: _count(inner, value, flat) if key in counts else torch.zeros_like(flat)
+            for key, value in example.items()
         }
     _link(optimizer)
     for name, parameter in model.named_parameters():
@@ -188,6 +189,10 @@ def _set(parameter: Any, value: Tensor, key: str | None) -> None:
     write(parameter, value, key) if key else write(parameter, value)
 
 
-def _count(inner: Any, value: Tensor) -> Any:
-    """A number of steps as this optimizer keeps it: torch's as float32 tensors, DeepSpeed's as integers."""
-    return value.clone().to(torch.float32) if type(inner).__module__.startswith("torch.") else int(value)
+def _count(inner: Any, value: Tensor, of: Tensor) -> Any:
+    """A number of steps as this optimizer keeps it: torch's as float32 tensors, beside the weights where it is fused;
+    DeepSpeed's as integers."""
+    if not type(inner).__module__.startswith("torch."):
+        return int(value)
+    fused = any(group.get("fused") for group in inner.param_groups)
+    return value.clone().to(torch.float32).to(of.device if fused else "cpu")

@@ -5,6 +5,7 @@ A subclass brings `make_model`, `objective`, `validate` and `generate`; it may b
 
 import json
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from datatools.batching.batches import Batches
 from hparams.base import HParams
 from supervisors.artefacts import artefact
 from supervisors.training import precision
+from supervisors.training.data.feed import Feed
 from supervisors.training.data.token_data import TokenData
 from supervisors.training.engine import build_engine
 from supervisors.training.memory import insist_fitting
@@ -81,6 +83,8 @@ class TokenSupervisor(TokenData):
             )
         if not self.folder.checkpoints():  # else the run's own weights are restored, wherever it once started
             load_start(self.model, hparams, self.tokenizer, self.manager)
+        if hparams.train.activation_checkpointing:
+            keep_inputs_only(self.model, hparams.backbone.name)
         self.model.to(device)
         self.parameters = parameter_count(self.model)  # counted before an engine spreads them over ranks
         self.dtype, reason = precision.choose(hparams.train.precision, device)
@@ -120,15 +124,22 @@ class TokenSupervisor(TokenData):
         total = torch.zeros((), device=ranks.device)
         self.model.train()
         for micro in range(hparams.accumulate):
-            batch = self.batches.batch(step, micro, ranks.rank, ranks.world)
+            batch = self.feed.batch(step, micro)
             torch.manual_seed(derive(self.hparams.seed, "dropout", step, micro, ranks.rank))
-            nats = self.engine({key: value.to(ranks.device, non_blocking=True) for key, value in batch.items()})
+            nats = self.engine(batch)
             # The engine averages over micro-batches and ranks; what is wanted is the sum over the step's tokens.
             self.engine.backward(nats * (hparams.accumulate * ranks.world / counted))
             self.engine.step()
             total += nats.detach()
+            if step + 1 < self.steps:
+                self.feed.make(*divmod(step * hparams.accumulate + micro + 1, hparams.accumulate))
         loss = float(ranks.sum(total)) / counted
         return {"loss": loss, "lr": self.engine.rate(), "grad_norm": self.engine.gradient_norm(), "tokens": counted}
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The training batches on this rank's device."""
+        return Feed(self.batches, self.ranks)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The number format of the matrix products."""
@@ -224,6 +235,18 @@ class TokenSupervisor(TokenData):
 def parameter_count(model: nn.Module) -> int:
     """Numbers that are stored: shared weights once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def keep_inputs_only(model: nn.Module, backbone: str) -> None:
+    """Switches activation checkpointing on in all of a model that offers it; HubError where nothing does."""
+    able = [module for module in model.modules() if hasattr(module, "activation_checkpointing")]
+    if not able:
+        raise HubError(
+            f"train.activation_checkpointing is true, and {backbone} offers none (a backbone that does has an "
+            f"attribute of that name); drop it, or raise train.accumulate to save memory"
+        )
+    for module in able:
+        module.activation_checkpointing = True  # type: ignore[assignment]
 
 
 def packs(model: Any) -> bool:

@@ -69,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, music_folder: Path) -> Path
     words = ["dataset=folder", f"dataset.path={music_folder}", *WORDS]
     short = [*words, "train.steps=10", "train.precision=bf16"]
     two = [(f"zero_{stage}", [*words, zero(stage)], 0) for stage in STAGES]
+    two += [("thrifty", [*words, zero(2), "train.activation_checkpointing=true"], 0)]
     two += [("relay", [*words, zero(stage)], stop) for stage, stop in ((3, 5), (0, 10), (2, 15))]
     (folder / "blocked").write_text("a file where a run's folder should be")
     two += [("blocked", words, 0), ("bf16_two", [*short, zero(2)], 0)]
@@ -103,13 +104,14 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     )
 
 
-@pytest.mark.parametrize("run", [*(f"zero_{stage}" for stage in STAGES), "torch", "relay"])
+@pytest.mark.parametrize("run", [*(f"zero_{stage}" for stage in STAGES), "torch", "thrifty", "relay"])
 def test_every_engine_stage_and_relay_learns_what_one_rank_learns(run: str, folder: Path, figures: list[str]) -> None:
     found, expected = losses(folder / run), losses(folder / "alone")
     assert len(expected) == STEPS
     difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
     weights, moments = (worst(a, b) for a, b in zip(state(folder / run), state(folder / "alone"), strict=True))
-    name = {"torch": "plain torch", "relay": "relay: " + ", ".join(f"{who} to {step}" for step, who in RELAY.items())}
+    name = {"torch": "plain torch", "thrifty": "2 ranks, ZeRO 2, blocks computed twice"}
+    name |= {"relay": "relay: " + ", ".join(f"{who} to {step}" for step, who in RELAY.items())}
     figures.append(
         f"{name.get(run, f'2 ranks, ZeRO {run[-1]}')}: losses of {STEPS} steps differ from one rank's by at most "
         f"{difference:.1e}, weights by {weights:.1e}, moments by {moments:.1e} (relative)"

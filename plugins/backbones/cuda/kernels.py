@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.log import logger, warn_once
+from core.model.trial import trial
 from plugins.backbones.parts.causal_conv import causal_conv
 from plugins.backbones.parts.selective_scan import selective_scan
 
@@ -60,7 +61,7 @@ def _deviation(device: str) -> float:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).mul_(0.5)
 
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    with trial(device):
         values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e)]
         values += [-draw(e, n).exp(), draw(e)]
         starts = torch.rand(batch, length, generator=generator) < 0.1

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.log import warn_once
+from core.model.trial import trial
 from plugins.backbones.native import build
 from plugins.backbones.native.mamba.functions import inner
 
@@ -57,7 +58,7 @@ def _deviation() -> float:
 
     values = [draw(batch, length, 2 * e), draw(e, k), draw(e), draw(r + 2 * n, e), draw(e, r), draw(e)]
     values += [-draw(e, n).exp(), draw(e)]
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+    with trial("cpu"):
         exact = [value.clone().requires_grad_() for value in values]
         single = [value.float().requires_grad_() for value in values]
         wanted, found = _formula(*exact), inner(*single)[0]

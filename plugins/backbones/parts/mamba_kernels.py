@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.log import logger, warn_once
+from core.model.trial import trial
 from plugins.backbones.parts.causal_conv import causal_conv
 from plugins.backbones.parts.selective_scan import selective_scan
 
@@ -127,7 +128,9 @@ def load() -> Kernels | None:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
         kernels = Kernels(selective_scan_fn, causal_conv1d_fn)
-        if _agrees(kernels):
+        with trial("cuda"):
+            agreed = _agrees(kernels)
+        if agreed:
             logger.info("mamba: the kernels of mamba-ssm and causal-conv1d run")
             return kernels
         reason = "they disagree with the plain path"

@@ -53,9 +53,9 @@ class Recurrent(Stack):
         given = memory[0] if memory is not None and len(memory) == 1 else memory
         if _narrow_on_cpu(layer) and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             with torch.autocast("cpu", enabled=False):  # oneDNN has no narrow primitive for this CPU
-                y, last = layer(x.float() if isinstance(x, Tensor) else x, given)
+                y, last = self.called(layer)(x.float() if isinstance(x, Tensor) else x, given)
         else:
-            y, last = layer(x, given)
+            y, last = self.called(layer)(x, given)
         return y, last if isinstance(last, tuple) else (last,)
 
     def _rows(self, x: Tensor, before: list[Memory | None]) -> tuple[Tensor, list[Memory]]:

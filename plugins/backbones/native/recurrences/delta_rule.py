@@ -34,9 +34,10 @@ class _DeltaRule(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        grad_y = torch.zeros_like(ctx.saved_tensors[2]) if grad_y is None else dense(grad_y, ctx.saved_tensors[2])
+        saved = ctx.saved_tensors  # once: they may be computed anew for it
+        grad_y = torch.zeros_like(saved[2]) if grad_y is None else dense(grad_y, saved[2])
         grad_last = None if grad_last is None else grad_last.contiguous()
-        *grads, before = ops().delta_rule_backward(grad_y, grad_last, *ctx.saved_tensors)
+        *grads, before = ops().delta_rule_backward(grad_y, grad_last, *saved)
         return *grads, before if ctx.with_state else None, None
 
 

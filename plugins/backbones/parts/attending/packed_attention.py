@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.log import warn_once
+from core.model.trial import trial
 
 _WIDEST = 256  # of a head, in FlashAttention
 
@@ -76,7 +77,7 @@ def load() -> Callable[..., Any] | None:
 
 def _agrees(kernel: Callable[..., Any], device: str = "cuda") -> bool:
     """Whether output and gradients equal those with a mask on a small input."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    with trial(device):
         generator = torch.Generator().manual_seed(0)
         given = [torch.randn(2, 24, 2, 16, generator=generator) for _ in range(3)]
         given = [each.to(device, torch.bfloat16).requires_grad_() for each in given]
