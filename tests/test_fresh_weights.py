@@ -106,3 +106,38 @@ def test_weights_are_drawn_with_the_seed_of_the_run(tmp_path: Path, monkeypatch:
         digest = hashlib.blake2b(f"{seed}\x1fweights".encode(), digest_size=8).digest()
         torch.manual_seed(int.from_bytes(digest, "little") >> 1)
         assert torch.equal(run.model.table, torch.rand(5))
+
+
+@pytest.mark.parametrize(("name", "gates"), [("lstm", 4), ("gru", 3)])
+def test_recurrent_maps_begin_orthogonal_and_tokens_loud(name: str, gates: int) -> None:
+    torch.manual_seed(1)
+    entry = load_manager().backbones[name]
+    assert entry.build is not None and entry.hparams is not None
+    model = LanguageModel(entry.build(entry.hparams(dim=64, layers=2)), 61)
+    assert spread(model.embedding.weight[:61]) == near(0.2)
+    for layer in model.backbone.layers:
+        for gate in layer.weight_hh_l0.detach().chunk(gates):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(64), rtol=0, atol=1e-5)
+        for gate in layer.weight_ih_l0.detach().chunk(gates):
+            bound = math.sqrt(6 / (64 + 64))  # Glorot and Bengio 2010
+            assert 0.97 * bound < gate.abs().max() <= bound and spread(gate) == near(bound / math.sqrt(3))
+        assert not layer.bias_hh_l0.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("gated_deltanet", ("o_proj", "down_proj")),
+        ("transformer", ("o_proj", "down_proj")),
+        ("gpt2", ("c_proj",)),
+    ],
+)
+def test_what_is_added_to_the_stream_begins_quieter_the_deeper_the_model(name: str, ends: tuple[str, ...]) -> None:
+    torch.manual_seed(1)
+    entry = load_manager().backbones[name]
+    assert entry.build is not None and entry.hparams is not None
+    model = entry.build(entry.hparams(dim=128, layers=8))
+    found = [
+        spread(value) for key, value in model.named_parameters() if key.endswith(tuple(f"{e}.weight" for e in ends))
+    ]
+    assert len(found) == 16 and found == [near(0.02 / math.sqrt(16))] * 16  # GPT-2: by the root of the residual layers
