@@ -13,8 +13,8 @@ needs_kernels = pytest.mark.skipif(
 
 @needs_kernels
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_near_and_less_is_kept(name: str) -> None:
+def test_gradients_are_the_same_and_less_is_kept(name: str) -> None:
     everything, little = all_and_little(name)
     for key, value in everything.gradients.items():
-        torch.testing.assert_close(little.gradients[key], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()))
+        torch.testing.assert_close(little.gradients[key], value, rtol=0, atol=0)
     assert little.kept < everything.kept / 3

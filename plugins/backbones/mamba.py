@@ -159,8 +159,8 @@ class Mamba(Stack):
         return mamba_step.step(self, x, state)
 
     def through(self, stream: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State]:
-        """See `Stack`; on the fused operators, if they can take the stream and keep what they need."""
-        if kernels.usable(stream) and not self.computes_twice:
+        """See `Stack`; on the fused operators, if they can take the stream."""
+        if kernels.usable(stream):
             return blocks.forward(self, stream, state, pieces.starts)
         return super().through(stream, state, pieces)
 

@@ -121,8 +121,8 @@ class Stack(nn.Module):
         """Whether the backward pass computes each block once more."""
         return self.activation_checkpointing and self.training and torch.is_grad_enabled()
 
-    def called(self, block: nn.Module) -> Callable[..., Any]:
-        """A block as it is to be called."""
+    def called(self, block: Callable[..., Any]) -> Callable[..., Any]:
+        """A block, or what stands for one, as it is to be called."""
         return partial(_recomputed, block) if self.computes_twice else block
 
     def init_state(self, batch: int, max_length: int) -> State:
@@ -135,7 +135,7 @@ class Stack(nn.Module):
         return state
 
 
-def _recomputed(block: nn.Module, *arguments: Any) -> Any:
+def _recomputed(block: Callable[..., Any], *arguments: Any) -> Any:
     """What a block returns; the backward pass calls it once more, with the same dropout."""
     with set_checkpoint_early_stop(False):  # DeepSpeed gathers and frees weights around whole calls
         return checkpoint(block, *arguments, use_reentrant=False)

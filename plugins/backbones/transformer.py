@@ -55,8 +55,8 @@ class Transformer(Stack):
         return transformer_step.step(self, x, state)
 
     def through(self, stream: Tensor, state: State | None, pieces: Pieces) -> tuple[Tensor, State]:
-        """See `Stack`; on the fused operators, if they can take the stream and keep what they need."""
-        if state is None and kernels.usable(stream) and not self.computes_twice:
+        """See `Stack`; on the fused operators, if they can take the stream."""
+        if state is None and kernels.usable(stream):
             return transformer_blocks.forward(self, stream, pieces.starts), {}
         return super().through(stream, state, pieces)
 

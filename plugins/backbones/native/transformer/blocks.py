@@ -3,10 +3,11 @@
 Shapes: b batch, l length, d model width, h heads, k heads of keys and values, c head width.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from plugins.backbones.native.norm import add_norm
@@ -72,22 +73,34 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
     return _Gate.apply(gate.contiguous(), up.contiguous())  # type: ignore[no-any-return,no-untyped-call]
 
 
-def forward(model: nn.Module, stream: Tensor, starts: Tensor | None) -> Tensor:
+def forward(model: Any, stream: Tensor, starts: Tensor | None) -> Tensor:
     """Blocks and last norm of `plugins.backbones.transformer.Transformer` over stream (b l d) -> hidden (b l d)."""
-    norm: Any = model.norm
-    layers: Any = model.layers
+    norm = model.norm
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else norm.weight.dtype
     batch, length, _ = stream.shape
-    width: int = layers[0].self_attn.width
+    width: int = model.layers[0].self_attn.width
     place = positions(1 if starts is None else batch, length, None, starts, stream.device)
     cos, sin = (each.squeeze(2).contiguous() for each in angles(place, width, model.base, stream.dtype))  # type: ignore[arg-type]
     first = None if starts is None else torch.arange(length) - place
     branch: Tensor | None = None
-    for layer in layers:
-        stream, x = add_norm(stream, branch, layer.input_layernorm.weight, layer.input_layernorm.eps, dtype)
-        mixer, feed, second = layer.self_attn, layer.mlp, layer.post_attention_layernorm
-        q, k, v = (project(x).unflatten(-1, (-1, width)) for project in (mixer.q_proj, mixer.k_proj, mixer.v_proj))
-        branch = layer.dropout(mixer.o_proj(attention(q, k, v, cos, sin, first).flatten(2)))
-        stream, x = add_norm(stream, branch, second.weight, second.eps, dtype)
-        branch = layer.dropout(feed.down_proj(gated(feed.gate_proj(x), feed.up_proj(x))))
+    for layer in model.layers:
+        stream, branch = model.called(partial(_block, layer, dtype))(stream, branch, cos, sin, first)
     return add_norm(stream, branch, norm.weight, norm.eps, dtype)[1]
+
+
+def _block(
+    layer: Any,
+    dtype: torch.dtype,
+    stream: Tensor,
+    branch: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    first: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The stream with all branches before the block's last, and that one."""
+    stream, x = add_norm(stream, branch, layer.input_layernorm.weight, layer.input_layernorm.eps, dtype)
+    mixer, feed, second = layer.self_attn, layer.mlp, layer.post_attention_layernorm
+    q, k, v = (project(x).unflatten(-1, (-1, mixer.width)) for project in (mixer.q_proj, mixer.k_proj, mixer.v_proj))
+    branch = layer.dropout(mixer.o_proj(attention(q, k, v, cos, sin, first).flatten(2)))
+    stream, x = add_norm(stream, branch, second.weight, second.eps, dtype)
+    return stream, layer.dropout(feed.down_proj(gated(feed.gate_proj(x), feed.up_proj(x))))
