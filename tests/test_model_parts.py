@@ -1,4 +1,4 @@
-"""What stands beside a model's tokens, by hand: vectors of controls in a batch and in the model, and fresh seeds."""
+"""Small parts of the core by hand: vectors of controls in a batch and in the model, fresh seeds, trials of kernels."""
 
 import math
 from types import SimpleNamespace
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from core.model.conditioning import Conditioning, Known, known_of
 from core.model.language_model import LanguageModel
+from core.model.trial import trial
 from core.seeds import fresh_seed
 from datatools.batching.controls import Beside
 from tests.test_model import Memory
@@ -112,3 +114,19 @@ def test_each_stream_of_three_is_told_the_ids_before_it() -> None:
             logits = (heads[stream] @ h)[:size]
             expected = math.log(np.exp(logits).sum()) - logits[targets[0, t, stream]]
             assert nats[0, t, stream].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_trial_hears_nothing_of_the_call_it_stands_in() -> None:
+    """A product's gradient in float32, by hand, under all that a first call may stand in."""
+
+    def refuse(tensor: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("what the trial keeps is none of the caller's business")
+
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), saved_tensors_hooks(refuse, refuse):
+        with trial("cpu"):
+            x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+            y = x @ torch.tensor([[1.001], [3.0]])
+            (grad,) = torch.autograd.grad(y.sum(), x)
+        assert y.dtype == torch.float32 and float(y) == pytest.approx(7.001, abs=1e-6)
+        assert grad.tolist() == [pytest.approx([1.001, 3.0])]
+        assert torch.is_inference_mode_enabled() and torch.is_autocast_enabled("cpu")

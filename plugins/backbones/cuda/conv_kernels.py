@@ -78,7 +78,7 @@ def convolve(
     count = tl.minimum(length - begin, part_steps)
     past = inputs(x, before, x_row, e, channels, begin - 1, K, K, BEFORE)
     xs = steps(x, x_row, e, inside, begin, count, 0, T, False)
-    rs = xs
+    rs = xs  # a loop carries what is there before it
     if STARTS:
         rs = ages(since, begin, count, 0, T, False)
     for t in range(0, count, T):
@@ -127,7 +127,7 @@ def convolve_back(
     taps = inputs(x, before, x_row, e, channels, last + 1, K, K, BEFORE)  # of the step behind the last
     gs = steps(grad_y, channels, e, inside, low, count, 0, T, True)
     xs = inputs(x, before, x_row, e, channels, last - (K - 1), T, K, BEFORE)
-    rs = gs
+    rs = gs  # a loop carries what is there before it
     if STARTS:
         rs = ages(since, low, count, 0, T, True)
     for i in range(0, walked, T):

@@ -42,12 +42,10 @@ def walk_back(
         since += row * length
     begin = part * segment
     count = tl.minimum(length - begin, segment)
-    gs, ds = (
-        steps(grad_y, grad_row, e, here, begin, count, 0, T, True),
-        steps(delta, delta_row, e, here, begin, count, 0, T, True),
-    )
+    gs = steps(grad_y, grad_row, e, here, begin, count, 0, T, True)
+    ds = steps(delta, delta_row, e, here, begin, count, 0, T, True)
     zs = steps(z, z_row, e, here, begin, count, 0, T, True)
-    fs = gs
+    fs = gs  # a loop carries what is there before it
     if STARTS:
         fs = ages(since, begin, count, 0, T, True)
     for t in range(0, count, T):
@@ -127,15 +125,11 @@ def differentiate(
                 since_at = since + at
             at_part = ((block * batch + row) * length + begin) * N
             h = tl.load(first + (row * chunks + number) * N * channels + grid, both, 0.0)
-            us, ds = (
-                steps(u_at, u_row, e, here, 0, count, 0, T, False),
-                steps(delta_at, delta_row, e, here, 0, count, 0, T, False),
-            )
-            zs, gs = (
-                steps(z_at, z_row, e, here, 0, count, 0, T, False),
-                steps(grad_at, grad_row, e, here, 0, count, 0, T, False),
-            )
-            fs = us
+            us = steps(u_at, u_row, e, here, 0, count, 0, T, False)
+            ds = steps(delta_at, delta_row, e, here, 0, count, 0, T, False)
+            zs = steps(z_at, z_row, e, here, 0, count, 0, T, False)
+            gs = steps(grad_at, grad_row, e, here, 0, count, 0, T, False)
+            fs = us  # a loop carries what is there before it
             if STARTS:
                 fs = ages(since_at, 0, count, 0, T, False)
             for tile in range(tiles):

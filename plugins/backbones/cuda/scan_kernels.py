@@ -96,11 +96,9 @@ def walk(
         since += row * length
     begin = part * segment
     count = tl.minimum(length - begin, segment)
-    us, ds = (
-        steps(u, u_row, e, here, begin, count, 0, T, False),
-        steps(delta, delta_row, e, here, begin, count, 0, T, False),
-    )
-    zs, fs = us, us
+    us = steps(u, u_row, e, here, begin, count, 0, T, False)
+    ds = steps(delta, delta_row, e, here, begin, count, 0, T, False)
+    zs, fs = us, us  # a loop carries what is there before it
     if not SUMMARY:
         zs = steps(z, z_row, e, here, begin, count, 0, T, False)
     if STARTS:
