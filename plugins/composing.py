@@ -1,11 +1,13 @@
 """The settings that a preset's name stands for: of any backbone with any tokenizer, or a registered preset's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 
 from core.errors import HubError
 from core.registry import Entry
 from hparams.base import HParams
-from hparams.loading import SLOTS, Section, apply
+from hparams.loading import SLOTS, Section, apply, section_of_tree
 from hparams.presets.grid import composed
 
 
@@ -16,12 +18,21 @@ def compose(name: str, backbone: Entry, tokenizer: Entry, section: Section) -> H
     """
     hparams = composed(name)
     hparams.backbone, hparams.tokenizer = section("backbone", backbone.name), section("tokenizer", tokenizer.name)
+    for entry in (tokenizer, backbone):  # each by itself, before both lie in one tree
+        with _naming(entry):
+            section_of_tree(section(entry.kind, entry.name), {}, f"{entry.kind}.")
     for entry in (tokenizer, backbone):
-        try:
+        with _naming(entry):
             hparams = apply(hparams, dict(entry.defaults), section=section)
-        except HubError as error:
-            raise HubError(f'the defaults of {entry.kind} "{entry.name}" at {entry.where}: {error}') from error
     return hparams
+
+
+@contextmanager
+def _naming(entry: Entry) -> Iterator[None]:
+    try:
+        yield
+    except HubError as error:
+        raise HubError(f'the defaults of {entry.kind} "{entry.name}" at {entry.where}: {error}') from error
 
 
 def whole(entry: Entry, section: Section) -> HParams:

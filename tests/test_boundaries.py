@@ -17,7 +17,8 @@ from core.model.interleaving import Company, Kept, Line, Wish
 from core.model.language_model import LanguageModel
 from core.model.sampling import Sampling, filtered
 from core.seeds import derive
-from datatools.writing import sound
+from datatools.batching.packing import plan
+from datatools.writing import musicxml, sound
 from hparams.backbones.transformer import TransformerHParams
 from hparams.controls import LabelHParams
 from plugins.backbones import transformer
@@ -26,6 +27,7 @@ from plugins.metrics import overlap_area
 from plugins.metrics.parts.notes import excerpt
 from supervisors.comparison.intervals import Row, differences
 from supervisors.evaluation.scoring import CHUNK, score_pieces, token_nats
+from supervisors.evaluation.sets import tokens_for
 from supervisors.generating.drawing import bar_counter
 from tests.test_batches import EOS, Memory, batches
 from tests.test_controls import Memory as Recurrent
@@ -249,3 +251,30 @@ def test_seeds_of_neighbouring_numbers_are_others() -> None:
     parts = [("a", 1, 23), ("a", 12, 3), ("a", 123), ("a1", 23), ("a", 23, 1)]
     assert len({derive(*each) for each in parts}) == 5
     assert derive("a", 1, 23) == derive("a", "1", "23") < 2**63
+
+
+@pytest.mark.parametrize(("pitches", "clef"), [([57, 57], ("G", "2")), ([57, 56], ("F", "4")), ([40, 84], ("G", "2"))])
+def test_music_below_the_a_under_middle_c_has_a_bass_clef(pitches: list[int], clef: tuple[str, str]) -> None:
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track())
+    for step, pitch in enumerate(pitches):
+        score.tracks[0].notes.append(symusic.Note(480 * step, 480, pitch, 80))
+    root = musicxml.document(score)
+    assert (root.findtext(".//clef/sign"), root.findtext(".//clef/line")) == clef
+
+
+def test_enough_tokens_for_nine_of_ten_pieces() -> None:
+    rates = [*range(10, 120, 10), 5]  # tokens a beat; of one piece nothing is known
+    lengths = [2.0] * 11 + [0.0]
+    assert tokens_for([2 * rate for rate in rates], lengths, 4.0) == 400  # ten of the eleven need 100 a beat at most
+    assert tokens_for([5], [0.0], 4.0) == 1024
+
+
+def test_a_piece_is_cut_at_every_place_of_a_row() -> None:
+    found = set()
+    for seed in range(60):
+        made = plan(np.array([9]), [np.zeros(0, dtype=np.int64)], 4, np.random.default_rng(seed), packs=True)
+        begins = sorted(made.begin.tolist())
+        assert begins == [0, *range(begins[1], 9, 4)][: len(begins)] and sorted(made.end.tolist())[-1] == 9
+        found.add(begins[1])
+    assert found == {1, 2, 3, 4}

@@ -32,7 +32,7 @@ DEFAULTS: list[tuple[Any, dict[str, Any]]] = [
                    "megabytes_per_worker": 4096}),
     (TrainHParams, {"steps": 0, "lr": 2e-3, "lr_floor": 0.1, "warmup": 0.05, "weight_decay": 0.1, "betas": (0.9, 0.95),
                     "clip": 1.0, "accumulate": 1, "precision": "auto", "patience": 10, "engine": "auto",
-                    "trackers": []}),
+                    "trackers": [], "activation_checkpointing": False}),
     (EvaluateHParams, {"every": 0, "tokens": 32768, "count": 64, "beats": 64.0, "prompt_beats": 16.0}),
     (CheckpointHParams, {"every": 0, "keep": 2}),
     (LatentHParams, {"source": "", "target": "", "attribute": [], "amount": 1.0}),

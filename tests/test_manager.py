@@ -373,6 +373,13 @@ def test_wishes_that_fail_name_their_plugin():
         host.preset("net_baz")
 
 
+def test_settings_of_a_type_that_no_file_can_hold_name_their_plugin():
+    odd = section("net", dim=8, layers=1, dropout=0.0, kind=object())
+    host = loaded(one=plugin(backbones=lambda register: register("net", odd, build), tokenizers=tokenizer("baz")))
+    with pytest.raises(HubError, match=r'^the defaults of backbone "net" at .*cannot hold settings: Unexpected type'):
+        host.preset("net_baz")
+
+
 def test_presets_by_name_and_composed():
     def presets(register):
         register(small_run)
