@@ -243,3 +243,15 @@ def test_what_a_control_parses_is_its_vector(
     hparams: Any = SimpleNamespace(generate=asked, model=SimpleNamespace(controls=["loud"]))
     with pytest.raises(HubError, match=said):
         controls.wishes(loaded(), hparams)
+
+
+def test_numbers_of_numpy_are_whole_and_what_learns_may_have_no_fingerprint_yet() -> None:
+    def untrained() -> str:
+        raise RuntimeError("train me first")
+
+    whole = tokenizer(vocab_size=np.int64(5), eos_id=np.int32(2))
+    assert made(entry("tokenizer", lambda: whole)) is whole
+    learner = tokenizer(train=nothing, fingerprint=untrained)
+    assert made(entry("tokenizer", lambda: learner)) is learner
+    with pytest.raises(HubError, match="train me first"):
+        made(entry("tokenizer", lambda: tokenizer(fingerprint=untrained)))
