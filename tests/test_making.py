@@ -147,7 +147,7 @@ def data_set(items: Any) -> Any:
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        (lambda: ["a"], "Pond has the item 'a'; expected a core.contracts.dataset.Item"),
+        (lambda: ["a"], "Pond has the item 'a'; expected path, index, group and split"),
         (lambda: [Item("a", split="dev")], "Pond puts a into 'dev'; expected train, valid, test or None"),  # type: ignore[arg-type]
         (lambda: [Item("a"), Item("b"), Item("a", group="x")], r"Pond lists a \(index 0\) 2 times"),
         (lambda: (1 / 0 for _ in "a"), r"Pond cannot list its items: ZeroDivisionError: division by zero \(.*:\d+\)"),
@@ -159,6 +159,11 @@ def test_items_that_are_none(items: Any, said: str) -> None:
     whole = [Item("a"), Item("a", 1), Item("b", split="test")]
     assert asking.items_of(data_set(lambda: iter(whole))) == whole
     assert asking.items_of(data_set(list)) == []
+    theirs = [SimpleNamespace(path=Path("a")), SimpleNamespace(path="b", index=2, group="g", split="valid")]
+    assert asking.items_of(data_set(lambda: theirs)) == [
+        Item("a"),
+        Item("b", 2, "g", "valid"),
+    ]  # nobody need import ours
 
 
 def test_a_disk_keeps_its_own_words_and_fingerprints_are_text(tmp_path: Path) -> None:

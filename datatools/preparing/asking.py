@@ -3,6 +3,7 @@
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,8 @@ def prepared(dataset: Dataset, folder: Path) -> str:
 def items_of(dataset: Dataset) -> list[Item]:
     """Its items, each an Item of a split that there is and none of them twice."""
     name = identity(dataset)
-    items = _answer(name, "list its items", lambda: list(dataset.items()))
+    items = [_item(name, each) for each in _answer(name, "list its items", lambda: list(dataset.items()))]
     for item in items:
-        if not isinstance(item, Item):
-            raise HubError(f"{name} has the item {item!r}; expected a core.contracts.dataset.Item")
         if item.split is not None and item.split not in SPLITS:
             raise HubError(f"{name} puts {item.path} into {item.split!r}; expected {', '.join(SPLITS)} or None")
     (item, times), *_ = Counter((item.path, item.index) for item in items).most_common(1) or [(("", 0), 0)]
@@ -40,6 +39,17 @@ def items_of(dataset: Dataset) -> list[Item]:
         path, index = item
         raise HubError(f"{name} lists {path} (index {index}) {times} times; expected each piece once")
     return items
+
+
+def _item(name: str, given: Any) -> Item:
+    """What has the parts of an Item as one: a plugin need not import the hub's."""
+    if isinstance(given, Item):
+        return given
+    path, index = getattr(given, "path", None), getattr(given, "index", 0)
+    group, split = getattr(given, "group", ""), getattr(given, "split", None)
+    if not isinstance(path, str | PathLike) or not isinstance(index, int) or not isinstance(group, str):
+        raise HubError(f"{name} has the item {given!r}; expected path, index, group and split (Item)")
+    return Item(fspath(path), index, group, split)
 
 
 def _answer(name: str, what: str, ask: Callable[[], Any]) -> Any:
