@@ -34,10 +34,9 @@ def items_of(dataset: Dataset) -> list[Item]:
     for item in items:
         if item.split is not None and item.split not in SPLITS:
             raise HubError(f"{name} puts {item.path} into {item.split!r}; expected {', '.join(SPLITS)} or None")
-    (item, times), *_ = Counter((item.path, item.index) for item in items).most_common(1) or [(("", 0), 0)]
-    if times > 1:
-        path, index = item
-        raise HubError(f"{name} lists {path} (index {index}) {times} times; expected each piece once")
+    for (path, index), times in Counter((item.path, item.index) for item in items).most_common(1):
+        if times > 1:
+            raise HubError(f"{name} lists {path} (index {index}) {times} times; expected each piece once")
     return items
 
 
