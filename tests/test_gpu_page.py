@@ -204,8 +204,10 @@ def test_a_second_call_goes_on_and_a_failure_stops_no_other_stage(
 def test_what_takes_too_long_is_ended_and_what_fails_says_why() -> None:
     began = time.monotonic()
     with pytest.raises(subprocess.TimeoutExpired):
-        module(["timeit", "-n", "1", "import time; time.sleep(60)"], 0.3)
-    assert time.monotonic() - began < 15
+        module(["timeit", "-n", "1", "import time; time.sleep(600)"], 0.3)
+    assert (
+        time.monotonic() - began < 300
+    )  # at once, or after its grace where interrupts are ignored, as in the background
     with pytest.raises(RuntimeError, match="No module named nothing_here"):
         module(["nothing_here"], 20)
     launcher = "ValueError: of a rank\n  by hand\nmultiprocessing.errors.ChildFailedError: \nfailed\n=====\n"

@@ -7,6 +7,7 @@ Triton decides when it is first imported whether it compiles or interprets, so t
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +124,33 @@ def test_kernels_equal_the_recurrence(case: str) -> None:
     assert compare(inputs(batch, length, 5, 4), starts, torch.float32) < 2e-5
 
 
+def test_a_step_of_any_strides() -> None:
+    """Where a row has one step, its stride may be anything, of the input as of the gradient."""
+    values = inputs(2, 1, 5, 4)
+    values[0] = values[0].as_strided((2, 1, 10), (10, 20, 1))
+    values[1] = values[1].t().contiguous().t()  # the convolution's weights
+    assert compare(values, None, torch.float32) < 2e-5
+    from plugins.backbones.cuda.inner import inner
+
+    given: Any = [value.float().requires_grad_() for value in values]
+    y = inner(*given, since=None)[0]
+    grad = torch.randn(2, 1, 5)
+    (wanted,) = torch.autograd.grad(y, given[0], grad, retain_graph=True)
+    (found,) = torch.autograd.grad(y, given[0], grad.as_strided((2, 1, 5), (5, 10, 1)))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
+def test_many_states_go_with_fewer_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugins.backbones.cuda import scan
+
+    def width(states: int) -> int:
+        return scan._width(SimpleNamespace(A=torch.zeros(3, states)))  # type: ignore[arg-type]
+
+    assert [width(states) for states in (1, 3)] == [8, 8]  # as planned here
+    monkeypatch.setattr(scan, "PLAN", scan.Plan())
+    assert [width(states) for states in (1, 16, 17, 32, 33, 64)] == [64, 64, 32, 32, 16, 16]
+
+
 def test_segments_fill_the_card() -> None:
     """By hand: twelve chunks of four steps, a card that runs 8 programs."""
     from plugins.backbones.cuda.scan import Plan, segment
@@ -133,6 +161,7 @@ def test_segments_fill_the_card() -> None:
     assert segment(5, 48, 0.0, plan) == 16  # 15 programs in two rounds of 4; one segment takes 12, two two rounds of 6
     assert segment(1, 48, 0.0, plan) == 8  # never shorter than two chunks
     assert segment(1, 3, 1.0, plan) == 4
+    assert segment(1, 4 * 1000, 0.0, plan) == 4 * 125  # eight at once; two rounds of 63 would take longer
 
 
 @pytest.mark.parametrize("taps", (1, 2, 4))

@@ -61,6 +61,7 @@ CASES = {
     "packed": (torch.bfloat16, 2, 200, 96, 16, True, False),
     "fp32, odd": (torch.float32, 1, 70, 18, 5, True, True),
     "one step, one channel": (torch.float32, 1, 1, 1, 1, False, True),
+    "64 states": (torch.bfloat16, 1, 200, 96, 64, True, False),
 }
 
 

@@ -74,7 +74,8 @@ def _adamw(groups: list[dict[str, Any]], hparams: HParams) -> torch.optim.AdamW:
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:
     """Of all gradients as one vector; a number that stays on the device until the step is over."""
-    return nn.utils.get_total_norm([p.grad.float() for p in parameters if p.grad is not None])
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return nn.utils.get_total_norm([grad.to(torch.promote_types(grad.dtype, torch.float32)) for grad in grads])
 
 
 class TorchEngine:

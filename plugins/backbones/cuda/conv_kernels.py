@@ -124,7 +124,7 @@ def convolve_back(
     none = tl.zeros((E,), tl.float32)
     later, added = shifted(none, (none,) * K, K), (none,) * (K + 1)
     last = low + count - 1
-    taps = inputs(x, before, x_row, e, channels, last + 1, K, K, BEFORE)  # of the step behind the last
+    taps = shifted(none, inputs(x, before, x_row, e, channels, last, K, K, BEFORE), K)  # of the step behind the last
     gs = steps(grad_y, channels, e, inside, low, count, 0, T, True)
     xs = inputs(x, before, x_row, e, channels, last - (K - 1), T, K, BEFORE)
     rs = gs  # a loop carries what is there before it

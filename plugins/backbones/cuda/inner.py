@@ -56,7 +56,7 @@ class _Inner(torch.autograd.Function):
         xz, xd, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, since, first = ctx.saved_tensors
         u = convolution.forward(xz.chunk(2, -1)[0], conv_weight, conv_bias, conv, since)
         given = _given(u, xd, xz, dt_weight, dt_bias, A, D, since)
-        grad_y = torch.zeros_like(u) if grad_y is None else grad_y.to(xz.dtype).contiguous()
+        grad_y = torch.zeros_like(u) if grad_y is None else _dense(grad_y.to(xz.dtype))
         grad_xz = torch.empty_like(xz)
         grad_x, grad_z = grad_xz.chunk(2, -1)
         grads = scan.backward(grad_y, grad_last, given, first, grad_z)
@@ -82,6 +82,11 @@ class _Inner(torch.autograd.Function):
             None if ssm_type is None else grads.before.to(ssm_type),
             None,
         )
+
+
+def _dense(x: Tensor) -> Tensor:
+    """x without gaps, with the strides of its shape: a dimension of one may have any, and the kernels use them."""
+    return x.reshape(-1).view(x.shape)
 
 
 def _given(
@@ -113,8 +118,7 @@ def inner(
     needs.
     """
     with torch.autocast("cuda", enabled=False):
-        y, last = _Inner.apply(
-            xz.contiguous(), conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, ssm, since
-        )
+        xz, conv_weight, conv_bias, dt_bias, D = map(_dense, (xz, conv_weight, conv_bias, dt_bias, D))
+        y, last = _Inner.apply(xz, conv_weight, conv_bias, x_weight, dt_weight, dt_bias, A, D, conv, ssm, since)
         after = None if conv is None else convolution.window(xz.chunk(2, -1)[0], conv, since)
     return y, last, after

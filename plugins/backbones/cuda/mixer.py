@@ -20,17 +20,18 @@ def forward(mixer: Any, x: Tensor, state: State | None, pieces: Pieces) -> tuple
 
     One token without gradients writes the state in place.
     """
-    xz = linear(x, mixer.in_proj.weight)
-    weights = (mixer.conv1d.weight[:, 0], mixer.conv1d.bias, mixer.x_proj.weight, mixer.dt_proj.weight)
-    starts, conv, ssm = pieces.starts, None, None
-    if state is not None:
-        conv, ssm = state["conv"], state["ssm"]
-        if starts is None and x.shape[1] == 1 and not torch.is_grad_enabled():
-            y = step(xz[:, 0], *weights, mixer.dt_proj.bias, mixer.A_log, mixer.D, conv, ssm)
-            return linear(y[:, None], mixer.out_proj.weight), state
-    since = None if starts is None else pieces.once("since_start", lambda: since_start(starts))
-    y, last, window = inner(xz, *weights, mixer.dt_proj.bias, mixer.rates(), mixer.D, conv, ssm, since)
-    out = linear(y, mixer.out_proj.weight)
-    if conv is None or ssm is None or window is None:
-        return out, None
-    return out, {"conv": window.to(conv.dtype).contiguous(), "ssm": last.to(ssm.dtype)}
+    with torch.cuda.device_of(x):  # where kernels are launched
+        xz = linear(x, mixer.in_proj.weight)
+        weights = (mixer.conv1d.weight[:, 0], mixer.conv1d.bias, mixer.x_proj.weight, mixer.dt_proj.weight)
+        starts, conv, ssm = pieces.starts, None, None
+        if state is not None:
+            conv, ssm = state["conv"], state["ssm"]
+            if starts is None and x.shape[1] == 1 and not torch.is_grad_enabled():
+                y = step(xz[:, 0], *weights, mixer.dt_proj.bias, mixer.A_log, mixer.D, conv, ssm)
+                return linear(y[:, None], mixer.out_proj.weight), state
+        since = None if starts is None else pieces.once("since_start", lambda: since_start(starts))
+        y, last, window = inner(xz, *weights, mixer.dt_proj.bias, mixer.rates(), mixer.D, conv, ssm, since)
+        out = linear(y, mixer.out_proj.weight)
+        if conv is None or ssm is None or window is None:
+            return out, None
+        return out, {"conv": window.to(conv.dtype).contiguous(), "ssm": last.to(ssm.dtype)}

@@ -20,8 +20,9 @@ _AHEAD = 8  # segments that `combine` reads at once
 
 @dataclass(frozen=True)
 class Plan:
-    """How the work is cut: channels of a program; steps of a chunk, before which states are kept; steps of a tile in a
-    walk, and in the walk back between the states that it keeps; and programs that run at once, eight a multiprocessor.
+    """How the work is cut: channels of a program, at most; steps of a chunk, before which states are kept; steps of a
+    tile in a walk, and in the walk back between the states that it keeps; programs that run at once, eight a
+    multiprocessor.
     """
 
     channels: int = 64
@@ -69,7 +70,8 @@ def segment(programs: int, length: int, summary: float, plan: Plan) -> int:
         rounds = triton.cdiv(programs * segments, plan.programs)
         return rounds * of_segment * (1 + summary * (segments - 1) / segments)
 
-    choices = {triton.cdiv(chunks, segments) for segments in range(1, max(2, chunks // 2 + 1))}
+    most = min(max(1, chunks // 2), 4 * triton.cdiv(plan.programs, programs))  # beyond, nothing is left to fill
+    choices = {triton.cdiv(chunks, segments) for segments in range(1, most + 1)}
     return plan.chunk * min(sorted(choices, reverse=True), key=cost)
 
 
@@ -114,14 +116,14 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
         walk_back[(blocks, segments - 1, batch)](
             grad_y, x.delta, x.z, x.C, rates, x.bias, x.since, behind, sums,
             length, channels, steps, 0, grad_y.stride(1), x.delta.stride(1), x.z.stride(1), x.C.stride(1),
-            states, padded, PLAN.channels, PLAN.ahead, packed, **ONE_WARP,
+            states, padded, _width(x), PLAN.ahead, packed, **ONE_WARP,
         )  # fmt: skip
     _combine(behind, sums, rates, grad_last, back=True)
     dots = x.u.dtype != torch.float32
     if dots:
         padded = max(16, padded)  # rows of a product
     programs = min(PLAN.programs, blocks * segments * batch)
-    scratch = x.A.new_empty(programs, PLAN.chunk // PLAN.kept, padded, PLAN.channels)
+    scratch = x.A.new_empty(programs, PLAN.chunk // PLAN.kept, padded, _width(x))
     grad_u, grad_delta = (torch.empty(x.u.shape, dtype=x.u.dtype, device=x.u.device) for _ in range(2))
     grad_B, grad_C = (x.A.new_empty(blocks, batch, length, states) for _ in range(2))
     grad_A, grad_before = torch.empty_like(behind), x.A.new_empty(batch, channels, states)
@@ -130,7 +132,7 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
         grad_y, x.u, x.delta, x.z, x.B, x.C, rates, x.D, x.bias, x.since, first, behind, scratch,
         grad_u, grad_delta, grad_z, grad_B, grad_C, grad_A, grad_D, grad_bias, grad_before,
         batch, length, channels, steps, PLAN.chunk, 0, grad_y.stride(1), x.u.stride(1), x.delta.stride(1),
-        x.z.stride(1), x.B.stride(1), grad_z.stride(1), states, padded, PLAN.channels, PLAN.kept, packed, dots,
+        x.z.stride(1), x.B.stride(1), grad_z.stride(1), states, padded, _width(x), PLAN.kept, packed, dots,
         num_stages=1, **ONE_WARP,
     )  # fmt: skip
     return Gradients(
@@ -147,7 +149,12 @@ def backward(grad_y: Tensor, grad_last: Tensor | None, x: Inputs, first: Tensor,
 
 def _blocks(x: Inputs) -> int:
     """Programs that share the channels of a row."""
-    return int(triton.cdiv(x.u.shape[2], PLAN.channels))
+    return int(triton.cdiv(x.u.shape[2], _width(x)))
+
+
+def _width(x: Inputs) -> int:
+    """Channels of a program: fewer where each has many states, of which a thread has room for some 32."""
+    return min(PLAN.channels, max(16, 1024 // triton.next_power_of_2(x.A.shape[1])))
 
 
 def _segments(x: Inputs, steps: int) -> tuple[Tensor, Tensor]:
@@ -172,7 +179,7 @@ def _walk(
     walk[(_blocks(x), ends.shape[1] - summary, batch)](
         x.u, x.delta, x.z, x.B, x.C, rates, x.D, x.bias, x.since, None if summary else ends, y, first, last,
         ends if summary else None, sums, length, channels, steps, PLAN.chunk, 0, x.u.stride(1), x.delta.stride(1),
-        x.z.stride(1), x.B.stride(1), channels, states, triton.next_power_of_2(states), PLAN.channels, PLAN.ahead,
+        x.z.stride(1), x.B.stride(1), channels, states, triton.next_power_of_2(states), _width(x), PLAN.ahead,
         x.since is not None, summary, **ONE_WARP,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ def _convolve(
     K: tl.constexpr, E: tl.constexpr,
 ):  # fmt: skip
     """u = silu(conv), and the window (b e k-1) moves on by one."""
-    row = tl.program_id(1)
+    row = tl.program_id(1).to(tl.int64)
     e = tl.program_id(0) * E + tl.arange(0, E)
     here = e < channels
     x = tl.load(xz + row * xz_row + e, here, 0.0).to(tl.float32)
@@ -42,7 +42,7 @@ def _advance(
     R: tl.constexpr, RP: tl.constexpr, N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr,
 ):  # fmt: skip
     """y from u and the state (b e n), which moves on by one; the step size is made of its r ranks here."""
-    row = tl.program_id(1)
+    row = tl.program_id(1).to(tl.int64)
     e = tl.program_id(0) * E + tl.arange(0, E)
     r, n = tl.arange(0, RP), tl.arange(0, NP)
     here = e < channels
