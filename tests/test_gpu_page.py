@@ -201,6 +201,29 @@ def test_a_second_call_goes_on_and_a_failure_stops_no_other_stage(
     assert script.main([*where, "only=nothing"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["minutes=soon"], "minutes is soon; expected a number"),
+        (["device=tpu"], "device is tpu; expected cuda, or cpu to rehearse"),
+        (["device=cpu", "minute=1"], "minute=1 is not among wheels and minutes=, device=, out=, only="),
+        (["device=cpu", "only=scan,speed"], "speed is not among machine, laws"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_runs(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([*words, f"out={tmp_path / 'out'}"]) == 2
+    assert capsys.readouterr().err.startswith(said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_another_device_are_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gpu.json").write_text('{"machine": {"device": "cuda", "seconds": 1}}')
+    assert script.main(["device=cpu", f"out={tmp_path}"]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'gpu.json'} is of device=cuda; give another out=\n"
+
+
 def test_what_takes_too_long_is_ended_and_what_fails_says_why() -> None:
     began = time.monotonic()
     with pytest.raises(subprocess.TimeoutExpired):

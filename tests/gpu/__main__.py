@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.gpu import context, decoding, every, laws, machine, parity, peers, ranks, runs, scans, training, wheels
 from tests.gpu.page import page
 from tests.gpu.turns import LEFT
@@ -62,6 +64,9 @@ def main(words: list[str]) -> int:
             print(f"{word} is not among wheels and {', '.join(f'{key}=' for key in settings)}", file=sys.stderr)
             return 2
         settings[key] = value
+    if wrong := fault(settings):
+        print(wrong, file=sys.stderr)
+        return 2
     names = settings["only"].split(",")
     if unknown := [name for name in names if name not in STAGES]:
         print(f"{unknown[0]} is not among {', '.join(STAGES)}", file=sys.stderr)
@@ -70,6 +75,9 @@ def main(words: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "gpu.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if (before := found.get("machine", {}).get("device", settings["device"])) != settings["device"]:
+        print(f"{path} is of device={before}; give another out=", file=sys.stderr)
+        return 2
     ends = time.monotonic() + 60 * float(settings["minutes"])
     for name in names:
         if done(found.get(name, {})):
@@ -87,6 +95,18 @@ def main(words: list[str]) -> int:
     if left := [name for name in names if not done(found[name])]:
         print(f"not measured in full: {', '.join(left)}; the same command goes on with these")
     return int(any("failed" in stage or stage.get("broken") for stage in found.values()))
+
+
+def fault(settings: dict[str, str]) -> str:
+    """What is wrong with minutes and device; nothing: none."""
+    device = settings["device"]
+    if not settings["minutes"].replace(".", "", 1).isdigit():
+        return f"minutes is {settings['minutes']}; expected a number"
+    if device not in ("cuda", "cpu"):
+        return f"device is {device}; expected cuda, or cpu to rehearse"
+    if device == "cuda" and not torch.cuda.is_available():
+        return "device is cuda, and PyTorch finds no GPU here; device=cpu rehearses all of it, small"
+    return ""
 
 
 def done(stage: dict[str, Any]) -> bool:

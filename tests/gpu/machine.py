@@ -17,6 +17,7 @@ def measure(device: str) -> dict[str, Any]:
     products = MatrixRate(device)
     rates = {each: max(products.sample(each).values()) for each in ("fp32", "bf16")}
     return {
+        "device": device,
         "name": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
         "memory": torch.cuda.get_device_properties(0).total_memory if cuda else None,
         "python": platform.python_version(),
