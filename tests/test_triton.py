@@ -30,7 +30,9 @@ N, RANK = 3, 2
 def small() -> Iterator[None]:
     """Small blocks, few steps."""
     patch = pytest.MonkeyPatch()
-    from plugins.backbones.cuda import conv, scan, step
+    from plugins.backbones.cuda import step
+    from plugins.backbones.cuda.conv import conv
+    from plugins.backbones.cuda.scan import scan
 
     patch.setattr(scan, "PLAN", scan.Plan(channels=8, chunk=4, ahead=2, kept=2, programs=3))
     patch.setattr(conv, "PLAN", conv.Plan(channels=8, steps=4, ahead=2))
@@ -141,7 +143,7 @@ def test_a_step_of_any_strides() -> None:
 
 
 def test_many_states_go_with_fewer_channels(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugins.backbones.cuda import scan
+    from plugins.backbones.cuda.scan import scan
 
     def width(states: int) -> int:
         return scan._width(SimpleNamespace(A=torch.zeros(3, states)))  # type: ignore[arg-type]
@@ -153,7 +155,7 @@ def test_many_states_go_with_fewer_channels(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_segments_fill_the_card() -> None:
     """By hand: twelve chunks of four steps, a card that runs 8 programs."""
-    from plugins.backbones.cuda.scan import Plan, segment
+    from plugins.backbones.cuda.scan.scan import Plan, segment
 
     plan = Plan(chunk=4, programs=8)
     assert segment(8, 48, 1.0, plan) == 48  # one segment fills it: 12; two take two rounds of 6, and half of it again
@@ -167,7 +169,7 @@ def test_segments_fill_the_card() -> None:
 @pytest.mark.parametrize("taps", (1, 2, 4))
 def test_convolution_across_parts(taps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of four steps in tiles of two that do not fill them; a start two steps behind a part's end."""
-    from plugins.backbones.cuda import conv
+    from plugins.backbones.cuda.conv import conv
 
     monkeypatch.setattr(conv, "PLAN", conv.Plan(channels=4, steps=4, ahead=2))
     starts = torch.zeros(1, 11, dtype=torch.bool)
@@ -178,7 +180,7 @@ def test_convolution_across_parts(taps: int, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_sums_on_the_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """In 16 bits (float16: the interpreter multiplies no bfloat16) sums over channels are products with ones."""
-    from plugins.backbones.cuda import scan
+    from plugins.backbones.cuda.scan import scan
 
     monkeypatch.setattr(scan, "PLAN", scan.Plan(channels=16, chunk=4, ahead=2, kept=2, programs=2))
     assert compare(inputs(1, 6, 5, 2), torch.tensor([[0, 0, 0, 1, 0, 0]]).bool(), torch.float16) < 5e-3

@@ -1,7 +1,7 @@
 """The page about a CUDA machine, from what the stages found."""
 
-from tests.gpu import section_proofs, section_runs, section_speed
 from tests.gpu.goals import Found, goals
+from tests.gpu.sections import proofs, runs, speed
 from tests.gpu.words import rate, tabulated
 
 _ABOUT = (
@@ -21,7 +21,7 @@ def page(found: Found) -> str:
     machine = found.get("machine", {})
     lines = [f"# {machine.get('name', 'A machine')}", "", _ABOUT, "", *_machine(machine)]
     lines += ["## Goals", "", _GOALS, "", *tabulated(["asked", "found", "met"], goals(found))]
-    for name, section in (section_proofs.SECTIONS | section_speed.SECTIONS | section_runs.SECTIONS).items():
+    for name, section in (proofs.SECTIONS | speed.SECTIONS | runs.SECTIONS).items():
         stage = found.get(name, {"left": "it was not asked for"})
         lines += [f"## {section.title}", "", section.text, ""]
         for key in ("failed", "left", "why"):

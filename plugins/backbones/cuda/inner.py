@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plugins.backbones.cuda import conv as convolution
-from plugins.backbones.cuda import scan
+from plugins.backbones.cuda.conv import conv as convolution
+from plugins.backbones.cuda.scan import scan
 
 
 def since_start(starts: Tensor) -> Tensor:

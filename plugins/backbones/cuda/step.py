@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from plugins.backbones.cuda.launch import FUSED
-from plugins.backbones.cuda.scan_kernels import sigmoid, softplus
+from plugins.backbones.cuda.rows import sigmoid, softplus
 
 BLOCK = 64  # channels of a program
 

@@ -9,7 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
-from plugins.backbones.cuda.conv_kernels import convolve, convolve_back
+from plugins.backbones.cuda.conv.kernels import convolve, convolve_back
 from plugins.backbones.cuda.launch import ONE_WARP
 
 

@@ -11,8 +11,8 @@ import triton
 from torch import Tensor
 
 from plugins.backbones.cuda.launch import ONE_WARP
-from plugins.backbones.cuda.scan_gradients import differentiate, walk_back
-from plugins.backbones.cuda.scan_kernels import combine, walk
+from plugins.backbones.cuda.scan.gradients import differentiate, walk_back
+from plugins.backbones.cuda.scan.walks import combine, walk
 
 _LOG2E = 1.4426950408889634
 _AHEAD = 8  # segments that `combine` reads at once

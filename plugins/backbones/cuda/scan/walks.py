@@ -6,7 +6,7 @@
 
 Where rows alone do not fill a card they are cut into segments: a first walk finds what each segment adds to a state of
 zero and how much of an older state outlives it; `combine` makes of these the state before each segment. The walk that
-writes y leaves the state before every chunk, which is all that is kept of the forward pass (scan_gradients.py).
+writes y leaves the state before every chunk, which is all that is kept of the forward pass (gradients.py).
 
 A program holds the states of some channels as (n e), the channels over its threads, so that a sum over n takes no
 exchange between threads. `zero` is an offset of nothing: added twice, it hides from the compiler how well states are
@@ -20,47 +20,19 @@ Source: Gu & Dao, arXiv 2312.00752, section 3.3 and appendix C.
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def softplus(x):
-    """log(1 + exp(x)), to the last bits also where it is small: 2 artanh(s) for s = exp(-|x|) / (2 + exp(-|x|))."""
-    small = tl.exp2(tl.abs(x) * -1.4426950408889634)
-    s = small / (2.0 + small)
-    q = s * s
-    series = 0.1111111111 + q * (0.0909090909 + q * 0.0769230769)
-    series = 1.0 + q * (0.3333333333 + q * (0.2 + q * (0.1428571429 + q * series)))
-    return tl.maximum(x, 0.0) + 2.0 * s * series
+from plugins.backbones.cuda.rows import ages, sigmoid, softplus, steps
 
 
 @triton.jit
-def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + tl.exp2(x * -1.4426950408889634))
-
-
-@triton.jit
-def steps(p, stride, e, here, begin, count, t, T: tl.constexpr, BACK: tl.constexpr):
-    """T steps (e) of a row's `count` from `begin`, as they lie in memory: from the t-th on, BACK: from the t-th last;
-    one beyond them is the last once more."""
-    found = ()
-    for j in tl.static_range(T):
-        at = tl.minimum(t + j, count - 1)
-        if BACK:
-            at = count - 1 - at
-        found = found + (tl.load(p + (begin + at).to(tl.int64) * stride + e, here, 0.0),)
-    return found
-
-
-@triton.jit
-def ages(since, begin, count, t, T: tl.constexpr, BACK: tl.constexpr):
-    """Steps since the piece's start of each of T steps, as `steps` finds them; of one beyond them 1."""
-    found = ()
-    for j in tl.static_range(T):
-        at = t + j
-        if BACK:
-            at = count - 1 - at
-        found = found + (tl.load(since + (begin + at), t + j < count, 1),)
-    return found
+def block_of(number, channels, rates, bias, zero, N: tl.constexpr, NP: tl.constexpr, E: tl.constexpr):
+    """A program's E channels: which they are and which of them there are (e), which states there are (n), where their
+    states lie in one (n e) and which of these there are, their rates (n e) and the biases of their step sizes (e)."""
+    e = number * E + tl.arange(0, E)
+    n = tl.arange(0, NP)
+    here, there = e < channels, n < N
+    both = there[:, None] & here[None, :]
+    grid = n[:, None] * channels + e[None, :] + 2 * zero
+    return e, here, there, grid, both, tl.load(rates + grid, both, 0.0), tl.load(bias + e, here, 0.0)
 
 
 @triton.jit(do_not_specialize=["zero"])
@@ -76,13 +48,8 @@ def walk(
     (b s e), -1 where a start lies in it; of the last segment nobody asks for it.
     """
     part, row = tl.program_id(1), tl.program_id(2).to(tl.int64)
-    e = tl.program_id(0) * E + tl.arange(0, E)
     n = tl.arange(0, NP)
-    here, there = e < channels, n < N
-    both = there[:, None] & here[None, :]
-    grid = n[:, None] * channels + e[None, :] + 2 * zero
-    rate = tl.load(rates + grid, both, 0.0)
-    shift = tl.load(bias + e, here, 0.0)
+    e, here, there, grid, both, rate, shift = block_of(tl.program_id(0), channels, rates, bias, zero, N, NP, E)
     own = row * ((length + segment - 1) // segment) + part
     h = tl.zeros((NP, E), tl.float32)
     total = tl.zeros((E,), tl.float32)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.gpu.goals import length_ahead
-from tests.gpu.section import Section, of
+from tests.gpu.sections.section import Section, of
 from tests.gpu.shares import crossover, matrix_share, memory_share, rates
 from tests.gpu.words import count, gigabytes, milliseconds, rate, share
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.gpu.section import Section, of
+from tests.gpu.sections.section import Section, of
 from tests.gpu.words import count, decimals, difference, rate
 
 

@@ -1,6 +1,6 @@
 """The selective scan in Triton, backward: every gradient, from the states before the chunks.
 
-What later steps want of a segment's last state is found as forward (scan_kernels.py): a walk back from a want of zero,
+What later steps want of a segment's last state is found as forward (walks.py): a walk back from a want of zero,
 `combine`, and then `differentiate` has all it needs. It takes the chunks of a segment from the last to the first, walks
 each forward, leaves the state before every few steps in a scratch of its own, and walks it back.
 
@@ -11,7 +11,8 @@ Source: Gu & Dao, arXiv 2312.00752, section 3.3 and appendix C.
 import triton
 import triton.language as tl
 
-from plugins.backbones.cuda.scan_kernels import ages, sigmoid, softplus, steps
+from plugins.backbones.cuda.rows import ages, sigmoid, softplus, steps
+from plugins.backbones.cuda.scan.walks import block_of
 
 
 @triton.jit(do_not_specialize=["zero"])
@@ -26,13 +27,8 @@ def walk_back(
     `ends` (b s n e) gets q before the segment, `sums` (b s e) what it has in `walk`; of the first nobody asks for it.
     """
     part, row = tl.program_id(1) + 1, tl.program_id(2).to(tl.int64)
-    e = tl.program_id(0) * E + tl.arange(0, E)
     n = tl.arange(0, NP)
-    here, there = e < channels, n < N
-    both = there[:, None] & here[None, :]
-    grid = n[:, None] * channels + e[None, :] + 2 * zero
-    rate = tl.load(rates + grid, both, 0.0)
-    shift = tl.load(bias + e, here, 0.0)
+    e, here, there, grid, both, rate, shift = block_of(tl.program_id(0), channels, rates, bias, zero, N, NP, E)
     own = row * ((length + segment - 1) // segment) + part
     q = tl.zeros((NP, E), tl.float32)
     total = tl.zeros((E,), tl.float32)
@@ -87,7 +83,6 @@ def differentiate(
     units, of numbers in the input's 16 bits.
     """
     n = tl.arange(0, NP)
-    there = n < N
     chunks, segments = (length + chunk - 1) // chunk, (length + segment - 1) // segment
     parts = (channels + E - 1) // E
     own = scratch + 2 * zero + tl.program_id(0).to(tl.int64) * (chunk // T) * NP * E
@@ -99,12 +94,7 @@ def differentiate(
         block = work % parts
         part = work // parts % segments
         row = (work // parts // segments).to(tl.int64)
-        e = block * E + tl.arange(0, E)
-        here = e < channels
-        both = there[:, None] & here[None, :]
-        grid = n[:, None] * channels + e[None, :] + 2 * zero
-        rate = tl.load(rates + grid, both, 0.0)
-        shift = tl.load(bias + e, here, 0.0)
+        e, here, there, grid, both, rate, shift = block_of(block, channels, rates, bias, zero, N, NP, E)
         skip = tl.load(D + e, here, 0.0)
         at_segment = row * segments + part
         q = tl.load(behind + at_segment * N * channels + grid, both, 0.0)
@@ -155,8 +145,8 @@ def differentiate(
                         h = tl.where(f_now[j] == 0, 0.0, h)
                     h = tl.exp2(dt[None, :] * rate) * h + (dt * x)[None, :] * b[:, None]
             tl.debug_barrier()
-            for j in range(tiles):
-                tile = tiles - 1 - j
+            for behind_it in range(tiles):
+                tile = tiles - 1 - behind_it
                 h = tl.load(own + tile * NP * E)
                 states, dts = (h,), ()
                 for j in tl.static_range(T):

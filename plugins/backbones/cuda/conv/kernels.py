@@ -11,7 +11,7 @@ Shapes: b batch, l length, e channels, k taps, p parts of a row's steps.
 import triton
 import triton.language as tl
 
-from plugins.backbones.cuda.scan_kernels import ages, sigmoid, steps
+from plugins.backbones.cuda.rows import ages, sigmoid, steps
 
 
 @triton.jit

@@ -1,0 +1,1 @@
+"""The causal convolution: its kernels, and how they are launched."""

@@ -1,0 +1,1 @@
+"""The selective scan: kernels forward and back, and how they are launched."""
